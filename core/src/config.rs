@@ -1,0 +1,356 @@
+//! The configuration as used: parsed, complete, and impossible to hold in a wrong state.
+//!
+//! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
+//! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::policy::Policy;
+use crate::scope::ToolTable;
+
+/// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Bytes of a request's head.
+    pub header_bytes_max: usize,
+    /// Fields of a request's head.
+    pub headers_max: usize,
+    /// Time until a request's head is whole.
+    pub header_deadline: Duration,
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// Time until a request's body is whole.
+    pub body_deadline: Duration,
+    /// Nesting of a JSON document.
+    pub json_depth_max: u32,
+    /// Members and elements of a JSON document, all levels together.
+    pub json_members_max: u32,
+    /// Bytes of a bearer token.
+    pub token_bytes_max: usize,
+    /// Bytes of a tool's name.
+    pub tool_name_bytes_max: usize,
+    /// Time of one policy evaluation.
+    pub policy_deadline: Duration,
+    /// Instructions of one policy evaluation.
+    pub policy_instructions_max: usize,
+    /// Bytes of a key set or of issuer metadata.
+    pub jwks_bytes_max: usize,
+    /// Keys of a key set.
+    pub jwks_keys_max: usize,
+    /// Time of one fetch from an issuer.
+    pub fetch_deadline: Duration,
+    /// Least time between two fetches that an unknown `kid` asks for, per issuer.
+    pub unknown_kid_interval: Duration,
+    /// How long a request waits for the fetch that its unknown `kid` asked for.
+    pub unknown_kid_wait: Duration,
+    /// Time between two regular fetches of a key set, when the issuer names none.
+    pub jwks_refresh: Duration,
+    /// Age at which a key set serves no longer.
+    pub jwks_age_max: Duration,
+    /// Longest `exp - iat` of a token.
+    pub token_lifetime_max: Duration,
+    /// Tolerated clock difference to an issuer.
+    pub leeway: Duration,
+    /// Verified tokens that are remembered.
+    pub tokens_cached_max: usize,
+    /// Bytes of a JSON answer or of one event of a stream.
+    pub answer_bytes_max: usize,
+    /// Time until the upstream's head.
+    pub upstream_first_byte_deadline: Duration,
+    /// Silence after which a stream is ended.
+    pub stream_idle_deadline: Duration,
+    /// Streams held open at once.
+    pub streams_max: usize,
+    /// Audit records on their way to the log.
+    pub audit_queue_records: usize,
+    /// How long a request waits for its record to be durable.
+    pub audit_deadline: Duration,
+    /// Depth of an `act` chain (RFC 8693 section 4.1).
+    pub act_depth_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_bytes_max: 32 * 1024,
+            headers_max: 100,
+            header_deadline: Duration::from_secs(10),
+            body_bytes_max: 1024 * 1024,
+            body_deadline: Duration::from_secs(30),
+            json_depth_max: 64,
+            json_members_max: 10_000,
+            token_bytes_max: 16 * 1024,
+            tool_name_bytes_max: 128,
+            policy_deadline: Duration::from_millis(5),
+            policy_instructions_max: 25_000,
+            jwks_bytes_max: 256 * 1024,
+            jwks_keys_max: 100,
+            fetch_deadline: Duration::from_secs(5),
+            unknown_kid_interval: Duration::from_secs(30),
+            unknown_kid_wait: Duration::from_secs(1),
+            jwks_refresh: Duration::from_secs(300),
+            jwks_age_max: Duration::from_secs(3_600),
+            token_lifetime_max: Duration::from_secs(24 * 3_600),
+            leeway: Duration::from_secs(60),
+            tokens_cached_max: 100_000,
+            answer_bytes_max: 8 * 1024 * 1024,
+            upstream_first_byte_deadline: Duration::from_secs(60),
+            stream_idle_deadline: Duration::from_secs(300),
+            streams_max: 10_000,
+            audit_queue_records: 65_536,
+            audit_deadline: Duration::from_millis(100),
+            act_depth_max: 4,
+        }
+    }
+}
+
+/// The rate of one subject: a token bucket of `burst` calls that refills at `per_second`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Calls a second, in the long run.
+    pub per_second: u32,
+    /// Calls at once.
+    pub burst: u32,
+}
+
+/// The secret header that the gate shows to an upstream in place of the client's token.
+#[derive(Clone)]
+pub struct UpstreamCredential {
+    /// The label that records name; never the value.
+    pub label: Arc<str>,
+    /// The field name, in lower case.
+    pub header: http::HeaderName,
+    /// The field value.
+    pub value: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for UpstreamCredential {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("UpstreamCredential")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a server's calls go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The label that records name.
+    pub name: Arc<str>,
+    /// The authority for the `Host` field, and the name checked in the certificate.
+    pub authority: Arc<str>,
+    /// The host of the authority, without port: the TLS server name.
+    pub host: Arc<str>,
+    /// The path of the MCP endpoint.
+    pub path: Arc<str>,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+    /// The addresses that the name resolves to, at least one.
+    pub addresses: Vec<SocketAddr>,
+    /// What we show in place of the client's token; `None` sends no credential.
+    pub credential: Option<UpstreamCredential>,
+}
+
+/// What the operator wrote for one server, before it is checked by [`Server::new`].
+#[derive(Debug)]
+pub struct ServerParts {
+    /// The server's name: in records, in policy input, in logs.
+    pub name: Arc<str>,
+    /// The tenant of its callers.
+    pub tenant: Arc<str>,
+    /// The path of the gate's endpoint, starting with `/`.
+    pub path: Arc<str>,
+    /// The canonical URI of the resource (RFC 8707): the public URL of this endpoint.
+    pub resource: Arc<str>,
+    /// Further accepted audiences.
+    pub audiences: Vec<Arc<str>>,
+    /// Accepted authorities of `Host`; the resource's own is always accepted.
+    pub hosts: Vec<Arc<str>>,
+    /// Accepted values of `Origin`; a request without one is no browser's.
+    pub origins: Vec<Arc<str>>,
+    /// The accepted issuers.
+    pub issuers: Vec<Arc<crate::token::Issuer>>,
+    /// The scope table.
+    pub tools: ToolTable,
+    /// The compiled policy.
+    pub policy: Arc<Policy>,
+    /// Where calls go.
+    pub upstream: Upstream,
+    /// The rate of one subject.
+    pub rate: Rate,
+    /// What the client may tell people: the name of the resource in its metadata.
+    pub title: Option<Arc<str>>,
+}
+
+/// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
+#[derive(Debug)]
+pub struct Server {
+    parts: ServerParts,
+    metadata_url: Arc<str>,
+    accepted_audiences: Vec<Arc<str>>,
+    accepted_hosts: Vec<Arc<str>>,
+}
+
+/// What makes a server's configuration unusable.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ServerError {
+    /// The server accepts no issuer.
+    #[error("server `{0}` has no issuer: no token could be verified")]
+    IssuerMissing(Arc<str>),
+    /// The path does not start with `/` or holds a query, a fragment or a dot segment.
+    #[error("server `{0}` has the path `{1}`: a path starts with `/` and has no query, fragment or dot segment")]
+    Path(Arc<str>, Arc<str>),
+    /// The resource is not an absolute http(s) URI without query and fragment.
+    #[error(
+        "server `{0}` has the resource `{1}`: a resource is an absolute http or https URL without query and fragment"
+    )]
+    Resource(Arc<str>, Arc<str>),
+    /// The scope table is empty.
+    #[error("server `{0}` has no tools: every call would be refused")]
+    ToolsMissing(Arc<str>),
+    /// The upstream has no address.
+    #[error("the upstream of server `{0}` has no address")]
+    UpstreamAddress(Arc<str>),
+}
+
+impl Server {
+    /// Checks the parts of a server.
+    ///
+    /// # Errors
+    /// [`ServerError`] for whatever is missing: nothing has a default that lets a call through.
+    pub fn new(parts: ServerParts) -> Result<Self, ServerError> {
+        let name = &parts.name;
+        if parts.issuers.is_empty() {
+            return Err(ServerError::IssuerMissing(Arc::clone(name)));
+        }
+        if parts.tools.is_empty() {
+            return Err(ServerError::ToolsMissing(Arc::clone(name)));
+        }
+        if parts.upstream.addresses.is_empty() {
+            return Err(ServerError::UpstreamAddress(Arc::clone(name)));
+        }
+        let plain = |text: &str| {
+            !text.contains(['?', '#', ' ', '\\']) && !text.split('/').any(|part| part == ".." || part == ".")
+        };
+        if !parts.path.starts_with('/') || !plain(&parts.path) {
+            return Err(ServerError::Path(Arc::clone(name), Arc::clone(&parts.path)));
+        }
+        let Some((origin, authority)) = origin_of(&parts.resource).filter(|_| plain(&parts.resource)) else {
+            return Err(ServerError::Resource(Arc::clone(name), Arc::clone(&parts.resource)));
+        };
+        let metadata_url = Arc::from(format!(
+            "{origin}/.well-known/oauth-protected-resource{}",
+            parts.path.trim_end_matches('/')
+        ));
+        let mut accepted_hosts = parts.hosts.clone();
+        accepted_hosts.push(Arc::from(authority.to_ascii_lowercase()));
+        let mut accepted_audiences = parts.audiences.clone();
+        accepted_audiences.extend(audience_forms(&parts.resource));
+        Ok(Self {
+            parts,
+            metadata_url,
+            accepted_audiences,
+            accepted_hosts,
+        })
+    }
+
+    /// The server's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.parts.name
+    }
+
+    /// The tenant of its callers.
+    pub fn tenant(&self) -> &Arc<str> {
+        &self.parts.tenant
+    }
+
+    /// The path of the endpoint.
+    pub fn path(&self) -> &str {
+        &self.parts.path
+    }
+
+    /// The canonical URI of the resource.
+    pub fn resource(&self) -> &Arc<str> {
+        &self.parts.resource
+    }
+
+    /// The resource's name for people.
+    pub fn title(&self) -> Option<&str> {
+        self.parts.title.as_deref()
+    }
+
+    /// The absolute URL of the resource's metadata (RFC 9728), on the gate's own origin.
+    pub fn metadata_url(&self) -> &str {
+        &self.metadata_url
+    }
+
+    /// The accepted issuers, at least one.
+    pub fn issuers(&self) -> &[Arc<crate::token::Issuer>] {
+        &self.parts.issuers
+    }
+
+    /// Audiences that mean this server: the resource with and without a trailing slash, and the configured ones.
+    pub fn audiences(&self) -> &[Arc<str>] {
+        &self.accepted_audiences
+    }
+
+    /// Whether a client may have asked for this authority; ASCII case does not count.
+    pub fn accepts_host(&self, host: &str) -> bool {
+        self.accepted_hosts
+            .iter()
+            .any(|accepted| accepted.eq_ignore_ascii_case(host))
+    }
+
+    /// Whether a browser at this origin may call.
+    pub fn accepts_origin(&self, origin: &str) -> bool {
+        self.parts.origins.iter().any(|accepted| &**accepted == origin)
+    }
+
+    /// The scope table.
+    pub fn tools(&self) -> &ToolTable {
+        &self.parts.tools
+    }
+
+    /// The compiled policy.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.parts.policy
+    }
+
+    /// Where calls go.
+    pub fn upstream(&self) -> &Upstream {
+        &self.parts.upstream
+    }
+
+    /// The rate of one subject.
+    pub fn rate(&self) -> Rate {
+        self.parts.rate
+    }
+}
+
+/// The origin and the authority of an absolute http(s) URI.
+fn origin_of(uri: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = uri.split_once("://")?;
+    if scheme != "https" && scheme != "http" {
+        return None;
+    }
+    let authority = rest
+        .split('/')
+        .next()
+        .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
+    let length = scheme.len().saturating_add(3).saturating_add(authority.len());
+    Some((uri.get(..length)?, authority))
+}
+
+/// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.
+fn audience_forms(resource: &Arc<str>) -> [Arc<str>; 2] {
+    let other = match resource.strip_suffix('/') {
+        Some(bare) => Arc::from(bare),
+        None => Arc::from(format!("{resource}/")),
+    };
+    [Arc::clone(resource), other]
+}

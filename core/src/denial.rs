@@ -1,0 +1,376 @@
+//! Refusals: why the gate says no, whose fault it is, and what may be told to whom.
+//!
+//! Owns [`DenyReason`], [`Denial`] and [`Challenge`]. Writes no HTTP and no JSON: statuses and bodies are the
+//! embedder's. Never carries a token, a key, an argument value or a header's content.
+
+use crate::record_id::RecordId;
+
+/// Why a request or an answer is refused. Exhaustive on purpose: a new reason must be mapped to a status, a client
+/// text and a record before it compiles.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DenyReason {
+    /// The audit log cannot take the record: full queue, failed write, or the deadline passed.
+    AuditUnavailable,
+    /// The upstream's answer is larger than the limit.
+    AnswerTooLarge,
+    /// The upstream's answer is not an answer to this request: bad JSON, wrong id, encoded, unknown kind.
+    AnswerInvalid,
+    /// The policy, or an obligation that cannot be carried out, keeps the answer back.
+    AnswerWithheld,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The body did not arrive whole within its deadline.
+    BodyTimeout,
+    /// No credential came with the request.
+    CredentialMissing,
+    /// More than one credential came with the request (RFC 6750 section 2).
+    CredentialRepeated,
+    /// The authorization scheme is not `Bearer`, or its value is not a token (RFC 6750 section 2.1).
+    CredentialScheme,
+    /// The URL has a query: tokens in queries end in every log on the way, so none is accepted at all.
+    QueryPresent,
+    /// The gate is shutting down.
+    Draining,
+    /// The head is malformed or ambiguous.
+    HeadMalformed,
+    /// The head is larger than the limit, or has too many fields.
+    HeadTooLarge,
+    /// A mirrored header disagrees with the body, is missing or repeated (MCP 2026-07-28, -32020).
+    HeaderMismatch,
+    /// The host is not one of this gate's.
+    HostUnknown,
+    /// The HTTP method is not allowed here.
+    HttpMethod,
+    /// The token names no subject, or its actor cannot be told.
+    IdentityUnbound,
+    /// The body can be read in more than one way: duplicate or folded keys, lossy numbers.
+    JsonAmbiguous,
+    /// The body is not JSON within the limits.
+    JsonMalformed,
+    /// No usable keys of the issuer: never fetched, or older than their ceiling.
+    KeysUnavailable,
+    /// The content type or encoding is not one that can be judged.
+    MediaType,
+    /// The JSON-RPC method is not one that can be judged.
+    MethodUnsupported,
+    /// The client does not accept the answers this endpoint gives.
+    NotAcceptable,
+    /// The origin is not allowed (DNS rebinding).
+    OriginForbidden,
+    /// The parameters lack what the protocol demands (JSON-RPC -32602).
+    ParamsInvalid,
+    /// The policy said no.
+    PolicyDenied,
+    /// The policy could not be evaluated, or did not answer in its form.
+    PolicyFailed,
+    /// The subject's calls exceed its rate.
+    RateLimited,
+    /// No server is configured at this path.
+    RouteUnknown,
+    /// The body is JSON but no JSON-RPC message that may be sent here.
+    RpcInvalid,
+    /// The token's scopes do not cover the tool.
+    ScopeInsufficient,
+    /// The algorithm is not allowed for this issuer or not the key's.
+    TokenAlgorithm,
+    /// The token is for another resource.
+    TokenAudience,
+    /// A claim is missing or of the wrong type.
+    TokenClaims,
+    /// The token has expired.
+    TokenExpired,
+    /// The issuer is not one of this server's.
+    TokenIssuer,
+    /// No key of the issuer has the token's `kid`.
+    TokenKeyUnknown,
+    /// The token lives longer than allowed.
+    TokenLifetime,
+    /// The token is not a compact JWS in strict form.
+    TokenMalformed,
+    /// The token is not valid yet.
+    TokenNotYetValid,
+    /// The token is bound to a key or certificate that this request does not prove.
+    TokenSenderBound,
+    /// The signature is not the issuer's.
+    TokenSignature,
+    /// The token is longer than the limit.
+    TokenTooLarge,
+    /// The token is of another kind, such as an ID token.
+    TokenType,
+    /// The tool has no row in the scope table.
+    ToolUnmapped,
+    /// The tool is hidden from this caller.
+    ToolHidden,
+    /// The upstream failed before or within its answer.
+    UpstreamFailed,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The protocol version is not one that can be judged.
+    VersionUnsupported,
+}
+
+/// Whose fault a refusal is: decides the tone of the log, never the outcome.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blame {
+    /// The request: its head, its body or its timing.
+    Client,
+    /// The gate itself.
+    Gate,
+    /// The authorization server or its keys.
+    Issuer,
+    /// The policy, including the scope table.
+    Policy,
+    /// The token that came with the request.
+    Token,
+    /// The MCP server behind the gate.
+    Upstream,
+}
+
+impl DenyReason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 49] = [
+        Self::AuditUnavailable,
+        Self::AnswerTooLarge,
+        Self::AnswerInvalid,
+        Self::AnswerWithheld,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::CredentialMissing,
+        Self::CredentialRepeated,
+        Self::CredentialScheme,
+        Self::QueryPresent,
+        Self::Draining,
+        Self::HeadMalformed,
+        Self::HeadTooLarge,
+        Self::HeaderMismatch,
+        Self::HostUnknown,
+        Self::HttpMethod,
+        Self::IdentityUnbound,
+        Self::JsonAmbiguous,
+        Self::JsonMalformed,
+        Self::KeysUnavailable,
+        Self::MediaType,
+        Self::MethodUnsupported,
+        Self::NotAcceptable,
+        Self::OriginForbidden,
+        Self::ParamsInvalid,
+        Self::PolicyDenied,
+        Self::PolicyFailed,
+        Self::RateLimited,
+        Self::RouteUnknown,
+        Self::RpcInvalid,
+        Self::ScopeInsufficient,
+        Self::TokenAlgorithm,
+        Self::TokenAudience,
+        Self::TokenClaims,
+        Self::TokenExpired,
+        Self::TokenIssuer,
+        Self::TokenKeyUnknown,
+        Self::TokenLifetime,
+        Self::TokenMalformed,
+        Self::TokenNotYetValid,
+        Self::TokenSenderBound,
+        Self::TokenSignature,
+        Self::TokenTooLarge,
+        Self::TokenType,
+        Self::ToolUnmapped,
+        Self::ToolHidden,
+        Self::UpstreamFailed,
+        Self::UpstreamTimeout,
+        Self::VersionUnsupported,
+    ];
+
+    /// The name of the reason in records, logs and metrics: stable, lower case, one word with underscores.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::AuditUnavailable => "audit_unavailable",
+            Self::AnswerTooLarge => "answer_too_large",
+            Self::AnswerInvalid => "answer_invalid",
+            Self::AnswerWithheld => "answer_withheld",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::CredentialMissing => "credential_missing",
+            Self::CredentialRepeated => "credential_repeated",
+            Self::CredentialScheme => "credential_scheme",
+            Self::QueryPresent => "query_present",
+            Self::Draining => "draining",
+            Self::HeadMalformed => "head_malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeaderMismatch => "header_mismatch",
+            Self::HostUnknown => "host_unknown",
+            Self::HttpMethod => "http_method",
+            Self::IdentityUnbound => "identity_unbound",
+            Self::JsonAmbiguous => "json_ambiguous",
+            Self::JsonMalformed => "json_malformed",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::MediaType => "media_type",
+            Self::MethodUnsupported => "method_unsupported",
+            Self::NotAcceptable => "not_acceptable",
+            Self::OriginForbidden => "origin_forbidden",
+            Self::ParamsInvalid => "params_invalid",
+            Self::PolicyDenied => "policy_denied",
+            Self::PolicyFailed => "policy_failed",
+            Self::RateLimited => "rate_limited",
+            Self::RouteUnknown => "route_unknown",
+            Self::RpcInvalid => "rpc_invalid",
+            Self::ScopeInsufficient => "scope_insufficient",
+            Self::TokenAlgorithm => "token_algorithm",
+            Self::TokenAudience => "token_audience",
+            Self::TokenClaims => "token_claims",
+            Self::TokenExpired => "token_expired",
+            Self::TokenIssuer => "token_issuer",
+            Self::TokenKeyUnknown => "token_key_unknown",
+            Self::TokenLifetime => "token_lifetime",
+            Self::TokenMalformed => "token_malformed",
+            Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::TokenSenderBound => "token_sender_bound",
+            Self::TokenSignature => "token_signature",
+            Self::TokenTooLarge => "token_too_large",
+            Self::TokenType => "token_type",
+            Self::ToolUnmapped => "tool_unmapped",
+            Self::ToolHidden => "tool_hidden",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::VersionUnsupported => "version_unsupported",
+        }
+    }
+
+    /// Whose fault the refusal is.
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::AuditUnavailable | Self::Draining => Blame::Gate,
+            Self::KeysUnavailable => Blame::Issuer,
+            Self::AnswerWithheld
+            | Self::PolicyDenied
+            | Self::PolicyFailed
+            | Self::ScopeInsufficient
+            | Self::ToolHidden
+            | Self::ToolUnmapped => Blame::Policy,
+            Self::IdentityUnbound
+            | Self::TokenAlgorithm
+            | Self::TokenAudience
+            | Self::TokenClaims
+            | Self::TokenExpired
+            | Self::TokenIssuer
+            | Self::TokenKeyUnknown
+            | Self::TokenLifetime
+            | Self::TokenMalformed
+            | Self::TokenNotYetValid
+            | Self::TokenSenderBound
+            | Self::TokenSignature
+            | Self::TokenTooLarge
+            | Self::TokenType => Blame::Token,
+            Self::AnswerInvalid | Self::AnswerTooLarge | Self::UpstreamFailed | Self::UpstreamTimeout => {
+                Blame::Upstream
+            }
+            Self::BodyTimeout
+            | Self::BodyTooLarge
+            | Self::CredentialMissing
+            | Self::CredentialRepeated
+            | Self::CredentialScheme
+            | Self::HeadMalformed
+            | Self::HeadTooLarge
+            | Self::HeaderMismatch
+            | Self::HostUnknown
+            | Self::HttpMethod
+            | Self::JsonAmbiguous
+            | Self::JsonMalformed
+            | Self::MediaType
+            | Self::MethodUnsupported
+            | Self::NotAcceptable
+            | Self::OriginForbidden
+            | Self::ParamsInvalid
+            | Self::QueryPresent
+            | Self::RateLimited
+            | Self::RouteUnknown
+            | Self::RpcInvalid
+            | Self::VersionUnsupported => Blame::Client,
+        }
+    }
+}
+
+/// What a client needs to get a better token: the parts of a `WWW-Authenticate: Bearer` challenge
+/// (RFC 6750 section 3, RFC 9728 section 5.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Challenge {
+    /// The `error` parameter; absent when no credential came.
+    pub error: Option<ChallengeError>,
+    /// The `scope` parameter: every scope this operation needs, separated by spaces; absent when there is none.
+    pub scope: Option<String>,
+    /// The `resource_metadata` parameter: an absolute URL of the gate.
+    pub resource_metadata: String,
+}
+
+/// The registered error codes of a bearer challenge (RFC 6750 section 3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChallengeError {
+    /// The token is not good for any request.
+    InvalidToken,
+    /// The token is good, its scopes are not enough.
+    InsufficientScope,
+}
+
+impl ChallengeError {
+    /// The code as the RFC spells it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
+/// A refusal on its way to the client.
+///
+/// Boxed parts keep the `Err` side of the road small. `PartialEq` is for tests.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Denial {
+    /// Why.
+    pub reason: DenyReason,
+    /// What the operator may read beside the reason: one lower-case line without values of the request.
+    pub operator: &'static str,
+    /// How the client gets a better token, when that cures it.
+    pub challenge: Option<Box<Challenge>>,
+    /// The record of this refusal, from stage 6 on.
+    pub record_id: Option<RecordId>,
+    /// The request's id as it stood in the body, one JSON number or string; `None` when it could not be read.
+    pub request_id: Option<Box<str>>,
+    /// Whether the client speaks MCP 2026-07-28 or later: decides the error code, never the outcome.
+    pub modern: bool,
+    /// After how many seconds a retry makes sense.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Denial {
+    /// A refusal with nothing but its reason and the operator's line.
+    #[cold]
+    #[inline(never)]
+    pub const fn new(reason: DenyReason, operator: &'static str) -> Self {
+        Self {
+            reason,
+            operator,
+            challenge: None,
+            record_id: None,
+            request_id: None,
+            modern: false,
+            retry_after_s: None,
+        }
+    }
+
+    /// The same refusal with a challenge.
+    #[must_use]
+    pub fn with_challenge(mut self, challenge: Challenge) -> Self {
+        self.challenge = Some(Box::new(challenge));
+        self
+    }
+
+    /// The same refusal with a time to wait, in seconds.
+    #[must_use]
+    pub const fn with_retry_after_s(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

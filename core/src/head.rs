@@ -1,0 +1,127 @@
+//! The head of a request as the core judges it: borrowed, already split by the HTTP server that embeds us.
+//!
+//! Owns [`RequestHead`] and the checks that need nothing but the head: single-valued fields, media type, accepted
+//! types (RFC 9110). Never sees a socket, never logs a field's value.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+
+use crate::denial::{Denial, DenyReason};
+
+/// The head of one request. The embedder has refused malformed and over-long heads before it makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'r> {
+    /// The HTTP method.
+    pub method: &'r http::Method,
+    /// The path as it came, without the query.
+    pub path: &'r str,
+    /// Whether the target had a query, even an empty one. Its content is never looked at.
+    pub has_query: bool,
+    /// The authority the client asked for: `Host`, or `:authority` in HTTP/2.
+    pub host: &'r str,
+    /// Every field, repeated ones included.
+    pub headers: &'r HeaderMap,
+    /// The address of the peer.
+    pub client_ip: IpAddr,
+    /// SHA-256 of the client's certificate (DER), when the connection has one.
+    pub client_cert_sha256: Option<&'r [u8; 32]>,
+}
+
+impl<'r> RequestHead<'r> {
+    /// The one value of `name` as visible ASCII, `None` when the field is absent.
+    ///
+    /// # Errors
+    /// [`DenyReason::HeadMalformed`] when the field stands twice or holds other bytes than visible ASCII and spaces.
+    pub fn single(&self, name: &HeaderName) -> Result<Option<&'r str>, Denial> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(malformed("a single-valued header field is repeated"));
+        }
+        match value.to_str() {
+            Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
+            Err(_) => Err(malformed("a header field holds bytes outside visible ASCII")),
+        }
+    }
+
+    /// Checks that the body is plain, unencoded JSON in UTF-8.
+    ///
+    /// # Errors
+    /// [`DenyReason::MediaType`] for any other type, charset or content coding: what cannot be read is not passed.
+    pub fn json_body(&self) -> Result<(), Denial> {
+        if self.headers.contains_key(CONTENT_ENCODING) {
+            return Err(media("the body has a content coding"));
+        }
+        match self.single(&CONTENT_TYPE)? {
+            Some(value) if is_json(value) => Ok(()),
+            Some(_) => Err(media("the content type is not application/json in UTF-8")),
+            None => Err(media("the content type is missing")),
+        }
+    }
+
+    /// Checks that the client takes both forms of an answer, JSON and an event stream (MCP streamable HTTP).
+    ///
+    /// # Errors
+    /// [`DenyReason::NotAcceptable`] when `Accept` is present and leaves one of them out.
+    pub fn accepts_both(&self) -> Result<(), Denial> {
+        let mut any = false;
+        let (mut json, mut stream) = (false, false);
+        for value in self.headers.get_all(ACCEPT) {
+            any = true;
+            let Ok(value) = value.to_str() else {
+                return Err(malformed("a header field holds bytes outside visible ASCII"));
+            };
+            for range in value.split(',') {
+                let range = range.split(';').next().unwrap_or_default().trim();
+                json |= matches_range(range, "application", "json");
+                stream |= matches_range(range, "text", "event-stream");
+            }
+        }
+        if any && !(json && stream) {
+            return Err(Denial::new(
+                DenyReason::NotAcceptable,
+                "accept leaves out application/json or text/event-stream",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `value` is `application/json`, with no parameter or `charset=utf-8`.
+fn is_json(value: &str) -> bool {
+    let mut parts = value.split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| {
+            let parameter = parameter.trim();
+            parameter.eq_ignore_ascii_case("charset=utf-8") || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
+        })
+}
+
+/// Whether a media range of `Accept` covers `kind/subkind` (RFC 9110 section 12.5.1; weights are not read).
+fn matches_range(range: &str, kind: &str, subkind: &str) -> bool {
+    let Some((left, right)) = range.split_once('/') else {
+        return false;
+    };
+    (left == "*" && right == "*")
+        || (left.eq_ignore_ascii_case(kind) && (right == "*" || right.eq_ignore_ascii_case(subkind)))
+}
+
+#[cold]
+#[inline(never)]
+fn malformed(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::HeadMalformed, operator)
+}
+
+#[cold]
+#[inline(never)]
+fn media(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::MediaType, operator)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+//! placeholder
+/// Who calls, for whom.
+#[derive(Clone, Debug)]
+pub struct Principal {}

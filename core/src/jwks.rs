@@ -1,0 +1,4 @@
+//! placeholder
+/// A vetted key set.
+#[derive(Debug)]
+pub struct KeySet {}

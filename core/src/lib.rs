@@ -1,0 +1,19 @@
+//! The decisions of Portcullis: pure, synchronous, embeddable.
+pub mod audit;
+pub mod config;
+pub mod credential;
+pub mod crypto;
+pub mod denial;
+pub mod gate;
+pub mod head;
+pub mod identity;
+pub mod json;
+pub mod jwks;
+pub mod limit;
+pub mod policy;
+pub mod record_id;
+pub mod redact;
+pub mod rpc;
+pub mod scope;
+pub mod time;
+pub mod token;

@@ -1,0 +1,4 @@
+//! placeholder
+/// A compiled policy.
+#[derive(Debug)]
+pub struct Policy {}

@@ -1,0 +1,4 @@
+//! placeholder
+/// Rules of one issuer.
+#[derive(Debug)]
+pub struct Issuer {}
