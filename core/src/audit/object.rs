@@ -7,6 +7,7 @@ use crate::audit::record::{
     GateNode, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::crypto;
+use crate::json::write_string;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
 
@@ -191,23 +192,6 @@ impl<'o> Object<'o> {
         }
         object.end();
     }
-}
-
-/// Appends a JSON string literal.
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0x00..=0x1f => {
-                out.extend_from_slice(b"\\u00");
-                crypto::write_hex(out, &[byte]);
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }
 
 /// Appends `value` in decimal.
