@@ -27,7 +27,7 @@ use crossbeam_queue::ArrayQueue;
 pub use crate::audit::durable::{Durable, Position};
 pub use crate::audit::read::{Records, StoredRecord, read};
 pub use crate::audit::record::{
-    Effect, GateNode, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase, ResponseRecord,
+    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase, ResponseRecord,
     Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 pub use crate::audit::recovery::RecoveryError;
