@@ -411,3 +411,6 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
