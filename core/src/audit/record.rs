@@ -414,3 +414,6 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

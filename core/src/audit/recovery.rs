@@ -242,3 +242,6 @@ fn closing_record(id: RecordId, pair: &OpenPair, now: UnixTime) -> Vec<u8> {
 }
 
 const HEADER_BYTES: u64 = SEGMENT_HEADER_BYTES as u64;
+
+#[cfg(test)]
+mod tests;
