@@ -14,17 +14,24 @@ fn id() -> RecordId {
     RecordIds::new([1; 16]).next(UnixTime::from_secs(1_795_399_848))
 }
 
-fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -> RequestRecord<'a, &'a str> {
-    let agent = Party {
+const ANN: Party<'static> = Party {
+    id: "ann",
+    issuer: "https://issuer.example",
+    kind: "human",
+};
+const IDENTITIES: Identities<'static> = Identities {
+    subject: ANN,
+    actor: Party {
         id: "crm-agent",
-        issuer: "https://issuer.example",
         kind: "agent",
-    };
-    let ann = Party {
-        id: "ann",
-        kind: "human",
-        ..agent
-    };
+        ..ANN
+    },
+    on_behalf_of: Some(ANN),
+    client_id: Some("crm-agent"),
+    principal_id: &DIGEST,
+};
+
+fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -> RequestRecord<'a, &'a str> {
     RequestRecord {
         record_id: id(),
         time: UnixTime::from_nanos(1_795_399_848_123_456_789),
@@ -32,11 +39,7 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         server: "crm",
         resource: "https://gate.example/crm",
         session: None,
-        subject: ann,
-        actor: agent,
-        on_behalf_of: Some(ann),
-        client_id: Some("crm-agent"),
-        principal_id: &DIGEST,
+        identities: IDENTITIES,
         token: TokenEvidence {
             jti: Some("t-1"),
             digest: &DIGEST,
@@ -78,8 +81,8 @@ fn response(phase: ResponsePhase) -> ResponseRecord<'static> {
         time: UnixTime::from_secs(1_795_399_849),
         tenant: "acme",
         server: "crm",
-        principal_id: &DIGEST,
-        method: "tools/call",
+        identities: IDENTITIES,
+        method: Some("tools/call"),
         tool: None,
         status: Some(200),
         decision: Some(Effect::Allow),
@@ -136,8 +139,11 @@ fn the_schema_comes_first_and_nothing_is_left_out_when_it_is_unknown() {
     known.write_json(&mut full);
     assert!(full.starts_with(b"{\"schema\":1,\"record_id\":\""));
     let bare = RequestRecord {
-        on_behalf_of: None,
-        client_id: None,
+        identities: Identities {
+            on_behalf_of: None,
+            client_id: None,
+            ..IDENTITIES
+        },
         protocol: None,
         method: None,
         tool: None,
