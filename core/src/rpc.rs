@@ -7,11 +7,13 @@
 
 mod call;
 mod keys;
+mod message;
 mod mirror;
 mod reply;
 pub mod sse;
 
-pub use call::{Call, CallLimits, IdKind, RequestId, read_call};
+pub use call::{Call, CallLimits, read_call};
+pub use message::{IdKind, RequestId};
 pub use reply::{Expected, Reply, ReplyError, read_reply};
 
 /// The revisions of MCP that can be judged, oldest first.

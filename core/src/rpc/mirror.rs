@@ -11,7 +11,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
 
 use super::ProtocolVersion;
-use super::call::Context;
+use super::message::Context;
 
 /// `MCP-Protocol-Version`
 pub(super) static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");

@@ -5,7 +5,7 @@
 
 use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
 
-use super::call::RequestId;
+use super::message::RequestId;
 use super::{Method, ProtocolVersion, keys};
 
 /// What an answer must match; owned, since it outlives the call's body.

@@ -3,14 +3,16 @@
 //! Owns [`Splitter`] and the writing of events. Holds no more than one event and the last chunk; never gives a part
 //! of an event, so a stream that breaks within one has given nothing of it.
 
+use std::fmt;
 use std::mem;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event, whole.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Event {
     /// The last `id` field.
     pub id: Option<String>,
@@ -29,6 +31,13 @@ impl Event {
     }
 }
 
+/// Tells the size only: an answer belongs in no log.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({} bytes)", self.data.len())
+    }
+}
+
 /// Why a stream cannot be read on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SseError {
@@ -41,7 +50,6 @@ pub enum SseError {
 }
 
 /// Cuts a stream into events. Give it each chunk by [`Self::push`], then call [`Self::next`] until it has none.
-#[derive(Debug)]
 pub struct Splitter {
     bytes_max: usize,
     /// What came and is not consumed stands at `start..`; up to `scanned` it has no line end.
@@ -56,7 +64,7 @@ pub struct Splitter {
 }
 
 /// The event that is being read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pending {
     any: bool,
     id: Option<String>,
@@ -64,6 +72,13 @@ struct Pending {
     data: Vec<u8>,
     has_data: bool,
     retry_ms: Option<u64>,
+}
+
+/// Tells how much is held, not what.
+impl fmt::Debug for Splitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Splitter({} bytes held)", self.buffer.len())
+    }
 }
 
 impl Splitter {
@@ -143,7 +158,7 @@ impl Splitter {
     }
 
     /// Consumes the next whole line; gives its place in the buffer, without its end.
-    fn line(&mut self) -> Option<std::ops::Range<usize>> {
+    fn line(&mut self) -> Option<Range<usize>> {
         if self.after_cr && self.start < self.buffer.len() {
             self.after_cr = false;
             if self.buffer.get(self.start) == Some(&b'\n') {

@@ -31,111 +31,148 @@ fn a_call_borrows_its_body() {
     });
 }
 
+/// Bodies that need no header, and why they are refused.
+const MESSAGES: &[(&str, Option<DenyReason>)] = &[
+    (PLAIN, None),
+    (
+        r#" {"params":{"name":"x"},"method":"tools/call","id":"","jsonrpc":"2.0"} "#,
+        None,
+    ),
+    (r#"{"jsonrpc":"2.0","id":-7,"method":"ping"}"#, None),
+    (r#"{"jsonrpc":"2.0","id":"null","method":"ping","params":{}}"#, None),
+    (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, None),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
+        None,
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"","_meta":{"progressToken":1}}}"#,
+        None,
+    ),
+    ("", Some(DenyReason::JsonMalformed)),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping"}{}"#,
+        Some(DenyReason::JsonMalformed),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"\u0000":1}}"#,
+        Some(DenyReason::JsonMalformed),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}"#,
+        Some(DenyReason::JsonAmbiguous),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#,
+        Some(DenyReason::JsonAmbiguous),
+    ),
+    // Batches, wherever they begin (N3).
+    ("[]", Some(DenyReason::RpcInvalid)),
+    (
+        r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"  [[{"jsonrpc":"2.0","id":1,"method":"ping"}]]"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"[{"jsonrpc":"2.0","method":"notifications/initialized"},{"jsonrpc":"2.0","id":1,"method":"tools/call"}]"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (r#""tools/call""#, Some(DenyReason::RpcInvalid)),
+    ("null", Some(DenyReason::RpcInvalid)),
+    ("{}", Some(DenyReason::RpcInvalid)),
+    (r#"{"id":1,"method":"ping"}"#, Some(DenyReason::RpcInvalid)),
+    (
+        r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (r#"{"jsonrpc":"2.0","id":1}"#, Some(DenyReason::RpcInvalid)),
+    (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, Some(DenyReason::RpcInvalid)),
+    (
+        r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":-0,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","extra":1}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some(DenyReason::RpcInvalid)),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (r#"{"jsonrpc":"2.0","method":"ping"}"#, Some(DenyReason::RpcInvalid)),
+    (
+        r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#,
+        Some(DenyReason::RpcInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":[]}}"#,
+        Some(DenyReason::ParamsInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"Ping"}"#,
+        Some(DenyReason::MethodUnsupported),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///x"}}"#,
+        Some(DenyReason::MethodUnsupported),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call ","params":{"name":"x"}}"#,
+        Some(DenyReason::MethodUnsupported),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
+        Some(DenyReason::MethodUnsupported),
+    ),
+];
+
 #[test]
 fn only_one_well_formed_message_passes() {
-    use DenyReason::{JsonAmbiguous, JsonMalformed, MethodUnsupported, ParamsInvalid, RpcInvalid};
-    let table: &[(&str, Option<DenyReason>)] = &[
-        (PLAIN, None),
-        (
-            r#" {"params":{"name":"x"},"method":"tools/call","id":"","jsonrpc":"2.0"} "#,
-            None,
-        ),
-        (r#"{"jsonrpc":"2.0","id":-7,"method":"ping"}"#, None),
-        (r#"{"jsonrpc":"2.0","id":"null","method":"ping","params":{}}"#, None),
-        (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, None),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
-            None,
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"","_meta":{"progressToken":1}}}"#,
-            None,
-        ),
-        ("", Some(JsonMalformed)),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}{}"#, Some(JsonMalformed)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"\u0000":1}}"#,
-            Some(JsonMalformed),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"ping"}"#,
-            Some(JsonAmbiguous),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#,
-            Some(JsonAmbiguous),
-        ),
-        // Batches, wherever they begin (N3).
-        ("[]", Some(RpcInvalid)),
-        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, Some(RpcInvalid)),
-        (r#"  [[{"jsonrpc":"2.0","id":1,"method":"ping"}]]"#, Some(RpcInvalid)),
-        (
-            r#"[{"jsonrpc":"2.0","method":"notifications/initialized"},{"jsonrpc":"2.0","id":1,"method":"tools/call"}]"#,
-            Some(RpcInvalid),
-        ),
-        (r#""tools/call""#, Some(RpcInvalid)),
-        ("null", Some(RpcInvalid)),
-        ("{}", Some(RpcInvalid)),
-        (r#"{"id":1,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":2.0,"id":1,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1,"method":5}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":-0,"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":[1],"method":"ping"}"#, Some(RpcInvalid)),
-        (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, Some(RpcInvalid)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","extra":1}"#,
-            Some(RpcInvalid),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some(RpcInvalid)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
-            Some(RpcInvalid),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
-            Some(RpcInvalid),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
-            Some(RpcInvalid),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
-            Some(RpcInvalid),
-        ),
-        (r#"{"jsonrpc":"2.0","method":"ping"}"#, Some(RpcInvalid)),
-        (
-            r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"x"}}"#,
-            Some(RpcInvalid),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"notifications/initialized"}"#,
-            Some(RpcInvalid),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":[]}}"#,
-            Some(ParamsInvalid),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"method":"Ping"}"#, Some(MethodUnsupported)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///x"}}"#,
-            Some(MethodUnsupported),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call ","params":{"name":"x"}}"#,
-            Some(MethodUnsupported),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
-            Some(MethodUnsupported),
-        ),
-    ];
-    for (body, reason) in table {
+    for (body, reason) in MESSAGES {
         assert_eq!(refusal(&[], body), *reason, "{body}");
     }
 }

@@ -25,9 +25,6 @@ fn the_version_is_agreed_on() {
             r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":{version}}}}}}}"#
         )
     };
-    let offering = |version: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":{version}}}}}"#)
-    };
     let list = modern("tools/list", "");
     let table: &[Case<'_, Result<ProtocolVersion, DenyReason>>] = &[
         Case(&[], ping, Ok(V2025_03_26)),
@@ -73,6 +70,27 @@ fn the_version_is_agreed_on() {
             ping,
             Err(DenyReason::ParamsInvalid),
         ),
+    ];
+    agree(table);
+}
+
+#[track_caller]
+fn agree(table: &[Case<'_, Result<ProtocolVersion, DenyReason>>]) {
+    for Case(headers, body, expected) in table {
+        let seen = reading(headers, body.as_bytes(), |call| {
+            call.map(|call| call.version()).map_err(|denial| denial.reason)
+        });
+        assert_eq!(seen, *expected, "{headers:?} {body}");
+    }
+}
+
+#[test]
+fn initialize_negotiates() {
+    use ProtocolVersion::{V2025_06_18, V2025_11_25};
+    let offering = |version: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":{version}}}}}"#)
+    };
+    let table: &[Case<'_, Result<ProtocolVersion, DenyReason>>] = &[
         Case(&[], &offering(r#""2025-06-18""#), Ok(V2025_06_18)),
         Case(
             &[(VERSION, "2025-06-18")],
@@ -93,12 +111,7 @@ fn the_version_is_agreed_on() {
             Err(DenyReason::VersionUnsupported),
         ),
     ];
-    for Case(headers, body, expected) in table {
-        let seen = reading(headers, body.as_bytes(), |call| {
-            call.map(|call| call.version()).map_err(|denial| denial.reason)
-        });
-        assert_eq!(seen, *expected, "{headers:?} {body}");
-    }
+    agree(table);
 }
 
 #[test]

@@ -39,105 +39,136 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
     })
 }
 
+/// Messages for the call with id 1, and what they are.
+const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
+    (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Ok("result")),
+    (
+        r#"{"result":{"resultType":"complete","_meta":{"x":1}},"id":1,"jsonrpc":"2.0"}"#,
+        Ok("result"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#,
+        Ok("error"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#,
+        Ok("error"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no session","data":[]}}"#,
+        Ok("error"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":0.5}}"#,
+        Ok("notification"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
+        Ok("notification"),
+    ),
+    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("request")),
+    ("", Err(ReplyError::Malformed(ParseError::Malformed))),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}"#,
+        Err(ReplyError::Malformed(ParseError::KeyDuplicate)),
+    ),
+    (r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, Err(ReplyError::NotRpc)),
+    ("null", Err(ReplyError::NotRpc)),
+    ("{}", Err(ReplyError::NotRpc)),
+    (r#"{"jsonrpc":"2.0","id":1}"#, Err(ReplyError::NotRpc)),
+    (r#"{"id":1,"result":{}}"#, Err(ReplyError::NotRpc)),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"method":"ping"}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"extra":0}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":[]}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1.5,"message":""}}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1}}"#,
+        Err(ReplyError::NotRpc),
+    ),
+    (r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#, Err(ReplyError::NotRpc)),
+    (r#"{"jsonrpc":"2.0","id":2,"result":{}}"#, Err(ReplyError::IdMismatch)),
+    (r#"{"jsonrpc":"2.0","id":"1","result":{}}"#, Err(ReplyError::IdMismatch)),
+    (r#"{"jsonrpc":"2.0","id":1.0,"result":{}}"#, Err(ReplyError::IdMismatch)),
+    (
+        r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+        Err(ReplyError::IdMismatch),
+    ),
+    (r#"{"jsonrpc":"2.0","result":{}}"#, Err(ReplyError::IdMismatch)),
+    (
+        r#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":""}}"#,
+        Err(ReplyError::IdMismatch),
+    ),
+    (r#"{"jsonrpc":"2.0","id":1,"Result":{}}"#, Err(ReplyError::KeyFolded)),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{},"reſult":{}}"#,
+        Err(ReplyError::KeyFolded),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"Content":[]}}"#,
+        Err(ReplyError::KeyFolded),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"TraceParent":""}}}"#,
+        Err(ReplyError::KeyFolded),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","Data":1}}"#,
+        Err(ReplyError::KeyFolded),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":[]}"#,
+        Err(ReplyError::ResultInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
+        Err(ReplyError::ResultInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":1}}"#,
+        Err(ReplyError::ResultInvalid),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#,
+        Err(ReplyError::ResultTypeUnknown),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task"}}"#,
+        Err(ReplyError::ResultTypeUnknown),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"Complete"}}"#,
+        Err(ReplyError::ResultTypeUnknown),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":null}}"#,
+        Err(ReplyError::ResultTypeUnknown),
+    ),
+];
+
 #[test]
 fn an_answer_is_one_message_for_its_call() {
-    use ReplyError::{IdMismatch, KeyFolded, Malformed, NotRpc, ResultInvalid, ResultTypeUnknown};
-    let table: &[(&str, Result<&str, ReplyError>)] = &[
-        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Ok("result")),
-        (
-            r#"{"result":{"resultType":"complete","_meta":{"x":1}},"id":1,"jsonrpc":"2.0"}"#,
-            Ok("result"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#,
-            Ok("error"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no session"}}"#,
-            Ok("error"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no session","data":[]}}"#,
-            Ok("error"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":0.5}}"#,
-            Ok("notification"),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
-            Ok("notification"),
-        ),
-        (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("request")),
-        ("", Err(Malformed(ParseError::Malformed))),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}"#,
-            Err(Malformed(ParseError::KeyDuplicate)),
-        ),
-        (r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#, Err(NotRpc)),
-        ("null", Err(NotRpc)),
-        ("{}", Err(NotRpc)),
-        (r#"{"jsonrpc":"2.0","id":1}"#, Err(NotRpc)),
-        (r#"{"id":1,"result":{}}"#, Err(NotRpc)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}"#,
-            Err(NotRpc),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{},"method":"ping"}"#, Err(NotRpc)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{},"extra":0}"#, Err(NotRpc)),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, Err(NotRpc)),
-        (
-            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":[]}"#,
-            Err(NotRpc),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1.5,"message":""}}"#,
-            Err(NotRpc),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"error":{"code":1}}"#, Err(NotRpc)),
-        (r#"{"jsonrpc":"2.0","id":1,"error":"no"}"#, Err(NotRpc)),
-        (r#"{"jsonrpc":"2.0","id":2,"result":{}}"#, Err(IdMismatch)),
-        (r#"{"jsonrpc":"2.0","id":"1","result":{}}"#, Err(IdMismatch)),
-        (r#"{"jsonrpc":"2.0","id":1.0,"result":{}}"#, Err(IdMismatch)),
-        (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, Err(IdMismatch)),
-        (r#"{"jsonrpc":"2.0","result":{}}"#, Err(IdMismatch)),
-        (
-            r#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":""}}"#,
-            Err(IdMismatch),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"Result":{}}"#, Err(KeyFolded)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{},"reſult":{}}"#, Err(KeyFolded)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{"Content":[]}}"#, Err(KeyFolded)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":{"TraceParent":""}}}"#,
-            Err(KeyFolded),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","Data":1}}"#,
-            Err(KeyFolded),
-        ),
-        (r#"{"jsonrpc":"2.0","id":1,"result":[]}"#, Err(ResultInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, Err(ResultInvalid)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":1}}"#, Err(ResultInvalid)),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"input_required"}}"#,
-            Err(ResultTypeUnknown),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task"}}"#,
-            Err(ResultTypeUnknown),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"Complete"}}"#,
-            Err(ResultTypeUnknown),
-        ),
-        (
-            r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":null}}"#,
-            Err(ResultTypeUnknown),
-        ),
-    ];
     let ping = call("1", "ping");
-    for (body, verdict) in table {
+    for (body, verdict) in MESSAGES {
         assert_eq!(seen(body, &ping), *verdict, "{body}");
     }
 }
