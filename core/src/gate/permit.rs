@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 use super::case::Case;
 use super::records;
 use super::ticket::Ticket;
-use crate::audit::{Durable, Position};
+use crate::audit::{self, Durable, Position};
 use crate::config::{Server, Upstream};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
@@ -56,7 +56,7 @@ impl<'g> Recorded<'g> {
         let mut denial = self.case.denial(DenyReason::AuditUnavailable, "the record was not durable within its deadline");
         denial.retry_after_s = Some(1);
         // The log is failing already: a closing record that it does not take changes nothing.
-        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, records::Close::withheld(denial.reason), now));
+        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, audit::Outcome::NotForwarded, None, now));
         denial
     }
 }
