@@ -153,7 +153,9 @@ async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
 
 /// The wall clock, which the core does not read.
 fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
@@ -217,23 +219,25 @@ impl Service {
     }
 
     /// Stages 1 to 9: the permit, or why there is none.
-    async fn judge(
-        &self,
+    async fn judge<'g>(
+        &'g self,
         session: &mut ServerSession,
-        mut visit: Visit<'_>,
+        mut visit: Visit<'g>,
         head: &Head,
         limits: &Limits,
-    ) -> Result<Permit, Stop> {
+    ) -> Result<Permit<'g>, Stop> {
         if self.shutdown.is_draining() {
             let denial = Denial::new(DenyReason::Draining, "the gate is shutting down");
-            return Err(visit.refuse(&head.view(), denial.with_retry_after_s(DRAIN_RETRY_AFTER_S)).into());
+            return Err(visit
+                .refuse(&head.view(), denial.with_retry_after_s(DRAIN_RETRY_AFTER_S))
+                .into());
         }
         if head.version == Version::HTTP_10 {
             let denial = Denial::new(DenyReason::HeadMalformed, "endpoints do not speak HTTP/1.0");
             return Err(visit.refuse(&head.view(), denial).into());
         }
         let principal = self.authenticate(&mut visit, head, limits).await?;
-        let body = match read_body(session, head, limits).await {
+        let body = match ingress::read_body(session, head, limits).await {
             Ok(body) => body,
             Err(ReadError::Gone) => return Err(Stop::Gone),
             Err(ReadError::Refused(denial)) => return Err(visit.refuse(&head.view(), denial).into()),
@@ -256,7 +260,7 @@ impl Service {
     }
 
     /// Stage 9: the permit, once the record is durable.
-    async fn permit(&self, recorded: Recorded, limits: &Limits) -> Result<Permit, Denial> {
+    async fn permit<'g>(&'g self, recorded: Recorded<'g>, limits: &Limits) -> Result<Permit<'g>, Denial> {
         let log = self.gate.durable();
         if !durable::reached(log, recorded.position(), limits.audit_deadline).await {
             return Err(recorded.give_up(now()));
@@ -268,7 +272,7 @@ impl Service {
     async fn forward(
         &self,
         session: &mut ServerSession,
-        permit: Permit,
+        permit: Permit<'_>,
         limits: &Limits,
         readers: &Readers,
     ) -> Result<(), ClientLost> {
@@ -298,9 +302,13 @@ impl Service {
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
-        let released = self.release(reviewed, limits).await;
+        let released = self.release(reviewed, &ticket, limits).await;
         let sent = send(session, released, &judged).await;
-        let outcome = if sent.is_ok() { Outcome::Ended } else { Outcome::ClientGone };
+        let outcome = if sent.is_ok() {
+            Outcome::Ended
+        } else {
+            Outcome::ClientGone
+        };
         ticket.close(outcome, now());
         sent
     }
@@ -324,15 +332,18 @@ impl Service {
         Ok((exchange, answer))
     }
 
-    /// Stage 13: what may leave, once the review is durable.
-    async fn release(&self, reviewed: Reviewed, limits: &Limits) -> Release {
+    /// Stage 13: what may leave, once the review is durable; nothing when it cannot be recorded.
+    async fn release(&self, reviewed: Result<Reviewed, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
+        let reviewed = match reviewed {
+            Ok(reviewed) => reviewed,
+            Err(denial) => return Release::Withheld(denial),
+        };
         let log = self.gate.durable();
-        if !durable::reached(log, reviewed.position(), limits.audit_deadline).await {
-            return Release::Withheld(reviewed.give_up());
-        }
+        // The wait's own result does not matter: the review proves itself.
+        durable::reached(log, reviewed.position(), limits.audit_deadline).await;
         match reviewed.release(log) {
             Ok(release) => release,
-            Err(reviewed) => Release::Withheld(reviewed.give_up()),
+            Err(_) => Release::Withheld(unrecorded(ticket)),
         }
     }
 
@@ -355,17 +366,18 @@ impl Drop for OpenStream<'_> {
     }
 }
 
-/// Stage 5, with the checks of the head that only matter for a body.
-async fn read_body(session: &mut ServerSession, head: &Head, limits: &Limits) -> Result<Bytes, ReadError> {
-    let view = head.view();
-    view.json_body().and_then(|()| view.accepts_both()).map_err(ReadError::Refused)?;
-    ingress::read_body(session, head, limits).await
+/// The refusal of an answer whose review the log did not take in time.
+fn unrecorded(ticket: &Ticket<'_>) -> Denial {
+    ticket.failed(
+        DenyReason::AuditUnavailable,
+        "the review was not durable within its deadline",
+    )
 }
 
 /// Tells the client that the upstream failed, and closes the record.
 async fn fail(
     session: &mut ServerSession,
-    ticket: Ticket,
+    ticket: Ticket<'_>,
     error: UpstreamError,
     readers: &Readers,
 ) -> Result<(), ClientLost> {
@@ -397,6 +409,7 @@ async fn health(session: &mut ServerSession, head: &Head, health: Result<(), &'s
         Method::HEAD => Bytes::new(),
         _ => Bytes::from_static(text.as_bytes()),
     };
-    let header = egress::head(status, "text/plain; charset=utf-8", text.len(), &Readers::default()).ok_or(ClientLost)?;
+    let header =
+        egress::head(status, "text/plain; charset=utf-8", text.len(), &Readers::default()).ok_or(ClientLost)?;
     egress::write_whole(session, header, body).await
 }
