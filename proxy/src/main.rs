@@ -3,6 +3,7 @@
 mod cors;
 mod durable;
 mod egress;
+mod health;
 mod ingress;
 mod listen;
 mod metadata;

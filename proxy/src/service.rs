@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Version};
+use http::Version;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
@@ -18,9 +18,7 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
-use portcullis_core::gate::{
-    Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Snapshot, Step, Ticket, Visit,
-};
+use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
 use portcullis_core::identity::Principal;
 use portcullis_core::time::UnixTime;
 
@@ -29,7 +27,7 @@ use crate::ingress::{self, Guarded, Head, ReadError};
 use crate::metadata::{self, MetadataStore, Page};
 use crate::shutdown::Shutdown;
 use crate::upstream::{Exchange, Form, UpstreamError, Upstreams};
-use crate::{cors, durable, respond, scratch};
+use crate::{cors, durable, health, respond, scratch};
 
 mod stream;
 
@@ -144,6 +142,10 @@ pub(crate) fn server_options() -> HttpServerOptions {
 async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
     if !session.is_body_done() {
         ingress::linger(&mut session).await;
+        // An HTTP/2 stream has ended with its answer; shutting it down would reset it.
+        if !session.is_http2() {
+            session.shutdown().await;
+        }
         return None;
     }
     let settings = HttpPersistentSettings::for_session(&session);
@@ -201,20 +203,20 @@ impl Service {
 
     /// What needs no token: the health of the gate and the way to the authorization server.
     async fn answer_openly(&self, session: &mut ServerSession, head: &Head) -> Option<Result<(), ClientLost>> {
-        match head.path.as_str() {
-            "/livez" => Some(health(session, head, Ok(())).await),
-            "/readyz" => {
+        match (health::Page::of(&head.path), Page::of(&head.path)) {
+            (Some(health::Page::Live), _) => Some(health::answer(session, head, Ok(())).await),
+            (Some(health::Page::Ready), _) => {
                 let ready = match self.shutdown.is_draining() {
                     true => Err("draining"),
                     false => self.gate.ready(now()),
                 };
-                Some(health(session, head, ready).await)
+                Some(health::answer(session, head, ready).await)
             }
-            path => {
-                let page = Page::of(path)?;
-                let snapshot: Arc<Snapshot> = self.gate.snapshot();
+            (None, Some(page)) => {
+                let snapshot = self.gate.snapshot();
                 Some(metadata::answer(session, &snapshot, &self.metadata, page, head).await)
             }
+            (None, None) => None,
         }
     }
 
@@ -397,19 +399,4 @@ async fn send(session: &mut ServerSession, release: Release, judged: &Judged<'_>
         }
         Release::Withheld(denial) => respond::refuse(session, &denial, judged.readers).await,
     }
-}
-
-/// The health pages: a word in plain text.
-async fn health(session: &mut ServerSession, head: &Head, health: Result<(), &'static str>) -> Result<(), ClientLost> {
-    let (status, text) = match health {
-        Ok(()) => (200, "ok"),
-        Err(missing) => (503, missing),
-    };
-    let body = match head.method {
-        Method::HEAD => Bytes::new(),
-        _ => Bytes::from_static(text.as_bytes()),
-    };
-    let header =
-        egress::head(status, "text/plain; charset=utf-8", text.len(), &Readers::default()).ok_or(ClientLost)?;
-    egress::write_whole(session, header, body).await
 }
