@@ -190,7 +190,7 @@ pub(crate) struct RawTools {
     pub scope_implies: BTreeMap<String, Vec<String>>,
     /// Lets tools without a row through to the policy, with no scope required.
     #[serde(default)]
-    pub danger_allow_unmapped: bool,
+    pub danger_unmapped_tools: bool,
 }
 
 /// One tool.
