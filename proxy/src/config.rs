@@ -20,6 +20,7 @@ mod limits;
 mod lower;
 mod raw;
 mod server;
+mod tls;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]

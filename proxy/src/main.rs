@@ -1,1 +1,2 @@
-fn main() {}
+mod config;
+fn main() { let _ = config::load(std::path::Path::new("x"), config::Names::Skip, 1); }

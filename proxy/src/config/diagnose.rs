@@ -230,9 +230,7 @@ pub(crate) fn of_yaml(error: &serde_saphyr::Error, file: &Path, source: &str) ->
     let diagnostic = match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, file, place),
         Error::SerdeMissingField { field, .. } => {
-            let mut diagnostic = new(Code::MissingKey, format!("the key `{field}` is missing"));
-            diagnostic.help = Some(format!("add `{field}` to this section"));
-            diagnostic
+            new(Code::MissingKey, format!("the section of this line lacks the key `{field}`"))
         }
         Error::SerdeUnknownVariant { expected, .. } => {
             new(Code::InvalidValue, format!("this is none of {}", list(expected)))
@@ -242,10 +240,10 @@ pub(crate) fn of_yaml(error: &serde_saphyr::Error, file: &Path, source: &str) ->
             format!("expected {expected}, found {}", kind_of(unexpected)),
         ),
         Error::SerdeInvalidValue { expected, .. } => new(Code::InvalidValue, format!("expected {expected}")),
-        Error::InvalidScalar { ty, .. } => new(Code::WrongType, format!("expected {ty}")),
+        Error::InvalidScalar { ty, .. } => new(Code::WrongType, format!("expected {}", plain(ty))),
         Error::InvalidBooleanStrict { .. } => new(Code::WrongType, "expected `true` or `false`".to_owned()),
         Error::NullIntoString { .. } => new(Code::WrongType, "expected a string, found nothing".to_owned()),
-        Error::Unexpected { expected, .. } => new(Code::WrongType, format!("expected {expected}")),
+        Error::Unexpected { expected, .. } => new(Code::WrongType, format!("expected {}", plain(expected))),
         Error::DuplicateMappingKey { key, .. } => duplicate_key(key.as_deref(), file, place),
         Error::MergeKeyNotAllowed { .. } => new(Code::Syntax, "merge keys (`<<`) are not read here".to_owned()),
         Error::Eof { .. } => new(Code::Syntax, "the file ends too early".to_owned()),
@@ -287,7 +285,7 @@ pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
     let folded = word.to_ascii_lowercase().replace('-', "_");
     candidates
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, candidate), *candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_ascii_lowercase()), *candidate))
         .filter(|(distance, candidate)| *distance <= candidate.len().max(folded.len()) / 2)
         .min()
         .map(|(_, candidate)| candidate)
@@ -297,6 +295,17 @@ pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
 pub(crate) fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     quoted.join(", ")
+}
+
+/// The reader's name of a type in the words of somebody who writes YAML.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" => "a whole number",
+        "mapping start" => "a section of keys",
+        "sequence start" => "a list",
+        "string scalar" => "a string",
+        other => other,
+    }
 }
 
 /// The kind in serde's description of an unexpected value, without the value: `string "x"` gives `string`.

@@ -16,7 +16,7 @@ use portcullis_core::token::{Issuer, IssuerParts};
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Listener, Names, ServerPlan, TlsFiles, limits, server};
+use super::{AuditPlace, Config, IssuerPlan, Listener, Names, ServerPlan, TlsFiles, limits, server, tls};
 
 /// Lowers `raw`, which was read from `source`.
 ///
@@ -135,23 +135,14 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
             );
             continue;
         };
-        let tls = listener.tls.as_ref().map(|tls| {
-            for name in [Some(&tls.certificate), Some(&tls.key), tls.client_ca.as_ref()] {
-                // Keys are secrets: they are opened to see that they can be, and stay out of the digest.
-                match name.map(|name| (name, lowering.files.read_secret(&name.value))) {
-                    Some((name, Err(error))) => {
-                        let message = format!("the file `{}` cannot be read: {error}", name.value);
-                        lowering.fault(Code::FileUnreadable, name.place, message);
-                    }
-                    Some((_, Ok(_))) | None => {}
-                }
-            }
-            TlsFiles {
-                certificate: lowering.files.path(&tls.certificate.value),
-                key: lowering.files.path(&tls.key.value),
-                client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
-            }
+        let tls = listener.tls.as_ref().map(|tls| TlsFiles {
+            certificate: lowering.files.path(&tls.certificate.value),
+            key: lowering.files.path(&tls.key.value),
+            client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
         });
+        if let Some(Err(message)) = tls.as_ref().map(tls::verify) {
+            lowering.fault(Code::ListenerInvalid, listener.address.place, message);
+        }
         listeners.push(Listener { address, tls });
     }
     listeners

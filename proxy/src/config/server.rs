@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
-use portcullis_core::config::{Rate, Server, ServerError, ServerParts, Upstream, UpstreamCredential};
+use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
+use portcullis_core::limit::Rate;
 use portcullis_core::policy::{Policy, PolicySource};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::Issuer;
@@ -208,8 +209,14 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
         let path = lowering.files.path(&file.value);
         match raw::read::<RawTools>(&text) {
             Ok(table) if table.file.is_none() => tools.add(&table),
-            Ok(_) => lowering.fault(Code::ToolsInvalid, file.place, "a tool file may not name a further file"),
-            Err(error) => lowering.fault_elsewhere(diagnose::of_yaml(&error, &path, &text)),
+            Ok(_) => {
+                lowering.fault(Code::ToolsInvalid, file.place, "a tool file may not name a further file");
+                return None;
+            }
+            Err(error) => {
+                lowering.fault_elsewhere(diagnose::of_yaml(&error, &path, &text));
+                return None;
+            }
         }
     }
     tools.add(&raw.value);
