@@ -12,7 +12,8 @@ use portcullis_core::token::Issuer;
 
 pub(crate) use diagnose::Diagnostics;
 pub(crate) use raw::RawConfig;
-pub(crate) use server::ServerPlan;
+pub(crate) use lower::is_loopback;
+pub(crate) use server::{BuildError, ServerPlan};
 
 mod diagnose;
 mod files;
