@@ -7,7 +7,19 @@ use std::process::ExitCode;
 mod background;
 mod cli;
 mod config;
+mod cors;
+mod durable;
+mod egress;
+mod ingress;
+mod listen;
+mod metadata;
+mod respond;
+mod scratch;
+mod service;
+mod shutdown;
 mod telemetry;
+mod tls;
+mod upstream;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
