@@ -1,4 +1,4 @@
-//! What goes on beside the requests: keys of issuers, reload, names of upstreams.
+//! What goes on beside the requests: keys of issuers, reload, names of upstreams, the digest key.
 //!
 //! Owns the clock of the background and nothing else. Background work builds whole values and publishes them; no
 //! request ever waits for it, but one that brought an unknown `kid`, and that one is bounded.
@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use portcullis_core::time::UnixTime;
 
+pub(crate) mod digest_key;
 pub(crate) mod fetch;
 pub(crate) mod jwks;
 pub(crate) mod reload;

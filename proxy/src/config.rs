@@ -3,12 +3,13 @@
 //! Owns [`load`] and the lowered forms that the rest of the binary uses. Whole or nothing: a configuration with one
 //! fault yields only diagnostics. Never holds a secret outside a zeroized value, and never prints one.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
+
+use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
 pub(crate) use raw::RawConfig;
@@ -21,7 +22,6 @@ mod limits;
 mod lower;
 mod raw;
 mod server;
-mod tls;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -36,30 +36,12 @@ pub(crate) struct Config {
     pub issuers: Vec<IssuerPlan>,
     /// The servers, at least one, with distinct names and paths.
     pub servers: Vec<ServerPlan>,
+    /// The authorities of upstreams' certificates; `None` trusts the system's.
+    pub upstream_ca: Option<PathBuf>,
     /// The bounds.
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
-}
-
-/// One listening address.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Listener {
-    /// The address; port 0 takes a free one.
-    pub address: SocketAddr,
-    /// TLS of this listener.
-    pub tls: Option<TlsFiles>,
-}
-
-/// The PEM files of a listener; they have been read once to see that they can be.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct TlsFiles {
-    /// The certificate chain.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-    /// Certificate authorities of clients; when set, a client must show a certificate.
-    pub client_ca: Option<PathBuf>,
 }
 
 /// Where the audit log lives.

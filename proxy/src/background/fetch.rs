@@ -6,7 +6,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Uri;
 use http::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
@@ -203,10 +202,6 @@ fn max_age(headers: &HeaderMap) -> Option<u64> {
         }
     })
 }
-
-/// A fetch deadline for tests of this module's users.
-#[cfg(test)]
-pub(crate) const TEST_DEADLINE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -7,20 +7,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use portcullis_core::config::Limits;
-use portcullis_core::jwks::refresh::{KeySource, Published, RefreshSettings, Refresher};
 use portcullis_core::jwks::JwksLimits;
+use portcullis_core::jwks::refresh::{KeySource, Published, RefreshSettings, Refresher};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::fetch::Fetcher;
 use crate::config::IssuerPlan;
+use crate::service::KeyFetch;
 
 /// Where accepted keys and metadata go.
 pub(crate) trait Publish: Send + Sync {
     /// Takes what an issuer's answer brought.
-    fn publish(&self, issuer: &str, published: Published);
+    fn publish(&self, issuer: &Arc<str>, published: Published);
 }
 
 /// The refreshers of all issuers of the configuration.
@@ -118,8 +120,12 @@ impl KeyService {
         *issuers = next;
     }
 
+}
+
+#[async_trait]
+impl KeyFetch for KeyService {
     /// Asks for a fetch of the issuer's keys and waits until it ended, or until there is none to wait for.
-    pub(crate) async fn refreshed(&self, issuer: &str) {
+    async fn fetch_keys(&self, issuer: &str) {
         let (done, ended) = oneshot::channel();
         let asked = {
             let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
@@ -200,13 +206,13 @@ impl Drive {
                 }
             }
         };
-        let issuer = self.refresher.issuer();
+        let issuer = Arc::clone(self.refresher.issuer());
         match self.refresher.on_fetched(request.id, result, super::now()) {
             Some(published) => {
                 if let Some(keys) = &published.keys {
                     tracing::info!(%issuer, keys = keys.len(), skipped = keys.skipped(), "keys fetched");
                 }
-                self.publish.publish(issuer, published);
+                self.publish.publish(&issuer, published);
             }
             None => {
                 let error = self.refresher.last_error().map(|error| error.to_string());

@@ -56,6 +56,11 @@ impl Reload {
         }
     }
 
+    /// The gate whose configuration this is.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     /// Serves `hangups`, and looks upstreams up again in between, for as long as the process lives.
     pub(crate) async fn run(mut self, mut hangups: Signal) {
         let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
@@ -156,6 +161,7 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
         (old.listeners == new.listeners, "listen"),
         (old.audit == new.audit, "audit"),
         (old.node == new.node, "node"),
+        (old.upstream_ca == new.upstream_ca, "upstream_ca"),
         (
             old.limits.audit_queue_records == new.limits.audit_queue_records,
             "limits.audit_queue_records",

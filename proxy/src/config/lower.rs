@@ -16,7 +16,9 @@ use portcullis_core::token::{Issuer, IssuerParts};
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Listener, Names, ServerPlan, TlsFiles, limits, server, tls};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, limits, server};
+use crate::listen::{Listener, TlsFiles};
+use crate::tls;
 
 /// Lowers `raw`, which was read from `source`.
 ///
@@ -51,6 +53,13 @@ pub(super) fn lower(
     };
     let issuers = issuers(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
+    let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
+        let path = lowering.files.path(&name.value);
+        if let Err(error) = tls::checked_roots(&path) {
+            lowering.fault(Code::FileUnreadable, name.place, error.to_string());
+        }
+        path
+    });
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {
         node: Arc::from(node),
@@ -58,6 +67,7 @@ pub(super) fn lower(
         audit,
         issuers,
         servers,
+        upstream_ca,
         limits,
         digest: lowering.files.digest(),
     };
@@ -140,8 +150,8 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
             key: lowering.files.path(&tls.key.value),
             client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
         });
-        if let Some(Err(message)) = tls.as_ref().map(tls::verify) {
-            lowering.fault(Code::ListenerInvalid, listener.address.place, message);
+        if let Some(Err(error)) = tls.as_ref().map(tls::settings) {
+            lowering.fault(Code::ListenerInvalid, listener.address.place, error.to_string());
         }
         listeners.push(Listener { address, tls });
     }

@@ -26,6 +26,8 @@ pub(crate) struct RawConfig {
     pub issuers: Vec<At<RawIssuer>>,
     /// The protected MCP servers; at least one.
     pub servers: Vec<At<RawServer>>,
+    /// Certificate authorities (PEM) of upstreams, in place of the system's.
+    pub upstream_ca: Option<At<String>>,
     /// Bounds; each has a safe default.
     pub limits: Option<RawLimits>,
 }
