@@ -13,10 +13,12 @@ use http::{HeaderName, HeaderValue};
 use super::{Gate, Snapshot};
 use crate::config::Server;
 use crate::denial::{Denial, DenyReason};
-use crate::identity::Principal;
-use crate::policy::{Decision, Effect, Redaction};
+use crate::identity::{self, Principal};
+use crate::json::Node;
+use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Texts};
 use crate::record_id::RecordId;
-use crate::rpc::{Call, Expected, Method, ProtocolVersion};
+use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
+use crate::scope::ScopeGrant;
 use crate::time::UnixTime;
 
 /// Everything about one request that its records, its review and its refusals need.
@@ -49,6 +51,7 @@ pub(super) struct CallFacts {
     pub(super) arguments_digest: Option<[u8; 32]>,
     pub(super) session_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
+    pub(super) id_kind: Option<IdKind>,
     pub(super) expected: Expected,
 }
 
@@ -70,11 +73,11 @@ impl Verdict {
     /// The verdict of a decision.
     ///
     /// # Errors
-    /// [`DenyReason::PolicyDenied`] for anything but an allow; the decision goes along for the record.
-    pub(super) fn of(decision: Decision) -> Result<Self, (Denial, Decision)> {
+    /// The decision itself when it is anything but an allow.
+    pub(super) fn of(decision: Decision) -> Result<Self, Decision> {
         match decision.effect {
             Effect::Allow => Ok(Self { decision }),
-            Effect::Deny => Err((Denial::new(DenyReason::PolicyDenied, "the policy denies the call"), decision)),
+            Effect::Deny => Err(decision),
         }
     }
 
@@ -124,6 +127,7 @@ impl<'g> Case<'g> {
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
             session_digest: call.session().map(|session| key.mac(session.as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
+            id_kind: call.id().map(|id| id.kind()),
             expected: call.expected(),
         });
     }
@@ -143,8 +147,52 @@ impl<'g> Case<'g> {
         denial
     }
 
-    /// The method the body named.
-    pub(super) fn method(&self) -> Option<Method> {
-        self.call.as_ref().map(|call| call.method)
+    /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
+    ///
+    /// `None` when the body was never read: nothing is judged then.
+    pub(super) fn input<'c>(
+        &'c self,
+        tool: Option<&'c str>,
+        grant: &ScopeGrant<'c>,
+        arguments: Option<Node<'c>>,
+        now: UnixTime,
+    ) -> Option<RequestInput<'c>> {
+        let call = self.call.as_ref()?;
+        let (server, principal) = (&*self.server, &self.principal);
+        let token = principal.token();
+        Some(RequestInput {
+            tenant: server.tenant(),
+            request: Operation {
+                protocol: call.version.as_str(),
+                method: call.method.as_str(),
+                tool,
+                arguments,
+                id_type: call.id_kind.map(IdKind::as_str),
+                ..Operation::default()
+            },
+            tool: tool.map(|_| policy::Tool { class: grant.class(), required_scopes: Texts::Boxes(grant.required()) }),
+            subject: Party {
+                groups: Texts::Boxes(token.groups()),
+                roles: Texts::Boxes(token.roles()),
+                scopes: Texts::Boxes(token.scopes()),
+                claims: Some(token.claims_json()),
+                ..party(principal.subject())
+            },
+            actor: principal
+                .on_behalf_of()
+                .map(|_| Party { scopes: Texts::Boxes(token.scopes()), ..party(principal.actor()) }),
+            client_id: principal.client_id(),
+            auth: policy::Auth { acr: token.acr(), amr: Texts::Boxes(token.amr()), time: token.auth_time() },
+            server: policy::Server { name: server.name(), resource: server.resource() },
+            connection: policy::Connection {
+                ip: self.client_ip,
+                client_cert_sha256: self.client_cert_sha256.as_ref(),
+            },
+            time: now,
+        })
     }
+}
+
+fn party(party: &identity::Party) -> Party<'_> {
+    Party { id: party.id(), issuer: party.issuer(), kind: party.kind().as_str(), ..Party::default() }
 }

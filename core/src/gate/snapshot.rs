@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Limits, Server};
-use crate::crypto::hex;
 use crate::jwks::KeySet;
 use crate::time::UnixTime;
 use crate::token::IssuerKeys;
@@ -20,7 +19,7 @@ pub struct Snapshot {
     /// By path.
     routes: BTreeMap<Arc<str>, Arc<Route>>,
     keys: BTreeMap<Arc<str>, Arc<KeySet>>,
-    config_digest: Arc<str>,
+    config_digest: [u8; 32],
 }
 
 /// A server with the keys it accepts.
@@ -68,7 +67,7 @@ impl Snapshot {
             limits: Arc::new(limits),
             routes,
             keys: BTreeMap::new(),
-            config_digest: Arc::from(hex(&config_digest)),
+            config_digest,
         };
         snapshot.join_keys();
         Ok(snapshot)
@@ -89,8 +88,8 @@ impl Snapshot {
         self.route_at(path).map(|route| &route.server)
     }
 
-    /// SHA-256 of the configuration, in hex.
-    pub fn config_digest(&self) -> &Arc<str> {
+    /// SHA-256 of the configuration as the operator wrote it.
+    pub fn config_digest(&self) -> &[u8; 32] {
         &self.config_digest
     }
 

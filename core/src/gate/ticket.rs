@@ -6,10 +6,10 @@
 use bytes::Bytes;
 
 use super::case::Case;
-use super::records::{self, Part, Totals};
-use super::review::{self, Finding};
+use super::records::{self, Part};
+use super::review::{self, Finding, Place};
 use super::Scratch;
-use crate::audit::{self, Durable, Position};
+use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
@@ -133,11 +133,14 @@ impl<'g> Ticket<'g> {
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed, Denial> {
-        let Finding { release, facts, answers } = review::judge(&self.case, answer, self.answered, now, scratch);
+        let place = Place { streaming: self.streaming, answered: self.answered };
+        let Finding { release, facts, answers } = review::judge(&self.case, answer, place, now, scratch);
         self.answered |= answers;
         if self.streaming {
             let number = self.totals.messages;
-            self.totals.add(&facts);
+            self.totals.messages = self.totals.messages.saturating_add(1);
+            self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
+            self.totals.withheld = self.totals.withheld.saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
             return self.recorded(release, &Part::Message { number, facts }, now);
         }
         let reviewed = self.recorded(release, &Part::Whole { facts }, now);

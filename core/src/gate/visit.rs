@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::ORIGIN;
 
 use super::case::{Case, Verdict};
-use super::permit::Recorded;
+use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
 use super::{Gate, Scratch, Snapshot, records};
@@ -18,7 +18,8 @@ use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal};
 use crate::limit::Caller;
-use crate::rpc::{self, Call, Method};
+use crate::policy::{Decision, Worker};
+use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
 use crate::time::UnixTime;
 use crate::token::{self, TokenLimits, Verification};
@@ -123,20 +124,25 @@ impl<'g> Visit<'g> {
         let Some(route) = self.route.clone() else {
             return Err(Denial::new(DenyReason::RouteUnknown, "the visit was never authenticated"));
         };
-        let mut case = Case::new(self.gate, self.snapshot, Arc::clone(&route.server), principal, now);
-        case.client_ip = Some(head.client_ip);
+        let mut case = Case::new(self.gate, self.snapshot, Arc::clone(&route.server), principal, head.client_ip, now);
+        case.client_cert_sha256 = head.client_cert_sha256.copied();
         case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
-        let verdict = judge(&mut case, head, &body, scratch);
-        case.body = body;
-        match verdict {
+        match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let position = case.gate.submit(|out| records::write_allow(out, &case, &verdict))?;
-                case.verdict = verdict;
-                Ok(Recorded::new(case, position))
+                case.forward_headers = forward_headers(head.headers);
+                case.verdict = Some(verdict);
+                case.body = body;
+                let position = case.gate.submit(|out| records::write_allow(out, &case));
+                match position {
+                    Ok(position) => Ok(Recorded::new(case, position)),
+                    Err(denial) => Err(case.denial(denial.reason, denial.operator)),
+                }
             }
-            Err(mut denial) => {
+            Err(Refusal { mut denial, decision }) => {
                 denial.record_id = Some(case.record_id);
-                case.gate.submit(|out| records::write_deny(out, &case, &denial))?;
+                case.gate
+                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_ref()))
+                    .map_err(|unrecorded| case.denial(unrecorded.reason, unrecorded.operator))?;
                 Err(denial)
             }
         }
@@ -225,46 +231,59 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
     })
 }
 
+/// A refusal, with the policy's decision when it was the policy that refused.
+struct Refusal {
+    denial: Denial,
+    decision: Option<Decision>,
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self { denial, decision: None }
+    }
+}
+
 /// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
-fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mut Scratch) -> Result<Verdict, Denial> {
-    let parsing_us = case.gate.ticks.now_us();
+fn judge(
+    case: &mut Case<'_>,
+    head: &RequestHead<'_>,
+    body: &Bytes,
+    scratch: &mut Scratch,
+) -> Result<Verdict, Refusal> {
+    let gate = case.gate;
+    let parsing_us = gate.ticks.now_us();
     let limits = case.snapshot.limits();
-    let call_limits = rpc::CallLimits {
-        json: super::json_limits(limits),
-        tool_name_bytes_max: limits.tool_name_bytes_max,
-    };
-    let call = rpc::read_call(head, body, &mut scratch.json, call_limits)?;
-    let deciding_us = case.gate.ticks.now_us();
-    case.learn(&call, body);
+    let call_limits =
+        rpc::CallLimits { json: super::json_limits(limits), tool_name_bytes_max: limits.tool_name_bytes_max };
+    let call = rpc::read_call(head, body, &mut scratch.call, call_limits)?;
+    case.learn(&call);
+    let deciding_us = gate.ticks.now_us();
     case.stages.parse = deciding_us.saturating_sub(parsing_us);
-    let verdict = decide(case, head, &call, &mut scratch.worker);
-    case.stages.policy = case.gate.ticks.now_us().saturating_sub(deciding_us);
-    verdict.map_err(|mut denial| {
-        denial.modern = call.version().is_modern();
-        denial.request_id = call.id().map(|id| id.raw().into());
-        denial
+    let verdict = decide(case, &call, &mut scratch.worker);
+    case.stages.policy = gate.ticks.now_us().saturating_sub(deciding_us);
+    verdict.map_err(|mut refusal| {
+        refusal.denial.modern = call.version().is_modern();
+        refusal.denial.request_id = call.id().map(|id| id.raw().into());
+        refusal
     })
 }
 
-fn decide(
-    case: &Case<'_>,
-    head: &RequestHead<'_>,
-    call: &Call<'_>,
-    worker: &mut crate::policy::Worker,
-) -> Result<Verdict, Denial> {
+/// Stages 7 and 8: what the scope table and the policy say of the call. A tool that is hidden is refused first.
+fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let grant = grant(case, call)?;
-    let input = case.request_input(head, call, &grant);
-    let (policy, limits) = (case.server.policy(), super::eval_limits(case.snapshot.limits()));
-    let ticks = &*case.gate.ticks;
-    if call.method() == Method::ToolsCall {
-        match policy.visible(&input, worker, &limits, ticks) {
-            Ok(true) => {}
-            Ok(false) => return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")),
-            Err(failure) => return Err(super::policy_failed(&failure)),
-        }
+    let Some(input) = case.input(call.tool(), &grant, call.arguments(), case.now) else {
+        return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
+    };
+    let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
+    let limits = super::eval_limits(case.snapshot.limits());
+    if call.tool().is_some() && !policy.visible(&input, worker, &limits, ticks).map_err(super::policy_failed)? {
+        return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller").into());
     }
-    let decision = policy.decide(&input, worker, &limits, ticks).map_err(|failure| super::policy_failed(&failure))?;
-    Verdict::of(decision)
+    let decision = policy.decide(&input, worker, &limits, ticks).map_err(super::policy_failed)?;
+    Verdict::of(decision).map_err(|decision| Refusal {
+        denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
+        decision: Some(decision),
+    })
 }
 
 /// Stage 7. A call without a tool needs no scope; the policy decides.
