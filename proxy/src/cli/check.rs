@@ -7,17 +7,25 @@ use std::io::{self, Write as _};
 use schemars::schema_for;
 
 use super::{CheckArguments, Exit, Format};
-use crate::config::{self, Config, Diagnostics, Names, RawConfig};
+use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
 
 /// Checks a configuration: policies are compiled, secrets and TLS files are opened, nothing is started.
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
     let checked = config::load(&arguments.config, Names::Skip, 1);
     match (arguments.format, &checked) {
-        (Format::Pretty, Ok(config)) => println!("{}", praise(config)),
-        (Format::Json, Ok(_)) => println!("{}", serde_json::json!({"ok": true, "diagnostics": []})),
+        (Format::Pretty, Ok(config)) => {
+            for note in notes(config) {
+                println!("note: {note}");
+            }
+            println!("{}", praise(config));
+        }
+        (Format::Json, Ok(config)) => {
+            let notes: Vec<String> = notes(config).collect();
+            println!("{}", serde_json::json!({"ok": true, "diagnostics": [], "notes": notes}));
+        }
         (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
         (Format::Json, Err(Diagnostics { diagnostics })) => {
-            println!("{}", serde_json::json!({"ok": false, "diagnostics": diagnostics}));
+            println!("{}", serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []}));
         }
     }
     Ok(match checked {
@@ -40,6 +48,12 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
     serde_json::to_writer_pretty(&mut out, &schema_for!(RawConfig))?;
     writeln!(out)?;
     Ok(Exit::Ok)
+}
+
+/// What is not wrong but worth knowing: places of policies that cost the slower interpreter on each allow.
+fn notes(config: &Config) -> impl Iterator<Item = String> {
+    let confirmed = config.servers.iter().flat_map(ServerPlan::confirmed);
+    confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"))
 }
 
 fn praise(config: &Config) -> String {

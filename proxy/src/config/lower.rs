@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use portcullis_core::crypto::Algorithm;
-use portcullis_core::identity::IdentityForm;
-use portcullis_core::token::{Issuer, IssuerParts};
+use portcullis_core::token::{IdentityForm, Issuer, IssuerParts, TokenTypes};
 
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
@@ -188,18 +187,21 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
         Some(name) => Some(Arc::from(lowering.read(name)?)),
         None => None,
     };
-    let algorithms = algorithms(lowering, raw.algorithms.as_deref())?;
-    let identity = identity(lowering, raw.identity.as_ref())?;
     let url: Arc<str> = Arc::from(raw.issuer.value.as_str());
-    let texts = |list: &Vec<At<String>>| list.iter().map(|text| text.value.clone()).collect::<Vec<_>>();
-    let parts = IssuerParts {
-        url: Arc::clone(&url),
-        algorithms,
-        token_types: raw.token_types.as_ref().map(texts),
-        identity,
-        groups_claim: raw.groups_claim.as_ref().map(|claim| claim.value.clone()),
-        roles_claim: raw.roles_claim.as_ref().map(|claim| claim.value.clone()),
-    };
+    let mut parts = IssuerParts::strict(Arc::clone(&url));
+    if let Some(names) = &raw.algorithms {
+        parts.algorithms = algorithms(lowering, names)?;
+    }
+    parts.identity = identity(lowering, raw.identity.as_ref())?;
+    if raw.danger_accept_any_jwt {
+        parts.token_types = TokenTypes::DangerAnyJwt;
+    }
+    if let Some(claim) = &raw.groups_claim {
+        parts.groups_claim = Arc::from(claim.value.as_str());
+    }
+    if let Some(claim) = &raw.roles_claim {
+        parts.roles_claim = Arc::from(claim.value.as_str());
+    }
     match Issuer::new(parts) {
         Ok(issuer) => Some(IssuerPlan {
             issuer: Arc::new(issuer),
@@ -215,11 +217,7 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
     }
 }
 
-fn algorithms(lowering: &mut Lowering<'_>, raw: Option<&[At<String>]>) -> Option<Vec<Algorithm>> {
-    const DEFAULT: [Algorithm; 4] = [Algorithm::EdDSA, Algorithm::Es256, Algorithm::Ps256, Algorithm::Rs256];
-    let Some(raw) = raw else {
-        return Some(DEFAULT.to_vec());
-    };
+fn algorithms(lowering: &mut Lowering<'_>, raw: &[At<String>]) -> Option<Vec<Algorithm>> {
     let mut algorithms = Vec::new();
     for name in raw {
         match Algorithm::from_name(&name.value) {
@@ -241,13 +239,15 @@ fn algorithms(lowering: &mut Lowering<'_>, raw: Option<&[At<String>]>) -> Option
 
 fn identity(lowering: &mut Lowering<'_>, raw: Option<&RawIdentity>) -> Option<IdentityForm> {
     let Some(raw) = raw else {
-        return Some(IdentityForm::Act);
+        return Some(IdentityForm::default());
     };
     match (raw.form.value, &raw.agents, &raw.claim) {
         (RawForm::Act, None, None) => Some(IdentityForm::Act),
-        (RawForm::HumanClaim, None, Some(claim)) => Some(IdentityForm::HumanClaim(claim.value.clone())),
+        (RawForm::HumanClaim, None, Some(claim)) => {
+            Some(IdentityForm::HumanClaim(Arc::from(claim.value.as_str())))
+        },
         (RawForm::ListedAgents, Some(agents), None) if !agents.is_empty() => Some(IdentityForm::ListedAgents(
-            agents.iter().map(|agent| agent.value.clone()).collect(),
+            agents.iter().map(|agent| Arc::from(agent.value.as_str())).collect(),
         )),
         (form, _, _) => {
             let needs = match form {

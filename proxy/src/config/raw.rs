@@ -72,20 +72,23 @@ pub(crate) struct RawAudit {
 pub(crate) struct RawIssuer {
     /// The issuer exactly as tokens name it in `iss`: an https URL, or http on loopback.
     pub issuer: At<String>,
-    /// Accepted signature algorithms, such as `[RS256, ES256]`. Default: RS256, PS256, ES256 and EdDSA.
+    /// Accepted signature algorithms, such as `[RS256, ES256]`. Default: all but ES384, whose
+    /// verification is slow enough to be flooded with.
     pub algorithms: Option<Vec<At<String>>>,
     /// The URL of the key set. Default: found through the issuer's metadata (RFC 8414, then OpenID Connect).
     pub jwks_uri: Option<At<String>>,
     /// How tokens of this issuer name the human and the agent. Default: form `act`.
     pub identity: Option<RawIdentity>,
-    /// Accepted values of the header `typ`, such as `[at+jwt]`. Default: at+jwt, application/at+jwt and JWT.
-    pub token_types: Option<Vec<At<String>>>,
-    /// The claim that holds the subject's groups. Default: `groups`.
+    /// The claim that holds the subject's groups, a name or, starting with `/`, a JSON Pointer. Default: `groups`.
     pub groups_claim: Option<At<String>>,
-    /// The claim that holds the subject's roles. Default: `roles`.
+    /// The claim that holds the subject's roles, likewise. Default: `roles`.
     pub roles_claim: Option<At<String>>,
     /// Certificate authorities (PEM) for fetches from this issuer, in place of the system's.
     pub ca: Option<At<String>>,
+    /// Accepts tokens whose header `typ` is `JWT` or absent, for issuers that do not follow RFC 9068. An ID token is
+    /// then told from an access token by its audience and claims alone.
+    #[serde(default)]
+    pub danger_accept_any_jwt: bool,
     /// Lets keys and metadata be fetched from private, link-local and loopback addresses. Whoever can change the
     /// issuer's metadata or its name's addresses can then make the gate ask hosts of the inner network.
     #[serde(default)]

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
 use portcullis_core::limit::Rate;
-use portcullis_core::policy::{Policy, PolicySource};
+use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::Issuer;
 use zeroize::Zeroizing;
@@ -68,6 +69,11 @@ impl ServerPlan {
     /// The server's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Places of its policy where every allow is confirmed by the slower interpreter.
+    pub(crate) fn confirmed(&self) -> &[Finding] {
+        self.policy.confirmed()
     }
 
     /// The server for the core.
@@ -266,19 +272,15 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
     let source = policy_source(lowering, &raw.value, tools)?;
     match Policy::compile(&source, lowering.workers) {
         Ok(policy) => Some(Arc::new(policy)),
-        Err(error) => {
+        Err(PolicyError(finding)) => {
             let place = Place {
-                line: u64::from(error.line),
-                column: u64::from(error.column),
+                line: u64::from(finding.line),
+                column: u64::from(finding.column),
             };
-            let text = source
-                .modules
-                .iter()
-                .chain(&source.data)
-                .find(|(file, _)| *file == error.file)
-                .map_or("", |(_, text)| text);
-            let path = std::path::PathBuf::from(&error.file);
-            let diagnostic = Diagnostic::new(Code::PolicyRefused, &path, place, error.message).excerpt_of(text);
+            let mut files = source.modules.iter().chain(&source.data);
+            let text = files.find(|file| file.name == finding.file).map_or("", |file| &file.text);
+            let path = Path::new(&finding.file);
+            let diagnostic = Diagnostic::new(Code::PolicyRefused, path, place, finding.message).excerpt_of(text);
             lowering.fault_elsewhere(diagnostic);
             None
         }
@@ -286,12 +288,13 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
 }
 
 fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&Tools>) -> Option<PolicySource> {
-    let mut texts = |names: &[At<String>]| -> Option<Vec<(String, String)>> {
+    let mut texts = |names: &[At<String>]| -> Option<Vec<SourceFile>> {
         let read: Vec<_> = names
             .iter()
             .map(|name| {
                 let text = lowering.read(name)?;
-                Some((lowering.files.path(&name.value).display().to_string(), text))
+                let name = lowering.files.path(&name.value).display().to_string();
+                Some(SourceFile { name, text })
             })
             .collect();
         read.into_iter().collect()
