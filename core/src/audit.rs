@@ -9,6 +9,8 @@
 //! outlives this process however it ends.
 
 mod durable;
+#[cfg(test)]
+pub(crate) mod memory;
 mod object;
 mod read;
 mod record;
@@ -27,7 +29,7 @@ use crossbeam_queue::ArrayQueue;
 pub use crate::audit::durable::{Durable, Position};
 pub use crate::audit::read::{Records, StoredRecord, read};
 pub use crate::audit::record::{
-    Effect, GateNode, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase, ResponseRecord,
+    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase, ResponseRecord,
     Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 pub use crate::audit::recovery::RecoveryError;
@@ -298,6 +300,8 @@ impl Shared {
     fn writer_runs_on(&self, thread: Thread) {
         // Set once: a writer is spawned by value.
         drop(self.writer.set(thread));
+        // Whoever submitted before this line could not wake it.
+        self.wake_writer();
     }
 
     fn wake_writer(&self) {
@@ -324,3 +328,6 @@ const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// The most buffers that are kept.
 const BUFFERS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

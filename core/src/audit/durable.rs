@@ -178,3 +178,6 @@ fn shard_of(position: Position) -> usize {
 
 /// Enough that the tasks of many workers seldom meet.
 const SHARDS: usize = 64;
+
+#[cfg(test)]
+mod tests;

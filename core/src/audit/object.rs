@@ -4,7 +4,7 @@
 //! which members a record has, and never reads JSON.
 
 use crate::audit::record::{
-    GateNode, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    GateNode, Identities, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::crypto;
 use crate::json::write_string;
@@ -120,6 +120,20 @@ impl<'o> Object<'o> {
         object.text("issuer", party.issuer);
         object.text("kind", party.kind);
         object.end();
+    }
+
+    pub(super) fn identities(&mut self, identities: &Identities<'_>) {
+        self.party("subject", Some(identities.subject));
+        self.party("actor", Some(identities.actor));
+        self.party("on_behalf_of", identities.on_behalf_of);
+        self.maybe_text("client_id", identities.client_id);
+        self.digest("principal_id", Some(identities.principal_id));
+    }
+
+    /// A member whose value is JSON already.
+    pub(super) fn json(&mut self, name: &str, json: &serde_json::Value) {
+        self.name(name);
+        self.out.extend_from_slice(json.to_string().as_bytes());
     }
 
     pub(super) fn token(&mut self, token: &TokenEvidence<'_>) {

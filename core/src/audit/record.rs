@@ -30,16 +30,8 @@ pub struct RequestRecord<'a, S> {
     pub resource: &'a str,
     /// Digest of the session id, when the request names a session.
     pub session: Option<&'a [u8; 32]>,
-    /// For whom: the human, when there is one.
-    pub subject: Party<'a>,
-    /// Who called: the agent, or the subject itself.
-    pub actor: Party<'a>,
-    /// The subject again when somebody else acts for it.
-    pub on_behalf_of: Option<Party<'a>>,
-    /// The OAuth client, when the token names one.
-    pub client_id: Option<&'a str>,
-    /// The keyed digest of the principal.
-    pub principal_id: &'a [u8; 32],
+    /// Who called, for whom.
+    pub identities: Identities<'a>,
     /// What proved all that.
     pub token: TokenEvidence<'a>,
     /// The scopes of the token.
@@ -76,7 +68,7 @@ pub struct RequestRecord<'a, S> {
 
 /// What was decided about an answer, or how an exchange ended, written before the answer may leave.
 ///
-/// It names who and what only as far as reading it alone makes sense; the request record of the same id has the rest.
+/// It says who and what, so that it can be read alone; the request record of the same id has the evidence.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseRecord<'a> {
     /// The id of the request record.
@@ -89,10 +81,10 @@ pub struct ResponseRecord<'a> {
     pub tenant: &'a str,
     /// The server's name.
     pub server: &'a str,
-    /// The keyed digest of the principal.
-    pub principal_id: &'a [u8; 32],
+    /// Who called, for whom.
+    pub identities: Identities<'a>,
     /// The JSON-RPC method that is answered.
-    pub method: &'a str,
+    pub method: Option<&'a str>,
     /// The tool, for `tools/call`.
     pub tool: Option<&'a str>,
     /// The HTTP status of the upstream, when it answered.
@@ -208,6 +200,21 @@ pub struct Totals {
     pub withheld: u64,
 }
 
+/// Who called, for whom: the four identity fields and their digest, in every record.
+#[derive(Clone, Copy, Debug)]
+pub struct Identities<'a> {
+    /// For whom: the human, when there is one.
+    pub subject: Party<'a>,
+    /// Who called: the agent, or the subject itself.
+    pub actor: Party<'a>,
+    /// The subject again when somebody else acts for it.
+    pub on_behalf_of: Option<Party<'a>>,
+    /// The OAuth client, when the token names one.
+    pub client_id: Option<&'a str>,
+    /// The keyed digest of the principal: stable over refreshed tokens.
+    pub principal_id: &'a [u8; 32],
+}
+
 /// One of the identities of a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Party<'a> {
@@ -288,11 +295,7 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.text("server", self.server);
         object.text("resource", self.resource);
         object.digest("session", self.session);
-        object.party("subject", Some(self.subject));
-        object.party("actor", Some(self.actor));
-        object.party("on_behalf_of", self.on_behalf_of);
-        object.maybe_text("client_id", self.client_id);
-        object.digest("principal_id", Some(self.principal_id));
+        object.identities(&self.identities);
         object.token(&self.token);
         object.texts("scopes", self.scopes);
         object.maybe_text("protocol", self.protocol);
@@ -320,8 +323,8 @@ impl ResponseRecord<'_> {
         let mut object = Object::record(out, self.record_id, phase.code(), phase.number(), self.time);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
-        object.digest("principal_id", Some(self.principal_id));
-        object.text("method", self.method);
+        object.identities(&self.identities);
+        object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);
         object.maybe_number("status", self.status.map(u64::from));
         object.maybe_text("outcome", phase.outcome().map(Outcome::code));
@@ -411,3 +414,6 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

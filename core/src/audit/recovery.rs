@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::audit::object::Object;
 use crate::audit::record::{Outcome, ResponsePhase};
@@ -132,9 +133,26 @@ struct OpenPairs {
 struct OpenPair {
     order: u64,
     is_stream: bool,
-    tenant: String,
-    server: String,
-    principal_id: String,
+    who: Who,
+}
+
+/// The members of a request record that its closing record repeats as they stand.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Who {
+    #[serde(default)]
+    tenant: Value,
+    #[serde(default)]
+    server: Value,
+    #[serde(default)]
+    subject: Value,
+    #[serde(default)]
+    actor: Value,
+    #[serde(default)]
+    on_behalf_of: Value,
+    #[serde(default)]
+    client_id: Value,
+    #[serde(default)]
+    principal_id: Value,
 }
 
 /// The members of a record that say whether it opens or closes a pair.
@@ -146,12 +164,6 @@ struct PairMembers<'r> {
     phase: Cow<'r, str>,
     #[serde(borrow, default)]
     decision: Option<Cow<'r, str>>,
-    #[serde(borrow, default)]
-    tenant: Cow<'r, str>,
-    #[serde(borrow, default)]
-    server: Cow<'r, str>,
-    #[serde(borrow, default)]
-    principal_id: Cow<'r, str>,
 }
 
 impl OpenPairs {
@@ -162,21 +174,19 @@ impl OpenPairs {
             if let Ok(members) = serde_json::from_slice::<PairMembers<'_>>(record)
                 && let Some(id) = RecordId::parse(&members.record_id)
             {
-                self.follow(id, &members);
+                self.follow(id, &members, record);
             }
         }
     }
 
-    fn follow(&mut self, id: RecordId, members: &PairMembers<'_>) {
+    fn follow(&mut self, id: RecordId, members: &PairMembers<'_>, record: &[u8]) {
         match &*members.phase {
             "request" if members.decision.as_deref() == Some("allow") => {
                 self.requests = self.requests.saturating_add(1);
                 let pair = OpenPair {
                     order: self.requests,
                     is_stream: false,
-                    tenant: members.tenant.clone().into_owned(),
-                    server: members.server.clone().into_owned(),
-                    principal_id: members.principal_id.clone().into_owned(),
+                    who: serde_json::from_slice(record).unwrap_or_default(),
                 };
                 self.by_id.insert(id, pair);
             }
@@ -202,7 +212,7 @@ impl OpenPairs {
     }
 }
 
-/// The record of an exchange whose end nobody saw. It is short: its request record has the rest.
+/// The record of an exchange whose end nobody saw: who it was for, and nothing that was not seen.
 fn closing_record(id: RecordId, pair: &OpenPair, now: UnixTime) -> Vec<u8> {
     let outcome = Outcome::Unknown;
     let phase = if pair.is_stream {
@@ -212,9 +222,18 @@ fn closing_record(id: RecordId, pair: &OpenPair, now: UnixTime) -> Vec<u8> {
     };
     let mut out = Vec::new();
     let mut object = Object::record(&mut out, id, phase.code(), None, now);
-    object.text("tenant", &pair.tenant);
-    object.text("server", &pair.server);
-    object.text("principal_id", &pair.principal_id);
+    let who = &pair.who;
+    for (name, value) in [
+        ("tenant", &who.tenant),
+        ("server", &who.server),
+        ("subject", &who.subject),
+        ("actor", &who.actor),
+        ("on_behalf_of", &who.on_behalf_of),
+        ("client_id", &who.client_id),
+        ("principal_id", &who.principal_id),
+    ] {
+        object.json(name, value);
+    }
     object.text("outcome", outcome.code());
     object.maybe_text("decision", None);
     object.text("reason", "recovered");
@@ -223,3 +242,6 @@ fn closing_record(id: RecordId, pair: &OpenPair, now: UnixTime) -> Vec<u8> {
 }
 
 const HEADER_BYTES: u64 = SEGMENT_HEADER_BYTES as u64;
+
+#[cfg(test)]
+mod tests;

@@ -140,9 +140,11 @@ pub(super) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Bytes of the payload so far.
-    pub(super) fn payload_bytes(&self) -> usize {
-        self.bytes.len().saturating_sub(BATCH_HEADER_BYTES)
+    /// Bytes of the payload if `record` were appended.
+    pub(super) fn payload_bytes_with(&self, record: &[u8]) -> usize {
+        self.payload_bytes()
+            .saturating_add(RECORD_PREFIX_BYTES)
+            .saturating_add(record.len())
     }
 
     /// Records so far.
@@ -178,6 +180,10 @@ impl BatchBuilder {
         (&self.bytes, crypto::sha256(&self.bytes))
     }
 
+    fn payload_bytes(&self) -> usize {
+        self.bytes.len().saturating_sub(BATCH_HEADER_BYTES)
+    }
+
     /// Empties the batch for the next one and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
@@ -206,7 +212,7 @@ pub(super) fn check_batch(header: &BatchHeader, batch: &[u8]) -> Result<[u8; 32]
 
 /// Takes the next record off a payload; `None` at its end.
 pub(super) fn next_record<'p>(payload: &mut &'p [u8]) -> Option<&'p [u8]> {
-    let (length, rest) = payload.split_first_chunk::<4>()?;
+    let (length, rest) = payload.split_first_chunk::<RECORD_PREFIX_BYTES>()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (record, rest) = rest.split_at_checked(length)?;
     *payload = rest;
@@ -244,6 +250,12 @@ fn push_checksum(out: &mut Vec<u8>, start: usize) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// Bytes of the length before a record.
+const RECORD_PREFIX_BYTES: usize = 4;
+
 const MAGIC: &[u8; 8] = b"PCAUDIT\0";
 
 const VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -252,3 +252,6 @@ fn append_options() -> OpenOptions {
 const SUFFIX: &str = ".segment";
 
 const LOCK_NAME: &str = "lock";
+
+#[cfg(test)]
+mod tests;

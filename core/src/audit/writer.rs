@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crate::audit::recovery::Tail;
-use crate::audit::segment::{BatchBuilder, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::audit::segment::{BatchBuilder, PAYLOAD_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::audit::storage::Storage;
 use crate::audit::{AuditSettings, Shared};
 
@@ -104,20 +104,11 @@ impl Writer {
     /// Whatever the operating system says when it has no thread to give; the log is failed then.
     pub fn spawn(self) -> std::io::Result<WriterThread> {
         let shared = Arc::clone(&self.shared);
-        let failing = FailOnUnwind(Arc::clone(&self.shared));
-        let spawned = thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("audit-writer".to_owned())
-            .spawn(move || self.run(&failing));
-        match spawned {
-            Ok(thread) => {
-                shared.writer_runs_on(thread.thread().clone());
-                Ok(WriterThread { shared, thread })
-            }
-            Err(error) => {
-                shared.fail();
-                Err(error)
-            }
-        }
+            .spawn(move || self.run())?;
+        shared.writer_runs_on(thread.thread().clone());
+        Ok(WriterThread { shared, thread })
     }
 
     /// Appends records that no request waits for, before the log opens.
@@ -132,7 +123,7 @@ impl Writer {
         Ok(())
     }
 
-    fn run(mut self, _failing: &FailOnUnwind) -> Step {
+    fn run(mut self) -> Step {
         loop {
             match self.step() {
                 Step::Wrote(_) => {}
@@ -161,8 +152,8 @@ impl Writer {
     fn fill_batch(&mut self) -> bool {
         self.batch.clear();
         for record in self.window.iter().map_while(Option::as_ref) {
-            let bytes = self.batch.payload_bytes().saturating_add(record.len());
-            if self.batch.count() > 0 && bytes > self.settings.batch_bytes_max {
+            let bytes = self.batch.payload_bytes_with(record);
+            if self.batch.count() > 0 && bytes > self.settings.batch_bytes_max.min(PAYLOAD_BYTES_MAX) {
                 break;
             }
             self.batch.push(record);
@@ -234,14 +225,12 @@ impl WriterThread {
     }
 }
 
-/// Fails the log when the writer's thread unwinds: a log that nobody writes must not accept records.
-#[derive(Debug)]
-struct FailOnUnwind(Arc<Shared>);
-
-impl Drop for FailOnUnwind {
+/// A log that nobody writes must not accept records: a writer that goes without having sealed it fails it, also when it
+/// goes by a panic.
+impl Drop for Writer {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.fail();
+        if !self.sealed {
+            self.shared.fail();
         }
     }
 }
@@ -267,3 +256,6 @@ fn write_whole(storage: &mut dyn Storage, bytes: &[u8]) -> std::io::Result<()> {
         Err(std::io::ErrorKind::WriteZero.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

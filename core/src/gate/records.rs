@@ -73,9 +73,8 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         tool: call.and_then(|call| call.tool.as_deref()),
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
         decision: effect,
-        code,
         rule: decision.map(|decision| &*decision.rule),
-        reason: decision.map(|decision| &*decision.reason),
+        reason: decision.map_or(code, |decision| &*decision.reason),
         obligations: &redact,
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
@@ -125,13 +124,13 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.tool.as_deref()),
         status: facts.status,
-        decision: decision.map(|decision| match decision.effect {
-            crate::policy::Effect::Allow => Effect::Allow,
-            crate::policy::Effect::Deny => Effect::Deny,
-        }),
-        code: facts.refusal,
+        decision: match (facts.outcome, decision) {
+            (Outcome::Withheld, _) => Some(Effect::Deny),
+            (_, Some(_)) => Some(Effect::Allow),
+            (_, None) => None,
+        },
         rule: decision.map(|decision| &*decision.rule),
-        reason: decision.map(|decision| &*decision.reason),
+        reason: facts.refusal.or_else(|| decision.map(|decision| &*decision.reason)),
         obligations: &redact,
         redactions: facts.redactions,
         content_digest: facts.content_digest.as_ref(),
@@ -218,7 +217,7 @@ fn node(gate: &Gate) -> GateNode<'_> {
 fn obligations(redactions: &[Redaction]) -> Vec<RedactObligation<'_>> {
     redactions
         .iter()
-        .map(|redaction| RedactObligation { at: redaction.at.as_str(), action: redaction.action.as_str() })
+        .map(|redaction| RedactObligation { at: redaction.at.as_str(), action: redaction.action.name() })
         .collect()
 }
 

@@ -48,7 +48,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`SnapshotError`] when names or paths meet.
-    pub fn new(servers: Vec<Server>, limits: Limits, config_digest: [u8; 32]) -> Result<Self, SnapshotError> {
+    pub fn new(servers: Vec<Arc<Server>>, limits: Limits, config_digest: [u8; 32]) -> Result<Self, SnapshotError> {
         if servers.is_empty() {
             return Err(SnapshotError::Empty);
         }
@@ -61,7 +61,7 @@ impl Snapshot {
             if routes.contains_key(&path) {
                 return Err(SnapshotError::PathRepeated(path));
             }
-            routes.insert(path, Arc::new(Route { server: Arc::new(server), issuers: Vec::new() }));
+            routes.insert(path, Arc::new(Route { server, issuers: Vec::new() }));
         }
         let mut snapshot = Self {
             limits: Arc::new(limits),
