@@ -93,7 +93,7 @@ impl Head {
 pub(crate) async fn await_head(session: &mut ServerSession) -> Result<(), ReadError> {
     Guarded::head_comes(session);
     let read = session.read_request().await;
-    let failure = guard::Guarded::failure(session);
+    let failure = Guarded::failure(session);
     match (read, failure) {
         (Ok(true), _) => {
             Guarded::head_came(session);

@@ -75,7 +75,7 @@ fn head(denial: &Denial, face: &Face, body_bytes: usize, readers: &Readers) -> O
 
 /// The operator's line: what is wrong and whose fault it is, without a value of the request.
 fn log(denial: &Denial) {
-    let reason = denial.reason.as_str();
+    let reason = denial.reason.code();
     let operator = denial.operator;
     match denial.reason.blame() {
         Blame::Gate | Blame::Issuer | Blame::Upstream => {
