@@ -1,0 +1,237 @@
+//! From sources to a replica: the compiled program, its data and, where needed, an interpreter.
+//!
+//! Owns the order of loading and the place of every error: file, line and column. Only what the entry points reach is
+//! compiled. Never evaluates the policy.
+
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+
+use regorus::languages::rego::compiler::{Compiler, SpannedCompilerError};
+use regorus::rvm::Program;
+use regorus::unstable::{Module, Ref, Span};
+use regorus::{Engine, Value};
+
+use super::checks::{self, Rules};
+use super::reads::Reads;
+use super::{Finding, PolicyError, PolicySource, SourceFile};
+use crate::crypto::{self, Sha256};
+
+mod data;
+
+/// The name under which the tool table is diagnosed.
+const TOOLS_FILE: &str = "tools";
+
+/// The questions that a policy answers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Entry {
+    Request,
+    Response,
+    Visible,
+}
+
+impl Entry {
+    /// The path of the rule that answers.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Request => "data.portcullis.request.decision",
+            Self::Response => "data.portcullis.response.decision",
+            Self::Visible => "data.portcullis.request.visible",
+        }
+    }
+}
+
+/// What one worker evaluates.
+pub(super) struct Replica {
+    pub(super) data: Value,
+    /// Present when each allow must be confirmed.
+    pub(super) interpreter: Option<Engine>,
+    pub(super) program: Arc<Program>,
+}
+
+/// A replica and what was learnt while building it.
+pub(super) struct Built {
+    pub(super) confirmed: Vec<Finding>,
+    pub(super) has_visible: bool,
+    pub(super) replica: Replica,
+    pub(super) request_reads: Reads,
+    pub(super) response_reads: Reads,
+}
+
+/// Compiles `source` once.
+pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
+    let mut engine = Engine::new();
+    engine.set_strict_builtin_errors(false);
+    for module in &source.modules {
+        engine
+            .add_policy(module.name.clone(), module.text.clone())
+            .map_err(|error| located(&error, || start_of(&module.name)))?;
+    }
+    let modules: Vec<Ref<Module>> = engine.get_modules().clone();
+    let rules = Rules::of(&modules)?;
+    checks::modules(&modules)?;
+    let entries = entries(source, &rules)?;
+    let data = load_data(source)?;
+    let first = || start_of(source.modules.first().map_or("policy", |module| module.name.as_str()));
+    engine.add_data(data.clone()).map_err(|error| located(&error, first))?;
+    let compiled = engine
+        .compile_with_entrypoint(&Arc::from(Entry::Request.path()))
+        .map_err(|error| located(&error, first))?;
+    let paths: Vec<&str> = entries.iter().map(|entry| entry.path()).collect();
+    let program =
+        Compiler::compile_from_policy(&compiled, &paths).map_err(|error| compiler_error(&error, &rules, first))?;
+    program
+        .check_rule_data_conflicts(&data)
+        .map_err(|error| located(&error, first))?;
+    let checked = checks::program(&program, &rules)?;
+    let reads = |entries: &[Entry]| {
+        let mut reads = Reads::default();
+        modules.iter().for_each(|module| reads.add_imports(module));
+        for path in entries
+            .iter()
+            .flat_map(|entry| checked.calls.reached_from(entry.path()))
+        {
+            rules.definitions(path).for_each(|rule| reads.add_rule(rule));
+        }
+        reads
+    };
+    Ok(Built {
+        has_visible: entries.contains(&Entry::Visible),
+        request_reads: reads(&[Entry::Request, Entry::Visible]),
+        response_reads: reads(&[Entry::Response]),
+        replica: Replica {
+            data,
+            interpreter: (!checked.confirmed.is_empty()).then_some(engine),
+            program,
+        },
+        confirmed: checked.confirmed,
+    })
+}
+
+/// The SHA-256 of `source` in hexadecimal; each part with its length in front, so that no two sources collide.
+pub(super) fn revision(source: &PolicySource) -> String {
+    let mut digest = Sha256::default();
+    for (kind, files) in [(&b"modules"[..], &source.modules), (&b"data"[..], &source.data)] {
+        digest.update_framed(kind);
+        digest.update_framed(&u64::try_from(files.len()).unwrap_or(u64::MAX).to_le_bytes());
+        for SourceFile { name, text } in files {
+            digest.update_framed(name.as_bytes());
+            digest.update_framed(text.as_bytes());
+        }
+    }
+    digest.update_framed(source.tools_json.as_bytes());
+    crypto::hex(&digest.finish())
+}
+
+/// The entry points that the policy has.
+fn entries(source: &PolicySource, rules: &Rules<'_>) -> Result<Vec<Entry>, PolicyError> {
+    let mut entries = Vec::new();
+    for (entry, required) in [(Entry::Request, true), (Entry::Response, true), (Entry::Visible, false)] {
+        match rules.is_defined(entry.path()) {
+            true => entries.push(entry),
+            false if required => {
+                let file = source.modules.first().map_or("policy", |module| module.name.as_str());
+                let mut finding = start_of(file);
+                let _ = write!(finding.message, "the policy does not define `{}`", entry.path());
+                return Err(PolicyError(finding));
+            }
+            false => {}
+        }
+    }
+    Ok(entries)
+}
+
+/// The data of all files in one object, with the tool table as `tools`.
+fn load_data(source: &PolicySource) -> Result<Value, PolicyError> {
+    let mut whole = regorus::value::Object::new();
+    for file in &source.data {
+        let Value::Object(members) = data::parse(&file.name, &file.text)? else {
+            return Err(data_error(&file.name, "the data is not an object".to_owned()));
+        };
+        for (key, value) in members.iter() {
+            if *key == Value::from("tools") {
+                let message = "`tools` is the tool table of the configuration; data may not bring its own";
+                return Err(data_error(&file.name, message.to_owned()));
+            }
+            if whole.contains_key(key) {
+                return Err(data_error(&file.name, format!("the member {key} stands in two files")));
+            }
+            whole.extend([(key.clone(), value.clone())]);
+        }
+    }
+    let tools = data::parse(TOOLS_FILE, &source.tools_json)?;
+    whole.extend([(Value::from("tools"), tools)]);
+    Ok(Value::from(whole))
+}
+
+fn data_error(file: &str, message: String) -> PolicyError {
+    PolicyError(Finding {
+        message,
+        ..start_of(file)
+    })
+}
+
+/// The beginning of `file`, with nothing said yet.
+fn start_of(file: &str) -> Finding {
+    Finding {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+        message: String::new(),
+    }
+}
+
+/// A finding at `span`.
+pub(super) fn finding_at(span: &Span, message: impl Into<String>) -> Finding {
+    Finding {
+        file: span.source.file().clone(),
+        line: span.line,
+        column: span.col,
+        message: message.into(),
+    }
+}
+
+/// The error of the compiler at its place. Some have none: then at the call or the rule that they name.
+fn compiler_error(error: &SpannedCompilerError, rules: &Rules<'_>, first: impl FnOnce() -> Finding) -> PolicyError {
+    let text = error.error.to_string();
+    let message = text.strip_prefix("Compilation error: ").unwrap_or(&text);
+    if let Some(refusal) = rules.refusal_named_in(message) {
+        return PolicyError(refusal);
+    }
+    let span = error.span.as_ref().or_else(|| rules.span_named_in(message));
+    match span {
+        Some(span) => PolicyError(finding_at(span, message)),
+        None => located(&message, first),
+    }
+}
+
+/// Reads the place out of a message in regorus' form, `\n--> file:line:column\n<source>\nerror: message`; `fallback`
+/// says where a message without a place belongs.
+fn located(error: &impl Display, fallback: impl FnOnce() -> Finding) -> PolicyError {
+    let text = error.to_string();
+    let place = text
+        .lines()
+        .find_map(|line| line.strip_prefix("--> "))
+        .and_then(|place| {
+            let (rest, column) = place.rsplit_once(':')?;
+            let (file, line) = rest.rsplit_once(':')?;
+            Some((file.to_owned(), line.parse().ok()?, column.parse().ok()?))
+        });
+    let said = text.lines().find_map(|line| line.strip_prefix("error: "));
+    PolicyError(match (place, said) {
+        (Some((file, line, column)), Some(message)) => Finding {
+            file,
+            line,
+            column,
+            message: message.to_owned(),
+        },
+        _ => Finding {
+            message: text
+                .lines()
+                .find(|line| !line.trim().is_empty())
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            ..fallback()
+        },
+    })
+}
