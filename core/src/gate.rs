@@ -1,249 +1,208 @@
-//! SKELETON of the gate: the signatures are the contract for the proxy; the bodies follow.
-#![allow(clippy::todo, dead_code, missing_docs)]
-use crate::audit::{AuditLog, Durable, Position};
-use crate::config::{Limits, Server, Upstream};
-use crate::denial::Denial;
-use crate::head::RequestHead;
-use crate::identity::Principal;
-use crate::record_id::RecordId;
-use crate::time::{Ticks, UnixTime};
-use bytes::Bytes;
+//! The gate: the one way in, and the only module that sees all the others.
+//!
+//! Owns [`Gate`] and, below it, the types that force the order of a request: [`Visit`], [`Recorded`], [`Permit`],
+//! [`Ticket`], [`Reviewed`]. The calls are synchronous and never wait. Never reads a clock or the system's randomness,
+//! never opens a connection, and has no way to forward what is not recorded.
+//!
+//! ```text
+//! begin -> Visit -authenticate-> Principal -authorize-> Recorded -permit-> Permit -spend-> Forward, Ticket
+//!                                                                                  Ticket -review-> Reviewed -release-> Release
+//! ```
+
+mod case;
+mod permit;
+mod records;
+mod refusals;
+mod review;
+mod snapshot;
+mod ticket;
+mod visit;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// All that must agree, in one value behind one ArcSwap.
+use arc_swap::ArcSwap;
+
+use crate::audit::{AuditLog, Durable, Position};
+use crate::config::Limits;
+use crate::crypto::MacKey;
+use crate::denial::{Denial, DenyReason};
+use crate::json;
+use crate::jwks::KeySet;
+use crate::limit::Limiter;
+use crate::policy::{EvalLimits, PolicyFailure, Worker};
+use crate::record_id::RecordIds;
+use crate::time::{Ticks, UnixTime};
+use crate::token::TokenCache;
+
+pub use permit::{Forward, Permit, Recorded};
+pub use snapshot::{Snapshot, SnapshotError};
+pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
+pub use visit::{Fetch, Step, Visit};
+
+/// Callers whose rate is remembered before those who owe nothing are forgotten.
+const LIMITED_CALLERS_MAX: usize = 100_000;
+
+/// What a gate is made of, beside its configuration.
 #[derive(Debug)]
-pub struct Snapshot {
-    pub(crate) limits: Limits,
-    pub(crate) servers: Vec<Arc<Server>>,
+pub struct GateParts {
+    /// The first snapshot.
+    pub snapshot: Snapshot,
+    /// The log of decisions.
+    pub audit: AuditLog,
+    /// The gate's name among its like, for records.
+    pub node: Arc<str>,
+    /// The key of argument digests, session digests and principal ids: the same over restarts, or records of one
+    /// caller cannot be told to be one's.
+    pub digest_key: [u8; 32],
+    /// Sixteen bytes of the system's randomness, fresh for each process.
+    pub seed: [u8; 16],
+    /// When the gate starts.
+    pub now: UnixTime,
 }
-impl Snapshot {
-    /// `keys` of issuers live in the snapshot too, carried over by `Gate::publish` for issuers that stay.
-    pub fn new(_servers: Vec<Arc<Server>>, _limits: Limits, _config_digest: [u8; 32]) -> Self {
-        todo!()
-    }
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-    pub fn servers(&self) -> &[Arc<Server>] {
-        &self.servers
-    }
-    pub fn server_at(&self, _path: &str) -> Option<&Arc<Server>> {
-        todo!()
+
+/// Every decision of one process. Shared by all its threads.
+pub struct Gate {
+    snapshot: ArcSwap<Snapshot>,
+    audit: AuditLog,
+    key: MacKey,
+    limiter: Limiter,
+    node: Arc<str>,
+    record_ids: RecordIds,
+    refusals: refusals::Refusals,
+    refusals_since_ns: AtomicU64,
+    ticks: Box<dyn Ticks>,
+    tokens: TokenCache,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Gate").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
-/// Working memory of one thread: `thread_local`, never held across an await. `worker` says which policy replica it uses.
-#[derive(Debug)]
-pub struct Scratch {}
+/// Working memory of one thread, reused from request to request: thread-local, never held across a wait.
+pub struct Scratch {
+    call: json::Scratch,
+    answer: json::Scratch,
+    inner: json::Scratch,
+    worker: Worker,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Scratch").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
 impl Scratch {
-    pub fn new(_worker: usize) -> Self {
-        todo!()
+    /// The scratch of thread number `worker`, which uses the policies' replica of that number.
+    pub fn new(worker: usize) -> Self {
+        Self {
+            call: json::Scratch::default(),
+            answer: json::Scratch::default(),
+            inner: json::Scratch::default(),
+            worker: Worker::new(worker),
+        }
     }
-}
-
-#[derive(Debug)]
-pub struct Gate {}
-/// What a visit needs from outside before it can go on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Fetch {
-    /// The key set of this issuer (URL), because of an unknown kid.
-    Jwks(Arc<str>),
-}
-#[derive(Debug)]
-pub enum Step<T> {
-    Done(T),
-    Needs(Fetch),
 }
 
 impl Gate {
-    /// `seed`: 48 bytes from the system's randomness; `digest_key`: the HMAC key of argument digests and principal ids.
-    pub fn new(
-        _snapshot: Snapshot,
-        _audit: AuditLog,
-        _ticks: Box<dyn Ticks>,
-        _node: Arc<str>,
-        _digest_key: [u8; 32],
-        _seed: [u8; 48],
-    ) -> Self {
-        todo!()
+    /// A gate that decides by `parts.snapshot` and measures its stages by `ticks`.
+    pub fn new(parts: GateParts, ticks: Box<dyn Ticks>) -> Self {
+        let tokens = TokenCache::new(parts.snapshot.limits().tokens_cached_max);
+        Self {
+            snapshot: ArcSwap::from_pointee(parts.snapshot),
+            audit: parts.audit,
+            key: MacKey::new(parts.digest_key),
+            limiter: Limiter::new(LIMITED_CALLERS_MAX),
+            node: parts.node,
+            record_ids: RecordIds::new(parts.seed),
+            refusals: refusals::Refusals::default(),
+            refusals_since_ns: AtomicU64::new(parts.now.nanos()),
+            ticks,
+            tokens,
+        }
     }
-    pub fn begin(&self, _now: UnixTime) -> Visit<'_> {
-        todo!()
+
+    /// Begins a request at `now`: takes the snapshot that judges it.
+    pub fn begin(&self, now: UnixTime) -> Visit<'_> {
+        Visit::new(self, now)
     }
-    /// Whole-or-nothing exchange (reload). Keys of issuers that stay are carried over.
-    pub fn publish(&self, _snapshot: Snapshot) {
-        todo!()
-    }
-    /// New keys for an issuer, from the refresher.
-    pub fn publish_keys(&self, _issuer: &str, _keys: Arc<crate::jwks::KeySet>) {
-        todo!()
-    }
+
+    /// The current snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        todo!()
+        self.snapshot.load_full()
     }
+
+    /// Exchanges the whole configuration at once. Issuers that stay keep their keys; requests under way keep what
+    /// they began with.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.rcu(|current| Arc::new(snapshot.clone().with_keys_of(current)));
+    }
+
+    /// Exchanges the key set of one issuer.
+    pub fn publish_keys(&self, issuer: &Arc<str>, keys: &Arc<KeySet>) {
+        self.snapshot
+            .rcu(|current| Arc::new(Snapshot::clone(current).with_keys(Arc::clone(issuer), Arc::clone(keys))));
+    }
+
+    /// How far the log is durable.
     pub fn durable(&self) -> &Durable {
-        todo!()
+        self.audit.durable()
     }
-    /// Whether every server has usable keys and the audit log takes records: for /readyz. `Err` says what is missing.
-    pub fn ready(&self, _now: UnixTime) -> Result<(), &'static str> {
-        todo!()
+
+    /// Whether requests can be served: the log takes records, and every issuer has keys that may still serve.
+    ///
+    /// # Errors
+    /// One line for the operator that says what is missing.
+    pub fn ready(&self, now: UnixTime) -> Result<(), &'static str> {
+        if self.audit.available().is_err() {
+            return Err("the audit log takes no records");
+        }
+        let snapshot = self.snapshot.load();
+        let age_max = snapshot.limits().jwks_age_max;
+        let keyless = snapshot
+            .servers()
+            .flat_map(|server| server.issuers())
+            .any(|issuer| snapshot.keys_age(issuer.url(), now).is_none_or(|age| age_max < age));
+        if keyless { Err("an issuer has no usable keys") } else { Ok(()) }
     }
-    /// Writes the aggregate records of refusals before identity; call every 10 s and before shutdown.
-    pub fn flush_refusals(&self, _now: UnixTime) {
-        todo!()
+
+    /// Writes what was refused before anybody was known, one record for each server, reason and address: to be called
+    /// every ten seconds and before the end. Records that the log does not take are lost, as their refusals were.
+    pub fn flush_refusals(&self, now: UnixTime) {
+        let since = UnixTime::from_nanos(self.refusals_since_ns.swap(now.nanos(), Ordering::Relaxed));
+        let snapshot = self.snapshot.load();
+        for (source, count) in self.refusals.take() {
+            let summary = records::Summary { source: &source, count, since };
+            let record_id = self.record_ids.next(now);
+            let _ = self.submit(|out| records::write_refusals(out, self, &snapshot, record_id, &summary, now));
+        }
+    }
+
+    /// Hands a record over to the log.
+    fn submit(&self, write: impl FnOnce(&mut Vec<u8>)) -> Result<Position, Denial> {
+        let mut record = self.audit.buffer();
+        write(&mut record);
+        self.audit.submit(record).map_err(|_| {
+            Denial::new(DenyReason::AuditUnavailable, "the audit log takes no records").with_retry_after_s(1)
+        })
     }
 }
 
-/// One request on its way; owns its snapshot. `Send`, may be held across awaits.
-#[derive(Debug)]
-pub struct Visit<'g> {
-    gate: &'g Gate,
-}
-impl Visit<'_> {
-    /// Routes by path; checks Host, Origin, method, query, credential, token, identity, rate: stages 2-4.
-    pub fn authenticate(&mut self, _head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
-        todo!()
-    }
-    /// After the fetch was made (or failed, or timed out): verifies once more with the newest keys.
-    pub fn resume(&mut self, _fetch: Fetch, _head: &RequestHead<'_>, _now: UnixTime) -> Result<Principal, Denial> {
-        todo!()
-    }
-    /// A refusal that the proxy found itself (body too large, timeout, draining): counted and recorded like ours.
-    pub fn refuse(&mut self, _head: &RequestHead<'_>, denial: Denial) -> Denial {
-        denial
-    }
-    pub fn limits(&self) -> &Limits {
-        todo!()
-    }
-    pub fn authorize(
-        self,
-        _principal: Principal,
-        _head: &RequestHead<'_>,
-        _body: Bytes,
-        _now: UnixTime,
-        _scratch: &mut Scratch,
-    ) -> Result<Recorded, Denial> {
-        todo!()
-    }
-}
-#[derive(Debug)]
-pub struct Recorded {}
-impl Recorded {
-    pub fn position(&self) -> Position {
-        todo!()
-    }
-    pub fn record_id(&self) -> RecordId {
-        todo!()
-    }
-    pub fn permit(self, _durable: &Durable) -> Result<Permit, Self> {
-        todo!()
-    }
-    /// The log did not take the record in time: the denial for the client (503); closes the pair in the log.
-    pub fn give_up(self, _now: UnixTime) -> Denial {
-        todo!()
-    }
-}
-#[derive(Debug)]
-pub struct Permit {}
-impl Permit {
-    pub fn spend(self) -> (Forward, Ticket) {
-        todo!()
-    }
-}
-/// What goes upstream. The proxy sends POST to `upstream`, exactly `body`, and exactly `headers` beside
-/// host, content-length and the upstream credential. Nothing of the client's head goes along but these.
-#[derive(Debug)]
-pub struct Forward {
-    pub body: Bytes,
-    pub server: Arc<Server>,
-    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
-    pub record_id: RecordId,
-}
-impl Forward {
-    pub fn upstream(&self) -> &Upstream {
-        self.server.upstream()
-    }
+fn json_limits(limits: &Limits) -> json::Limits {
+    json::Limits { depth: limits.json_depth_max, members: limits.json_members_max }
 }
 
-/// What came back, whole.
-#[derive(Debug)]
-pub enum Answer {
-    /// A status without a body that matters: 202 for notifications, 404 for a session that is gone, and so on.
-    Empty { status: u16 },
-    /// A JSON body, whole.
-    Json { status: u16, body: Bytes },
-    /// One event's data of an event stream: one JSON-RPC message.
-    Message { data: Bytes },
+fn eval_limits(limits: &Limits) -> EvalLimits {
+    EvalLimits { deadline: limits.policy_deadline, instructions: limits.policy_instructions_max }
 }
-/// How an exchange ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The client has gone.
-    ClientGone,
-    /// The stream came to its end.
-    Ended,
-    /// The stream outlived its token or its idle limit.
-    Expired,
-    /// Nobody knows.
-    Unknown,
-    /// The upstream failed.
-    UpstreamFailed,
+
+#[cold]
+fn policy_failed(failure: PolicyFailure) -> Denial {
+    Denial::new(DenyReason::PolicyFailed, failure.operator()).with_retry_after_s(1)
 }
-#[derive(Debug)]
-pub struct Ticket {}
-impl Ticket {
-    pub fn record_id(&self) -> RecordId {
-        todo!()
-    }
-    /// The upstream answered with an event stream: the `open` record; durable before the head leaves.
-    pub fn open(&mut self, _status: u16, _now: UnixTime) -> Reviewed {
-        todo!()
-    }
-    pub fn review(&mut self, _answer: Answer, _now: UnixTime, _scratch: &mut Scratch) -> Reviewed {
-        todo!()
-    }
-    /// Whether the final response to the request has been reviewed (a stream may end now).
-    pub fn answered(&self) -> bool {
-        todo!()
-    }
-    /// When the token that permitted this expires (streams end then).
-    pub fn expires(&self) -> UnixTime {
-        todo!()
-    }
-    /// Closes what is still open: upstream failed, client gone, stream end. Hands the record over, does not wait.
-    pub fn close(self, _outcome: Outcome, _now: UnixTime) {
-        todo!()
-    }
-    /// The refusal for the client when the upstream failed before an answer: 502 or 504, with id and record id.
-    pub fn failed(&self, _reason: crate::denial::DenyReason, _operator: &'static str) -> Denial {
-        todo!()
-    }
-}
-#[derive(Debug)]
-pub struct Reviewed {}
-impl Reviewed {
-    pub fn position(&self) -> Position {
-        todo!()
-    }
-    pub fn release(self, _durable: &Durable) -> Result<Release, Self> {
-        todo!()
-    }
-    /// The log did not take the record in time: what the client gets instead.
-    pub fn give_up(self) -> Denial {
-        todo!()
-    }
-}
-/// What leaves towards the client.
-#[derive(Debug)]
-pub enum Release {
-    /// Not for the client (a server message that cannot be judged): send nothing, go on.
-    Dropped,
-    /// A status without a body.
-    Empty { status: u16 },
-    /// The upstream's very bytes.
-    Pass { status: u16, body: Bytes },
-    /// Rewritten bytes.
-    Redacted { status: u16, body: Bytes },
-    /// Nothing of the answer; the denial instead (in a stream: as a JSON-RPC error message).
-    Withheld(Denial),
-}
+
+#[cfg(test)]
+mod tests;

@@ -139,4 +139,4 @@ fn refusal(error: &simd_json::Error) -> ParseError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,198 @@
+//! What is known of one request, from its judgement to the end of its exchange.
+//!
+//! Owns [`Case`] and [`Verdict`]. Keeps the snapshot that judged the request, so that the answer is judged by the same
+//! policy, limits and tool table.
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::{Gate, Snapshot};
+use crate::config::Server;
+use crate::denial::{Denial, DenyReason};
+use crate::identity::{self, Principal};
+use crate::json::Node;
+use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Texts};
+use crate::record_id::RecordId;
+use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
+use crate::scope::ScopeGrant;
+use crate::time::UnixTime;
+
+/// Everything about one request that its records, its review and its refusals need.
+#[derive(Debug)]
+pub(super) struct Case<'g> {
+    pub(super) gate: &'g Gate,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) server: Arc<Server>,
+    pub(super) principal: Principal,
+    pub(super) record_id: RecordId,
+    pub(super) now: UnixTime,
+    pub(super) client_ip: IpAddr,
+    pub(super) client_cert_sha256: Option<[u8; 32]>,
+    pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Bytes,
+    pub(super) stages: Stages,
+    /// What the body said; `None` when it could not be read.
+    pub(super) call: Option<CallFacts>,
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// What the body of a request said, detached from the scratch it was parsed in.
+#[derive(Debug)]
+pub(super) struct CallFacts {
+    pub(super) version: ProtocolVersion,
+    pub(super) method: Method,
+    pub(super) tool: Option<Box<str>>,
+    /// Where the arguments stand in the body; empty when there are none.
+    pub(super) arguments: Range<usize>,
+    pub(super) arguments_digest: Option<[u8; 32]>,
+    pub(super) session_digest: Option<[u8; 32]>,
+    pub(super) trace_parent: Option<Box<str>>,
+    pub(super) id_kind: Option<IdKind>,
+    pub(super) expected: Expected,
+}
+
+/// An allow of the policy, whose obligations can all be carried out.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    decision: Decision,
+}
+
+/// Microseconds of the stages so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stages {
+    pub(super) token: u64,
+    pub(super) parse: u64,
+    pub(super) policy: u64,
+}
+
+impl Verdict {
+    /// The verdict of a decision.
+    ///
+    /// # Errors
+    /// The decision itself when it is anything but an allow.
+    pub(super) fn of(decision: Decision) -> Result<Self, Decision> {
+        match decision.effect {
+            Effect::Allow => Ok(Self { decision }),
+            Effect::Deny => Err(decision),
+        }
+    }
+
+    pub(super) fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    pub(super) fn redactions(&self) -> &[Redaction] {
+        &self.decision.obligations.redact
+    }
+}
+
+impl<'g> Case<'g> {
+    pub(super) fn new(
+        gate: &'g Gate,
+        snapshot: Arc<Snapshot>,
+        server: Arc<Server>,
+        principal: Principal,
+        client_ip: IpAddr,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            record_id: gate.record_ids.next(now),
+            gate,
+            snapshot,
+            server,
+            principal,
+            now,
+            client_ip,
+            client_cert_sha256: None,
+            forward_headers: Vec::new(),
+            body: Bytes::new(),
+            stages: Stages::default(),
+            call: None,
+            verdict: None,
+        }
+    }
+
+    /// Keeps what `call` said: its names, its digests, and where its arguments stand in the body.
+    pub(super) fn learn(&mut self, call: &Call<'_>) {
+        let key = &self.gate.key;
+        self.call = Some(CallFacts {
+            version: call.version(),
+            method: call.method(),
+            tool: call.tool().map(Box::from),
+            arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
+            arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
+            session_digest: call.session().map(|session| key.mac(session.as_bytes())),
+            trace_parent: call.trace_parent().map(Box::from),
+            id_kind: call.id().map(|id| id.kind()),
+            expected: call.expected(),
+        });
+    }
+
+    /// A refusal of this request: with its record, its id and its era.
+    #[cold]
+    pub(super) fn denial(&self, reason: DenyReason, operator: &'static str) -> Denial {
+        let mut denial = Denial::new(reason, operator);
+        denial.record_id = Some(self.record_id);
+        if let Some(call) = &self.call {
+            denial.modern = call.version.is_modern();
+            denial.request_id = call.expected.request_id().map(Box::from);
+        }
+        if matches!(reason, DenyReason::AuditUnavailable) {
+            denial.retry_after_s = Some(1);
+        }
+        denial
+    }
+
+    /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
+    ///
+    /// `None` when the body was never read: nothing is judged then.
+    pub(super) fn input<'c>(
+        &'c self,
+        tool: Option<&'c str>,
+        grant: &ScopeGrant<'c>,
+        arguments: Option<Node<'c>>,
+        now: UnixTime,
+    ) -> Option<RequestInput<'c>> {
+        let call = self.call.as_ref()?;
+        let (server, principal) = (&*self.server, &self.principal);
+        let token = principal.token();
+        Some(RequestInput {
+            tenant: server.tenant(),
+            request: Operation {
+                protocol: call.version.as_str(),
+                method: call.method.as_str(),
+                tool,
+                arguments,
+                id_type: call.id_kind.map(IdKind::as_str),
+                ..Operation::default()
+            },
+            tool: tool.map(|_| policy::Tool { class: grant.class(), required_scopes: Texts::Boxes(grant.required()) }),
+            subject: Party {
+                groups: Texts::Arcs(token.groups()),
+                roles: Texts::Arcs(token.roles()),
+                scopes: Texts::Arcs(token.scopes()),
+                claims: Some(token.claims_json()),
+                ..party(principal.subject())
+            },
+            actor: principal
+                .on_behalf_of()
+                .map(|_| Party { scopes: Texts::Arcs(token.scopes()), ..party(principal.actor()) }),
+            client_id: Some(principal.client_id()),
+            auth: policy::Auth { acr: token.acr(), amr: Texts::Arcs(token.amr()), time: token.auth_time().map(UnixTime::from_secs) },
+            server: policy::Server { name: server.name(), resource: server.resource() },
+            connection: policy::Connection {
+                ip: self.client_ip,
+                client_cert_sha256: self.client_cert_sha256.as_ref(),
+            },
+            time: now,
+        })
+    }
+}
+
+fn party(party: &identity::Party) -> Party<'_> {
+    Party { id: party.id(), issuer: party.issuer(), kind: party.kind().as_str(), ..Party::default() }
+}

@@ -1,0 +1,240 @@
+//! From a case to its records: one place says which fact goes into which member.
+//!
+//! Owns no format ([`crate::audit`] does) and decides nothing.
+
+use super::case::{Case, Stages};
+use crate::audit::{
+    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
+    ResponseRecord, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
+};
+use crate::denial::Denial;
+use crate::identity;
+use crate::policy::{Decision, Redaction};
+use crate::record_id::RecordId;
+use crate::time::UnixTime;
+
+use super::refusals::Source;
+use super::{Gate, Snapshot};
+
+/// What the review of one answer found, for its record.
+#[derive(Debug)]
+pub(super) struct PartFacts {
+    pub(super) status: Option<u16>,
+    pub(super) content_digest: Option<[u8; 32]>,
+    pub(super) outcome: Outcome,
+    pub(super) decision: Option<Decision>,
+    /// The code of a refusal, when one was made.
+    pub(super) refusal: Option<&'static str>,
+    pub(super) redactions: u64,
+}
+
+/// What a response record is about.
+#[derive(Debug)]
+pub(super) enum Part {
+    Message { number: u64, facts: PartFacts },
+    Open { status: u16 },
+    Whole { facts: PartFacts },
+}
+
+/// The record of an allowed request.
+pub(super) fn write_allow(out: &mut Vec<u8>, case: &Case<'_>) {
+    let decision = case.verdict.as_ref().map(super::case::Verdict::decision);
+    write_request(out, case, Effect::Allow, decision, "allow");
+}
+
+/// The record of a refused request; `decision` is the policy's, when it was the policy that refused.
+pub(super) fn write_deny(out: &mut Vec<u8>, case: &Case<'_>, denial: &Denial, decision: Option<&Decision>) {
+    write_request(out, case, Effect::Deny, decision, denial.reason.code());
+}
+
+fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: Option<&Decision>, code: &str) {
+    let (server, principal, call) = (&case.server, &case.principal, case.call.as_ref());
+    let token = principal.token();
+    let digest = token.digest();
+    let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
+    let upstream = server.upstream();
+    RequestRecord {
+        record_id: case.record_id,
+        time: case.now,
+        tenant: server.tenant(),
+        server: server.name(),
+        resource: server.resource(),
+        session: call.and_then(|call| call.session_digest.as_ref()),
+        identities: identities(case),
+        token: TokenEvidence {
+            jti: token.jti(),
+            digest: digest.as_bytes(),
+            kind: "jwt",
+            evidence_age_s: case.snapshot.keys_age(token.issuer(), case.now).map(|age| age.as_secs()),
+            revocation: Revocation::NotChecked,
+        },
+        scopes: token.scopes(),
+        protocol: call.map(|call| call.version.as_str()),
+        method: call.map(|call| call.method.as_str()),
+        tool: call.and_then(|call| call.tool.as_deref()),
+        arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
+        decision: effect,
+        rule: decision.map(|decision| &*decision.rule),
+        reason: decision.map_or(code, |decision| &*decision.reason),
+        obligations: &redact,
+        policy_revision: Some(server.policy().revision()),
+        config_digest: case.snapshot.config_digest(),
+        gate: node(case.gate),
+        upstream: UpstreamTarget {
+            name: &upstream.name,
+            credential: upstream.credential.as_ref().map(|credential| &*credential.label),
+        },
+        trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
+        stage_us: &stages(case.stages),
+    }
+    .write_json(out);
+}
+
+/// The record of one answer, of one message of a stream, or of a stream's opening.
+pub(super) fn write_part(out: &mut Vec<u8>, case: &Case<'_>, part: &Part, now: UnixTime) {
+    match part {
+        Part::Open { status } => {
+            write_response(out, case, ResponsePhase::Open, &PartFacts::opening(*status), now);
+        }
+        Part::Message { number, facts } => {
+            let phase = ResponsePhase::Part { number: *number, outcome: facts.outcome };
+            write_response(out, case, phase, facts, now);
+        }
+        Part::Whole { facts } => {
+            write_response(out, case, ResponsePhase::Whole { outcome: facts.outcome }, facts, now);
+        }
+    }
+}
+
+/// The record that closes an exchange without an answer, or a stream.
+pub(super) fn write_close(out: &mut Vec<u8>, case: &Case<'_>, outcome: Outcome, totals: Option<Totals>, now: UnixTime) {
+    write_response(out, case, ResponsePhase::Close { outcome, totals }, &PartFacts::closing(outcome), now);
+}
+
+fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, facts: &PartFacts, now: UnixTime) {
+    let (server, call) = (&case.server, case.call.as_ref());
+    let decision = facts.decision.as_ref();
+    let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
+    ResponseRecord {
+        record_id: case.record_id,
+        phase,
+        time: now,
+        tenant: server.tenant(),
+        server: server.name(),
+        identities: identities(case),
+        method: call.map(|call| call.method.as_str()),
+        tool: call.and_then(|call| call.tool.as_deref()),
+        status: facts.status,
+        decision: match (facts.outcome, decision) {
+            (Outcome::Withheld, _) => Some(Effect::Deny),
+            (_, Some(_)) => Some(Effect::Allow),
+            (_, None) => None,
+        },
+        rule: decision.map(|decision| &*decision.rule),
+        reason: facts.refusal.or_else(|| decision.map(|decision| &*decision.reason)),
+        obligations: &redact,
+        redactions: facts.redactions,
+        content_digest: facts.content_digest.as_ref(),
+        policy_revision: Some(server.policy().revision()),
+        config_digest: case.snapshot.config_digest(),
+        gate: node(case.gate),
+        stage_us: &[],
+    }
+    .write_json(out);
+}
+
+/// Refusals from one source since an instant.
+#[derive(Debug)]
+pub(super) struct Summary<'s> {
+    pub(super) source: &'s Source,
+    pub(super) count: u64,
+    pub(super) since: UnixTime,
+}
+
+/// The record of a summary.
+pub(super) fn write_refusals(
+    out: &mut Vec<u8>,
+    gate: &Gate,
+    snapshot: &Snapshot,
+    record_id: RecordId,
+    summary: &Summary<'_>,
+    now: UnixTime,
+) {
+    RefusalSummary {
+        record_id,
+        time: now,
+        since: summary.since,
+        server: summary.source.server.as_deref(),
+        reason: summary.source.reason,
+        client_ip: summary.source.client_ip,
+        count: summary.count,
+        config_digest: snapshot.config_digest(),
+        gate: node(gate),
+    }
+    .write_json(out);
+}
+
+impl PartFacts {
+    /// The facts of an answer that was not judged yet: withheld until something better is known.
+    pub(super) const fn new(status: u16, content_digest: Option<[u8; 32]>) -> Self {
+        Self {
+            status: Some(status),
+            content_digest,
+            outcome: Outcome::Withheld,
+            decision: None,
+            refusal: None,
+            redactions: 0,
+        }
+    }
+
+    fn opening(status: u16) -> Self {
+        Self { outcome: Outcome::Reviewed, ..Self::new(status, None) }
+    }
+
+    fn closing(outcome: Outcome) -> Self {
+        Self { status: None, outcome, ..Self::new(0, None) }
+    }
+}
+
+fn identities<'c>(case: &'c Case<'_>) -> Identities<'c> {
+    let principal = &case.principal;
+    Identities {
+        subject: party(principal.subject()),
+        actor: party(principal.actor()),
+        on_behalf_of: principal.on_behalf_of().map(party),
+        client_id: Some(principal.client_id()),
+        principal_id: principal.principal_id(),
+    }
+}
+
+fn party(party: &identity::Party) -> Party<'_> {
+    Party { id: party.id(), issuer: party.issuer(), kind: party.kind().as_str() }
+}
+
+fn node(gate: &Gate) -> GateNode<'_> {
+    GateNode { version: env!("CARGO_PKG_VERSION"), node: &gate.node }
+}
+
+fn obligations(redactions: &[Redaction]) -> Vec<RedactObligation<'_>> {
+    redactions
+        .iter()
+        .map(|redaction| RedactObligation { at: redaction.at.as_str(), action: redaction.action.name() })
+        .collect()
+}
+
+fn stages(stages: Stages) -> [StageTime; 3] {
+    [
+        StageTime { stage: "token", us: stages.token },
+        StageTime { stage: "parse", us: stages.parse },
+        StageTime { stage: "policy", us: stages.policy },
+    ]
+}
+
+/// The trace id of a `traceparent` (W3C Trace Context section 3.2), `None` when it is not one.
+fn trace_id(trace_parent: &str) -> Option<&str> {
+    let mut parts = trace_parent.split('-');
+    let (version, id) = (parts.next()?, parts.next()?);
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let known = version.len() == 2 && hex(version) && version != "ff";
+    (known && id.len() == 32 && hex(id) && id.bytes().any(|byte| byte != b'0')).then_some(id)
+}

@@ -1,0 +1,266 @@
+//! What may leave of an answer: stages 11 and 12.
+//!
+//! Owns the judgement of one answer against its case. Fails closed: an answer that is not one to this request, that
+//! the policy does not allow, or that an obligation cannot be carried out on, is withheld. What passes is the
+//! upstream's own bytes, but for the parts that were taken out.
+
+use bytes::Bytes;
+
+use super::Scratch;
+use super::case::{CallFacts, Case};
+use super::records::PartFacts;
+use super::ticket::{Answer, Release};
+use crate::audit::Outcome;
+use crate::denial::{Denial, DenyReason};
+use crate::json::{self, Edits, Node};
+use crate::policy::{Decision, Redaction, ResponseInput, Worker};
+use crate::redact;
+use crate::rpc::{self, Method, Reply};
+use crate::time::UnixTime;
+
+/// What the review found.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) release: Release,
+    pub(super) facts: PartFacts,
+    /// Whether this was the response to the request.
+    pub(super) answers: bool,
+}
+
+/// Where an answer stands in its exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Place {
+    /// It is one message of a stream.
+    pub(super) streaming: bool,
+    /// The response to the request was reviewed already.
+    pub(super) answered: bool,
+}
+
+/// The bytes that may leave, and how many values were taken out of them.
+struct Passed {
+    edited: Option<Bytes>,
+    redactions: u64,
+}
+
+/// Judges one answer.
+pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime, scratch: &mut Scratch) -> Finding {
+    let (status, body) = match answer {
+        Answer::Empty { status } => return without_body(case, status, None),
+        Answer::Json { status, body } => (status, body),
+        Answer::Message { data } => (200, data),
+    };
+    let digest = case.gate.key.mac(&body);
+    let Some(call) = &case.call else {
+        return withheld(case, PartFacts::new(status, Some(digest)), DenyReason::AnswerInvalid, "no call was read");
+    };
+    if !place.streaming && call.method.is_notification() {
+        // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
+        return without_body(case, status, Some(digest));
+    }
+    let mut facts = PartFacts::new(status, Some(digest));
+    if case.snapshot.limits().answer_bytes_max < body.len() {
+        return withheld(case, facts, DenyReason::AnswerTooLarge, "the answer is larger than the limit");
+    }
+    let Scratch { answer: parsed, worker, inner, .. } = scratch;
+    let reply = match rpc::read_reply(&body, parsed, super::json_limits(case.snapshot.limits()), &call.expected) {
+        Ok(reply) => reply,
+        Err(_) => return withheld(case, facts, DenyReason::AnswerInvalid, "the answer is not one to this request"),
+    };
+    let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
+    if answers && place.answered || !answers && !place.streaming {
+        return withheld(case, facts, DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
+    }
+    let passed = review(case, call, &reply, &mut facts, now, &mut Tools { worker, inner });
+    match passed {
+        // What is no response has no id to refuse: it is kept back in silence, on the record.
+        Err(_) if !answers => Finding { release: Release::Dropped, facts, answers },
+        Err(denial) => Finding { answers, ..withheld(case, facts, denial.reason, denial.operator) },
+        Ok(Passed { edited, redactions }) => {
+            facts.outcome = Outcome::Reviewed;
+            facts.redactions = redactions;
+            let release = match edited {
+                Some(body) => Release::Redacted { status, body },
+                None => Release::Pass { status, body: body.clone() },
+            };
+            Finding { release, facts, answers }
+        }
+    }
+}
+
+/// The parts of the scratch that a review works with beside the parsed answer.
+struct Tools<'s> {
+    worker: &'s mut Worker,
+    inner: &'s mut json::Scratch,
+}
+
+fn review(
+    case: &Case<'_>,
+    call: &CallFacts,
+    reply: &Reply<'_>,
+    facts: &mut PartFacts,
+    now: UnixTime,
+    tools: &mut Tools<'_>,
+) -> Result<Passed, Denial> {
+    let (kind, content, structured, is_error) = match reply {
+        Reply::Error { error, .. } => ("error", Some(*error), None, true),
+        Reply::Notification { params, .. } => ("notification", *params, None, false),
+        Reply::Result { result, .. } => result_parts(call.method, *result),
+        Reply::ServerRequest { .. } => {
+            return Err(Denial::new(DenyReason::AnswerWithheld, "requests of the server are not judged yet"));
+        }
+    };
+    let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
+    let allowed = decision.allows();
+    let obligations = decision.obligations.redact.clone();
+    facts.decision = Some(decision);
+    if !allowed {
+        return Err(Denial::new(DenyReason::AnswerWithheld, "the policy keeps the answer back"));
+    }
+    let mut redactions: Vec<Redaction> = case.verdict.iter().flat_map(|verdict| verdict.redactions()).cloned().collect();
+    redactions.extend(obligations);
+    let mut edits = Edits::default();
+    let (text, count) = match reply {
+        Reply::Result { document, result } if call.method == Method::ToolsList => {
+            let count = filter_tools(case, call, *result, now, tools, &mut edits)?;
+            (document.text(), count)
+        }
+        Reply::Result { document, result } => {
+            let applied = redact::apply_result(*result, &redactions, tools.inner, &mut edits)
+                .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out"))?;
+            (document.text(), applied.count)
+        }
+        _ if redactions.is_empty() => return Ok(Passed { edited: None, redactions: 0 }),
+        // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
+        _ => return Err(Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out")),
+    };
+    spliced(text, &edits, count)
+}
+
+/// Asks the policy about the answer.
+fn decide(
+    case: &Case<'_>,
+    call: &CallFacts,
+    kind: &str,
+    (content, structured, is_error): (Option<Node<'_>>, Option<Node<'_>>, bool),
+    now: UnixTime,
+    tools: &mut Tools<'_>,
+) -> Result<Decision, Denial> {
+    let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
+    let policy = case.server.policy();
+    let limits = super::eval_limits(case.snapshot.limits());
+    let table = case.server.tools();
+    let grant = match call.tool.as_deref() {
+        Some(tool) => table.grant(tool, |scope| case.principal.token().has_scope(scope)).map_err(|_| unread())?,
+        None => table.grant_without_tool(),
+    };
+    let arguments = match case.body.get(call.arguments.clone()) {
+        Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
+            let limits = super::json_limits(case.snapshot.limits());
+            Some(json::parse(raw, tools.inner, limits).map_err(|_| unread())?.root())
+        }
+        _ => None,
+    };
+    let request = case.input(call.tool.as_deref(), &grant, arguments, now).ok_or_else(unread)?;
+    let Some(verdict) = &case.verdict else {
+        return Err(unread());
+    };
+    let mut buffer = [0; 36];
+    let input = ResponseInput {
+        request: &request,
+        request_decision: verdict.decision(),
+        record_id: case.record_id.encode(&mut buffer),
+        kind,
+        content,
+        structured,
+        is_error,
+    };
+    policy.review(&input, tools.worker, &limits, &*case.gate.ticks).map_err(super::policy_failed)
+}
+
+/// What the policy sees of a result: the parts of a tool's answer, or the whole of any other.
+fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<'_>>, Option<Node<'_>>, bool) {
+    if method != Method::ToolsCall {
+        return ("result", Some(result), None, false);
+    }
+    let is_error = result.member("isError").and_then(Node::as_bool).unwrap_or(false);
+    ("result", result.member("content"), result.member("structuredContent"), is_error)
+}
+
+/// Takes out of a list what the caller may not call: no row, missing scopes, or hidden by the policy.
+fn filter_tools(
+    case: &Case<'_>,
+    call: &CallFacts,
+    result: Node<'_>,
+    now: UnixTime,
+    tools: &mut Tools<'_>,
+    edits: &mut Edits,
+) -> Result<u64, Denial> {
+    let table = case.server.tools();
+    let token = case.principal.token();
+    let policy = case.server.policy();
+    let limits = super::eval_limits(case.snapshot.limits());
+    let mut failure = None;
+    let keep = |tool: &str| {
+        let Ok(grant) = table.grant(tool, |scope| token.has_scope(scope)) else {
+            return false;
+        };
+        let Some(mut input) = case.input(Some(tool), &grant, None, now) else {
+            return false;
+        };
+        input.request.method = Method::ToolsCall.as_str();
+        match policy.visible(&input, tools.worker, &limits, &*case.gate.ticks) {
+            Ok(visible) => visible,
+            Err(error) => {
+                failure = Some(error);
+                false
+            }
+        }
+    };
+    let ttl_ms_max = call.version.is_modern().then(|| token.expires().since(now).as_millis());
+    let ttl_ms_max = ttl_ms_max.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
+    let filtered = redact::filter_tools(result, keep, ttl_ms_max, edits);
+    match (failure, filtered) {
+        (Some(failure), _) => Err(super::policy_failed(failure)),
+        (None, Ok(dropped)) => Ok(dropped),
+        (None, Err(_)) => Err(Denial::new(DenyReason::AnswerInvalid, "the list of tools is not one")),
+    }
+}
+
+fn spliced(text: &str, edits: &Edits, redactions: u64) -> Result<Passed, Denial> {
+    if edits.is_empty() {
+        return Ok(Passed { edited: None, redactions });
+    }
+    let mut edited = Vec::with_capacity(text.len());
+    edits
+        .apply(text, &mut edited)
+        .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "the redactions overlap in a way that cannot be spliced"))?;
+    Ok(Passed { edited: Some(Bytes::from(edited)), redactions })
+}
+
+/// The release of a status whose body, if any, is not passed on.
+///
+/// A request must be answered, so its success without a body is none. The upstream's own refusal of us is not the
+/// client's to cure.
+fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) -> Finding {
+    let notification = case.call.as_ref().is_some_and(|call| call.method.is_notification());
+    let mut facts = PartFacts::new(status, content_digest);
+    let passes = match status {
+        200 | 202 | 204 => notification,
+        400 | 404 | 405 | 406 | 409 | 413 | 415 | 429 => true,
+        _ => false,
+    };
+    if !passes {
+        return withheld(case, facts, DenyReason::UpstreamFailed, "the upstream's status is no answer");
+    }
+    facts.outcome = Outcome::Reviewed;
+    // Whatever success the upstream names, the answer to a notification is 202 (MCP streamable HTTP).
+    let status = if status < 300 { 202 } else { status };
+    Finding { release: Release::Empty { status }, facts, answers: true }
+}
+
+#[cold]
+fn withheld(case: &Case<'_>, mut facts: PartFacts, reason: DenyReason, operator: &'static str) -> Finding {
+    facts.outcome = Outcome::Withheld;
+    facts.refusal = Some(reason.code());
+    Finding { release: Release::Withheld(case.denial(reason, operator)), facts, answers: true }
+}

@@ -1,0 +1,218 @@
+//! The way back: stages 11 to 14, from the upstream's answer to what may leave.
+//!
+//! Owns [`Ticket`], [`Reviewed`] and [`Release`]. An answer is released only by its durable record; what cannot be
+//! judged is withheld. A ticket that is dropped unclosed records that nobody knows how its exchange ended.
+
+use bytes::Bytes;
+
+use super::case::Case;
+use super::records::{self, Part};
+use super::review::{self, Finding, Place};
+use super::Scratch;
+use crate::audit::{self, Durable, Position, Totals};
+use crate::denial::{Denial, DenyReason};
+use crate::record_id::RecordId;
+use crate::time::UnixTime;
+
+/// What came back from the upstream, whole.
+#[derive(Debug)]
+pub enum Answer {
+    /// A status without a body that matters: 202 for a notification, 404 for a session that is gone.
+    Empty {
+        /// The upstream's status.
+        status: u16,
+    },
+    /// A JSON body, whole.
+    Json {
+        /// The upstream's status.
+        status: u16,
+        /// The body.
+        body: Bytes,
+    },
+    /// The data of one event of a stream: one JSON-RPC message.
+    Message {
+        /// The joined data lines.
+        data: Bytes,
+    },
+}
+
+/// How an exchange ended that was not closed by one reviewed answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The client has gone.
+    ClientGone,
+    /// The stream came to its end.
+    Ended,
+    /// The stream outlived its token or its idle limit.
+    Expired,
+    /// Nobody knows.
+    Unknown,
+    /// The upstream failed.
+    UpstreamFailed,
+}
+
+/// The claim to what comes back for one permitted request.
+#[derive(Debug)]
+#[must_use = "a ticket is reviewed or closed"]
+pub struct Ticket<'g> {
+    case: Case<'g>,
+    /// Whether the pair of records is closed; a closed ticket judges nothing more.
+    closed: bool,
+    answered: bool,
+    streaming: bool,
+    totals: Totals,
+}
+
+/// A judged answer whose record was handed over and is not yet known to be durable.
+#[derive(Debug)]
+#[must_use = "a reviewed answer is released or given up"]
+pub struct Reviewed {
+    release: Release,
+    position: Position,
+}
+
+/// What leaves towards the client.
+#[derive(Debug)]
+pub enum Release {
+    /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
+    Dropped,
+    /// A status without a body.
+    Empty {
+        /// The status.
+        status: u16,
+    },
+    /// The upstream's very bytes.
+    Pass {
+        /// The status.
+        status: u16,
+        /// The body, or the data of the event.
+        body: Bytes,
+    },
+    /// Rewritten bytes: what the policy took out is gone, every other byte is the upstream's.
+    Redacted {
+        /// The status.
+        status: u16,
+        /// The body, or the data of the event.
+        body: Bytes,
+    },
+    /// Nothing of the answer; the refusal instead, in a stream as a JSON-RPC error.
+    Withheld(Denial),
+}
+
+impl<'g> Ticket<'g> {
+    pub(super) fn new(case: Case<'g>) -> Self {
+        Self { case, closed: false, answered: false, streaming: false, totals: Totals::default() }
+    }
+
+    /// The record that this answers.
+    pub fn record_id(&self) -> RecordId {
+        self.case.record_id
+    }
+
+    /// Whether the response to the request was reviewed: a stream may end now.
+    pub fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// When the token that permitted the request expires: a stream ends then.
+    pub fn expires(&self) -> UnixTime {
+        self.case.principal.token().expires()
+    }
+
+    /// The upstream answers with an event stream: the record of its opening, durable before the head leaves.
+    ///
+    /// # Errors
+    /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
+    pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed, Denial> {
+        self.streaming = true;
+        self.recorded(Release::Empty { status }, &Part::Open { status }, now)
+    }
+
+    /// Judges one answer, or one message of a stream. Never waits: [`Reviewed::release`] tells whether it may leave.
+    ///
+    /// # Errors
+    /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
+    pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed, Denial> {
+        let place = Place { streaming: self.streaming, answered: self.answered };
+        let Finding { release, facts, answers } = review::judge(&self.case, answer, place, now, scratch);
+        self.answered |= answers;
+        if self.streaming {
+            let number = self.totals.messages;
+            self.totals.messages = self.totals.messages.saturating_add(1);
+            self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
+            self.totals.withheld = self.totals.withheld.saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
+            return self.recorded(release, &Part::Message { number, facts }, now);
+        }
+        let reviewed = self.recorded(release, &Part::Whole { facts }, now);
+        self.closed = true;
+        reviewed
+    }
+
+    /// Closes what is still open: the end of a stream, an upstream that failed, a client that has gone. Hands the
+    /// record over and does not wait for it.
+    pub fn close(mut self, outcome: Outcome, now: UnixTime) {
+        self.close_once(outcome, now);
+    }
+
+    /// The refusal for the client when no answer may leave: an upstream that failed, a review that was not recorded.
+    #[cold]
+    pub fn failed(&self, reason: DenyReason, operator: &'static str) -> Denial {
+        self.case.denial(reason, operator)
+    }
+
+    fn recorded(&self, release: Release, part: &Part, now: UnixTime) -> Result<Reviewed, Denial> {
+        if self.closed {
+            return Err(self.failed(DenyReason::AnswerInvalid, "the exchange is closed already"));
+        }
+        match self.case.gate.submit(|out| records::write_part(out, &self.case, part, now)) {
+            Ok(position) => Ok(Reviewed { release, position }),
+            Err(denial) => Err(self.failed(denial.reason, denial.operator)),
+        }
+    }
+
+    fn close_once(&mut self, outcome: Outcome, now: UnixTime) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let totals = self.streaming.then_some(self.totals);
+        // Not awaited, and a log that takes no more closes nothing: recovery writes `unknown` for what stays open.
+        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, outcome.recorded(), totals, now));
+    }
+}
+
+impl Outcome {
+    /// The outcome as records spell it.
+    const fn recorded(self) -> audit::Outcome {
+        match self {
+            Self::ClientGone => audit::Outcome::ClientGone,
+            Self::Ended => audit::Outcome::Reviewed,
+            Self::Expired => audit::Outcome::Expired,
+            Self::Unknown => audit::Outcome::Unknown,
+            Self::UpstreamFailed => audit::Outcome::UpstreamFailed,
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    /// A road that was left by a panic or a cancelled task closes here; the time is that of the request.
+    fn drop(&mut self) {
+        let now = self.case.now;
+        self.close_once(Outcome::Unknown, now);
+    }
+}
+
+impl Reviewed {
+    /// Where the record stands in the log.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What may leave, once its record is durable.
+    ///
+    /// # Errors
+    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
+    #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
+    pub fn release(self, durable: &Durable) -> Result<Release, Self> {
+        if durable.reached(self.position) { Ok(self.release) } else { Err(self) }
+    }
+}

@@ -1,0 +1,222 @@
+//! The claims of a token whose signature stands (RFC 7519 section 4.1, RFC 9068 section 2.2).
+//!
+//! Owns the reading of claims: every claim is of its one type or the token is refused, and a claim of the wrong type is
+//! never taken for an absent one. Time and audience are checked elsewhere, on every use.
+
+use std::sync::Arc;
+
+use crate::denial::{Denial, DenyReason};
+use crate::json::{Document, Kind, Node};
+use crate::jwks::Generation;
+use crate::token::verified::{Actor, Claims};
+use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
+
+/// Reads the claims of a token that `issuer` signed.
+pub(super) fn read(
+    document: Document<'_>,
+    issuer: &Arc<Issuer>,
+    digest: TokenDigest,
+    generation: Generation,
+) -> Result<VerifiedToken, Denial> {
+    let root = document.root();
+    if root.member("cnf").is_some() {
+        return Err(Denial::new(
+            DenyReason::TokenSenderBound,
+            "the token has `cnf`: its proof is not judged",
+        ));
+    }
+    let issued_at = time(root, "iat")?.ok_or_else(|| wrong("`iat` is missing"))?;
+    let expires = time(root, "exp")?.ok_or_else(|| wrong("`exp` is missing"))?;
+    if expires <= issued_at {
+        return Err(wrong("`exp` is not after `iat`"));
+    }
+    let subject = text(root, "sub")?.ok_or_else(|| wrong("`sub` is missing"))?;
+    let claims = Claims {
+        subject: Arc::from(subject),
+        client_id: client_id(root)?,
+        scopes: scopes(root)?,
+        audiences: audiences(root)?,
+        expires,
+        not_before: time(root, "nbf")?,
+        issued_at,
+        jti: text(root, "jti")?.map(Box::from),
+        acr: text(root, "acr")?.map(Box::from),
+        amr: strings(root.member("amr"), "`amr` is no array of strings")?,
+        auth_time: time(root, "auth_time")?,
+        actors: actors(root, issuer)?,
+        human: human(root, issuer)?,
+        groups: strings(
+            at(root, issuer.groups_claim()),
+            "the claim of groups is no array of strings",
+        )?,
+        roles: strings(
+            at(root, issuer.roles_claim()),
+            "the claim of roles is no array of strings",
+        )?,
+        text: Box::from(document.text()),
+    };
+    Ok(VerifiedToken::new(Arc::clone(issuer), digest, generation, claims))
+}
+
+/// A string claim that is not empty; `None` when it is absent.
+fn text<'s>(root: Node<'s>, name: &str) -> Result<Option<&'s str>, Denial> {
+    match root.member(name) {
+        Some(value) => match value.as_str() {
+            Some(text) if !text.is_empty() => Ok(Some(text)),
+            _ => Err(wrong("a text claim is empty or no string")),
+        },
+        None => Ok(None),
+    }
+}
+
+/// A time claim in whole seconds since the epoch; `None` when it is absent.
+fn time(root: Node<'_>, name: &str) -> Result<Option<u64>, Denial> {
+    match root.member(name) {
+        Some(value) => match value.as_u64() {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(wrong("a time claim is no whole number of seconds")),
+        },
+        None => Ok(None),
+    }
+}
+
+/// An array of strings that are not empty; no strings when it is absent.
+fn strings(claim: Option<Node<'_>>, operator: &'static str) -> Result<Box<[Arc<str>]>, Denial> {
+    let Some(claim) = claim else {
+        return Ok(Box::default());
+    };
+    if claim.kind() != Kind::Array {
+        return Err(wrong(operator));
+    }
+    claim
+        .elements()
+        .map(|element| match element.as_str() {
+            Some(text) if !text.is_empty() => Ok(Arc::from(text)),
+            _ => Err(wrong(operator)),
+        })
+        .collect()
+}
+
+/// `aud`: one string, or an array with at least one (RFC 7519 section 4.1.3).
+fn audiences(root: Node<'_>) -> Result<Box<[Arc<str>]>, Denial> {
+    let Some(claim) = root.member("aud") else {
+        return Err(wrong("`aud` is missing"));
+    };
+    let audiences = match claim.as_str() {
+        Some(one) if !one.is_empty() => Box::from([Arc::from(one)]),
+        _ => strings(Some(claim), "`aud` is neither a string nor an array of strings")?,
+    };
+    if audiences.is_empty() {
+        return Err(wrong("`aud` is empty"));
+    }
+    Ok(audiences)
+}
+
+/// `client_id` (RFC 8693 section 4.3) or `azp`; both only when they agree.
+fn client_id(root: Node<'_>) -> Result<Arc<str>, Denial> {
+    match (text(root, "client_id")?, text(root, "azp")?) {
+        (Some(client), Some(party)) if client != party => Err(wrong("`client_id` and `azp` differ")),
+        (Some(client), _) | (None, Some(client)) => Ok(Arc::from(client)),
+        (None, None) => Err(wrong("`client_id` and `azp` are missing")),
+    }
+}
+
+/// The scopes, sorted, each once: `scope` as a string (RFC 8693 section 4.2), or `scp` as a string or an array; both
+/// only when they agree.
+fn scopes(root: Node<'_>) -> Result<Box<[Arc<str>]>, Denial> {
+    let split = |text: &str| {
+        let mut scopes: Vec<Arc<str>> = text
+            .split(' ')
+            .filter(|scope| !scope.is_empty())
+            .map(Arc::from)
+            .collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes.into_boxed_slice()
+    };
+    let scope = match root.member("scope") {
+        Some(claim) => Some(split(claim.as_str().ok_or_else(|| wrong("`scope` is no string"))?)),
+        None => None,
+    };
+    let scp = match root.member("scp") {
+        Some(claim) => match claim.as_str() {
+            Some(text) => Some(split(text)),
+            None => {
+                let listed = strings(Some(claim), "`scp` is neither a string nor an array of strings")?;
+                if listed.iter().any(|scope| scope.contains(' ')) {
+                    return Err(wrong("`scp` holds a scope with a space"));
+                }
+                Some(split(&listed.join(" ")))
+            }
+        },
+        None => None,
+    };
+    let scopes = match (scope, scp) {
+        (Some(scope), Some(scp)) if scope != scp => return Err(wrong("`scope` and `scp` differ")),
+        (Some(scopes), _) | (None, Some(scopes)) => scopes,
+        (None, None) => Box::default(),
+    };
+    if scopes.iter().all(|scope| scope.bytes().all(is_scope_byte)) {
+        Ok(scopes)
+    } else {
+        Err(wrong("a scope holds bytes that no scope has"))
+    }
+}
+
+/// The actors of `act`, the present one first (RFC 8693 section 4.1). Their nesting is bounded by the JSON limits.
+fn actors(root: Node<'_>, issuer: &Issuer) -> Result<Box<[Actor]>, Denial> {
+    let mut actors = Vec::new();
+    let mut claim = root.member("act");
+    while let Some(act) = claim {
+        let subject = match act.kind() {
+            Kind::Object => text(act, "sub")?,
+            _ => None,
+        };
+        let subject = subject.ok_or_else(|| wrong("`act` is no object with a `sub`"))?;
+        let named = text(act, "iss")?.map(Arc::from);
+        actors.push(Actor {
+            subject: Arc::from(subject),
+            issuer: named.unwrap_or_else(|| Arc::clone(issuer.url())),
+        });
+        claim = act.member("act");
+    }
+    Ok(actors.into_boxed_slice())
+}
+
+/// The human that the issuer's form names in a claim of its own.
+fn human(root: Node<'_>, issuer: &Issuer) -> Result<Option<Arc<str>>, Denial> {
+    let IdentityForm::HumanClaim(name) = issuer.identity() else {
+        return Ok(None);
+    };
+    match at(root, name) {
+        Some(claim) => match claim.as_str() {
+            Some(human) if !human.is_empty() => Ok(Some(Arc::from(human))),
+            _ => Err(Denial::new(
+                DenyReason::IdentityUnbound,
+                "the claim of the human is empty or no string",
+            )),
+        },
+        None => Ok(None),
+    }
+}
+
+/// The claim of this name, or at this JSON Pointer through objects (RFC 6901) when it starts with `/`.
+fn at<'s>(root: Node<'s>, claim: &str) -> Option<Node<'s>> {
+    match claim.strip_prefix('/') {
+        None => root.member(claim),
+        Some(pointer) => pointer.split('/').try_fold(root, |node, step| {
+            node.member(&step.replace("~1", "/").replace("~0", "~"))
+        }),
+    }
+}
+
+/// The bytes of a scope (RFC 6749 section 3.3).
+const fn is_scope_byte(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+#[cold]
+#[inline(never)]
+fn wrong(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::TokenClaims, operator)
+}

@@ -1,0 +1,233 @@
+//! The proof that a token was verified, and what it says.
+//!
+//! Owns [`VerifiedToken`]. Only `token::verify` makes one; what may change while it lies in the cache (time, audience)
+//! is checked on every use. Never holds the token itself, only its digest.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use crate::crypto::sha256;
+use crate::denial::{Denial, DenyReason};
+use crate::jwks::Generation;
+use crate::time::UnixTime;
+use crate::token::{Issuer, TokenLimits};
+
+/// The SHA-256 digest of a whole token, signature included: two tokens that differ in one byte have two.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(super) fn of(token: &str) -> Self {
+        Self(sha256(token.as_bytes()))
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Hash for TokenDigest {
+    /// A digest is spread evenly already: eight bytes of it will do.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// One actor of an `act` claim.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Actor {
+    /// Its `sub`.
+    pub subject: Arc<str>,
+    /// Its `iss`, the token's issuer when it names none.
+    pub issuer: Arc<str>,
+}
+
+/// What a token says, read and typed.
+pub(super) struct Claims {
+    pub(super) subject: Arc<str>,
+    pub(super) client_id: Arc<str>,
+    pub(super) scopes: Box<[Arc<str>]>,
+    pub(super) audiences: Box<[Arc<str>]>,
+    pub(super) expires: u64,
+    pub(super) not_before: Option<u64>,
+    pub(super) issued_at: u64,
+    pub(super) jti: Option<Box<str>>,
+    pub(super) acr: Option<Box<str>>,
+    pub(super) amr: Box<[Arc<str>]>,
+    pub(super) auth_time: Option<u64>,
+    pub(super) actors: Box<[Actor]>,
+    pub(super) human: Option<Arc<str>>,
+    pub(super) groups: Box<[Arc<str>]>,
+    pub(super) roles: Box<[Arc<str>]>,
+    pub(super) text: Box<str>,
+}
+
+/// A token whose signature is its issuer's and whose claims are well typed.
+pub struct VerifiedToken {
+    rules: Arc<Issuer>,
+    digest: TokenDigest,
+    generation: Generation,
+    claims: Claims,
+}
+
+/// Tells the digest only: claims are personal.
+impl std::fmt::Debug for VerifiedToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("VerifiedToken")
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+impl VerifiedToken {
+    pub(super) const fn new(rules: Arc<Issuer>, digest: TokenDigest, generation: Generation, claims: Claims) -> Self {
+        Self {
+            rules,
+            digest,
+            generation,
+            claims,
+        }
+    }
+
+    /// Checks `exp`, `nbf`, `iat` and the lifetime.
+    pub(super) fn check_times(&self, now: UnixTime, limits: &TokenLimits) -> Result<(), Denial> {
+        let now = now.secs();
+        let leeway = limits.leeway.as_secs();
+        let claims = &self.claims;
+        if claims.expires.saturating_add(leeway) <= now {
+            return Err(Denial::new(DenyReason::TokenExpired, "the token has expired"));
+        }
+        let latest = now.saturating_add(leeway);
+        if claims.not_before.is_some_and(|not_before| latest < not_before) {
+            return Err(Denial::new(DenyReason::TokenNotYetValid, "`nbf` lies in the future"));
+        }
+        if latest < claims.issued_at {
+            return Err(Denial::new(DenyReason::TokenNotYetValid, "`iat` lies in the future"));
+        }
+        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(claims.issued_at) {
+            return Err(Denial::new(
+                DenyReason::TokenLifetime,
+                "the token lives longer than allowed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that one of the token's audiences is one of ours, byte by byte.
+    pub(super) fn check_audience(&self, ours: &[Arc<str>]) -> Result<(), Denial> {
+        if self.claims.audiences.iter().any(|audience| ours.contains(audience)) {
+            Ok(())
+        } else {
+            Err(Denial::new(
+                DenyReason::TokenAudience,
+                "the token is for another resource",
+            ))
+        }
+    }
+
+    /// The issuer's URL.
+    pub fn issuer(&self) -> &Arc<str> {
+        self.rules.url()
+    }
+
+    /// The rules under which the token was verified.
+    pub(crate) const fn rules(&self) -> &Arc<Issuer> {
+        &self.rules
+    }
+
+    /// The key set with which it was verified.
+    pub(super) const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// `sub`.
+    pub const fn subject(&self) -> &Arc<str> {
+        &self.claims.subject
+    }
+
+    /// `client_id`, or `azp`.
+    pub const fn client_id(&self) -> &Arc<str> {
+        &self.claims.client_id
+    }
+
+    /// The scopes, sorted, each once.
+    pub fn scopes(&self) -> &[Arc<str>] {
+        &self.claims.scopes
+    }
+
+    /// Whether the token has this very scope; what a scope implies is the scope table's.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.claims
+            .scopes
+            .binary_search_by(|held| str::cmp(held, scope))
+            .is_ok()
+    }
+
+    /// `aud`, at least one.
+    pub fn audiences(&self) -> &[Arc<str>] {
+        &self.claims.audiences
+    }
+
+    /// `exp`.
+    pub const fn expires(&self) -> UnixTime {
+        UnixTime::from_secs(self.claims.expires)
+    }
+
+    /// `iat`.
+    pub const fn issued_at(&self) -> UnixTime {
+        UnixTime::from_secs(self.claims.issued_at)
+    }
+
+    /// `jti`.
+    pub fn jti(&self) -> Option<&str> {
+        self.claims.jti.as_deref()
+    }
+
+    /// The digest of the whole token.
+    pub const fn digest(&self) -> TokenDigest {
+        self.digest
+    }
+
+    /// `acr` (RFC 9470).
+    pub fn acr(&self) -> Option<&str> {
+        self.claims.acr.as_deref()
+    }
+
+    /// `amr` (RFC 8176), empty when absent.
+    pub fn amr(&self) -> &[Arc<str>] {
+        &self.claims.amr
+    }
+
+    /// `auth_time`, in seconds since the epoch.
+    pub const fn auth_time(&self) -> Option<u64> {
+        self.claims.auth_time
+    }
+
+    /// The actors of `act`, the present one first; only that one counts, the others are history.
+    pub fn actors(&self) -> &[Actor] {
+        &self.claims.actors
+    }
+
+    /// The human in the claim that the issuer's form names.
+    pub(crate) const fn human(&self) -> Option<&Arc<str>> {
+        self.claims.human.as_ref()
+    }
+
+    /// The subject's groups, from the issuer's mapped claim.
+    pub fn groups(&self) -> &[Arc<str>] {
+        &self.claims.groups
+    }
+
+    /// The subject's roles, from the issuer's mapped claim.
+    pub fn roles(&self) -> &[Arc<str>] {
+        &self.claims.roles
+    }
+
+    /// Every claim: the payload's JSON as the issuer wrote it, strict, without duplicate keys.
+    pub fn claims_json(&self) -> &str {
+        &self.claims.text
+    }
+}

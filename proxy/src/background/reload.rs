@@ -1,0 +1,181 @@
+//! A new configuration for a gate that runs: on SIGHUP, and when the address of an upstream has moved.
+//!
+//! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up before
+//! anything changes, and one fault leaves everything as it was. Never touches listeners or the audit log: what they are
+//! made of takes a restart, and a reload that would change it is refused.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::gate::{Gate, Snapshot};
+use tokio::signal::unix::Signal;
+use tokio::time::MissedTickBehavior;
+
+use super::jwks::{KeyService, StartError};
+use crate::config::{self, BuildError, Config, Diagnostics, Names};
+
+/// The owner of the configuration in force.
+pub(crate) struct Reload {
+    path: PathBuf,
+    workers: usize,
+    config: Config,
+    gate: Arc<Gate>,
+    keys: Arc<KeyService>,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// The servers do not fit together.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The configuration has faults.
+    #[error(transparent)]
+    Config(#[from] Diagnostics),
+    /// An issuer's keys could never be fetched.
+    #[error(transparent)]
+    Keys(#[from] StartError),
+    /// Something changed that a running gate cannot change.
+    #[error("`{0}` differs from the running gate's: restart it to change that")]
+    Restart(&'static str),
+    /// The thread that read the configuration is gone.
+    #[error("the configuration could not be read to its end")]
+    Thread,
+}
+
+impl Reload {
+    /// The owner of `config`, which was read from `path` and is in force.
+    pub(crate) fn new(path: PathBuf, workers: usize, config: Config, gate: Arc<Gate>, keys: Arc<KeyService>) -> Self {
+        Self {
+            path,
+            workers,
+            config,
+            gate,
+            keys,
+        }
+    }
+
+    /// The gate whose configuration this is.
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Serves `hangups`, and looks upstreams up again in between, for as long as the process lives.
+    pub(crate) async fn run(mut self, mut hangups: Signal) {
+        let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                hangup = hangups.recv() => match hangup {
+                    Some(()) => self.on_hangup().await,
+                    None => return,
+                },
+                _ = ticks.tick() => self.resolve().await,
+            }
+        }
+    }
+
+    async fn on_hangup(&mut self) {
+        match self.reload().await {
+            Ok(()) => tracing::info!(servers = self.config.servers.len(), "configuration reloaded"),
+            Err(ReloadError::Config(diagnostics)) => {
+                for fault in &diagnostics.diagnostics {
+                    tracing::error!(
+                        code = fault.code,
+                        name = fault.name,
+                        file = fault.file,
+                        line = fault.line,
+                        column = fault.column,
+                        key = fault.key,
+                        nearest = fault.nearest,
+                        help = fault.help,
+                        "{}",
+                        fault.message
+                    );
+                }
+                tracing::error!(faults = diagnostics.diagnostics.len(), "{REFUSED}");
+            }
+            Err(error) => tracing::error!(%error, "{REFUSED}"),
+        }
+    }
+
+    /// Reads the configuration anew and puts it in force.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; everything is as before then.
+    pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
+        let (path, workers) = (self.path.clone(), self.workers);
+        let read = tokio::task::spawn_blocking(move || config::load(&path, Names::Resolve, workers));
+        let config = read.await.map_err(|_| ReloadError::Thread)??;
+        check_restart(&self.config, &config)?;
+        let snapshot = snapshot(&config)?;
+        let prepared = self.keys.prepare(&config.issuers, &config.limits)?;
+        // From here on nothing can fail.
+        self.gate.publish(snapshot);
+        self.keys.start(prepared);
+        self.config = config;
+        Ok(())
+    }
+
+    /// Looks every upstream up again; a name that does not resolve keeps its addresses.
+    async fn resolve(&mut self) {
+        let mut plans = self.config.servers.clone();
+        let resolved = tokio::task::spawn_blocking(move || {
+            let mut moved = false;
+            for plan in &mut plans {
+                match plan.resolve() {
+                    Ok(changed) => moved |= changed,
+                    Err(error) => tracing::warn!(server = plan.name(), %error, "an upstream's name does not resolve"),
+                }
+            }
+            (moved, plans)
+        });
+        let Ok((true, plans)) = resolved.await else {
+            return;
+        };
+        self.config.servers = plans;
+        match snapshot(&self.config) {
+            Ok(snapshot) => {
+                self.gate.publish(snapshot);
+                tracing::info!("an upstream has moved to another address");
+            }
+            Err(error) => tracing::error!(%error, "an upstream's new address cannot be used"),
+        }
+    }
+}
+
+/// The snapshot of a configuration.
+///
+/// # Errors
+/// [`BuildError`]; a lowered configuration gives none.
+pub(crate) fn snapshot(config: &Config) -> Result<Snapshot, BuildError> {
+    let servers: Result<Vec<_>, BuildError> = config.servers.iter().map(|plan| plan.build().map(Arc::new)).collect();
+    Ok(Snapshot::new(servers?, config.limits.clone(), config.digest))
+}
+
+/// Whether the running gate can go over to `new`.
+fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
+    let fixed = [
+        (old.listeners == new.listeners, "listen"),
+        (old.audit == new.audit, "audit"),
+        (old.node == new.node, "node"),
+        (old.upstream_ca == new.upstream_ca, "upstream_ca"),
+        (
+            old.limits.audit_queue_records == new.limits.audit_queue_records,
+            "limits.audit_queue_records",
+        ),
+        (
+            old.limits.tokens_cached_max == new.limits.tokens_cached_max,
+            "limits.tokens_cached_max",
+        ),
+    ];
+    match fixed.iter().find(|(same, _)| !same) {
+        Some((_, key)) => Err(ReloadError::Restart(key)),
+        None => Ok(()),
+    }
+}
+
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
+const REFUSED: &str = "reload refused, the old configuration stays in force";

@@ -1,0 +1,152 @@
+//! The command line: what can be asked of the binary, and what its exit status means.
+//!
+//! Owns the commands and [`Exit`]. Writes results to stdout and everything else to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::telemetry::Level;
+
+mod audit;
+mod check;
+mod run;
+
+/// A gate in front of MCP servers.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, about, after_help = EXITS)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gate.
+    Run(RunArguments),
+    /// Check a configuration and the policies it names; needs no network.
+    Check(CheckArguments),
+    /// Tell about the configuration file.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Read the audit log.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Threads that serve requests. Default: one a core.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+    /// How much is logged.
+    #[arg(long, value_name = "LEVEL", env = "PORTCULLIS_LOG", default_value = "info")]
+    log: Level,
+}
+
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// The form of the answer.
+    #[arg(long, value_name = "FORMAT", default_value = "pretty")]
+    format: Format,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people.
+    Pretty,
+    /// For programs, on stdout.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Print the records of a log, one JSON object a line, and verify its checksums and chain.
+    Tail {
+        /// The log's folder; a gate may be writing to it.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print the last records alone.
+        #[arg(long, value_name = "COUNT")]
+        last: Option<usize>,
+    },
+}
+
+/// What the exit status says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Exit {
+    /// All went well.
+    Ok,
+    /// A fault of the gate or its machine.
+    Internal,
+    /// The command line is wrong.
+    Usage,
+    /// The configuration, a policy or other input is wrong.
+    Invalid,
+    /// Something that the gate depends on is not there.
+    Unavailable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Internal => 1,
+            Exit::Usage => 2,
+            Exit::Invalid => 3,
+            Exit::Unavailable => 69,
+        })
+    }
+}
+
+const EXITS: &str = "Exit status: 0 well, 1 internal fault, 2 wrong usage, 3 wrong configuration, policy or input, \
+                     69 a dependency is unavailable.";
+
+/// Reads the command line and does what it asks.
+///
+/// # Errors
+/// Faults of the gate and its machine; everything else has its own [`Exit`].
+pub(crate) fn main() -> anyhow::Result<Exit> {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and go to stdout.
+            error.print()?;
+            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Ok });
+        }
+    };
+    match cli.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Config {
+            command: ConfigCommand::Schema,
+        } => check::schema(),
+        Command::Audit {
+            command: AuditCommand::Tail { directory, last },
+        } => audit::tail(&directory, last),
+        Command::Version => {
+            println!("portcullis {}", env!("CARGO_PKG_VERSION"));
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `portcullis check` and `portcullis config schema`.
+//!
+//! Owns how diagnostics are shown. Opens no socket and looks no name up, so that it works where the gate will not run.
+
+use std::io::{self, Write as _};
+
+use schemars::schema_for;
+
+use super::{CheckArguments, Exit, Format};
+use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
+
+/// Checks a configuration: policies are compiled, secrets and TLS files are opened, nothing is started.
+pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
+    let checked = config::load(&arguments.config, Names::Skip, 1);
+    match (arguments.format, &checked) {
+        (Format::Pretty, Ok(config)) => {
+            for note in notes(config) {
+                println!("note: {note}");
+            }
+            println!("{}", praise(config));
+        }
+        (Format::Json, Ok(config)) => {
+            let notes: Vec<String> = notes(config).collect();
+            println!("{}", serde_json::json!({"ok": true, "diagnostics": [], "notes": notes}));
+        }
+        (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
+        (Format::Json, Err(Diagnostics { diagnostics })) => {
+            println!("{}", serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []}));
+        }
+    }
+    Ok(match checked {
+        Ok(_) => Exit::Ok,
+        Err(diagnostics) => exit_of(&diagnostics),
+    })
+}
+
+/// The exit status for a configuration that cannot be used.
+pub(super) fn exit_of(diagnostics: &Diagnostics) -> Exit {
+    match diagnostics.only_outside() {
+        true => Exit::Unavailable,
+        false => Exit::Invalid,
+    }
+}
+
+/// Prints the JSON Schema of the configuration.
+pub(super) fn schema() -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &schema_for!(RawConfig))?;
+    writeln!(out)?;
+    Ok(Exit::Ok)
+}
+
+/// What is not wrong but worth knowing: places of policies that cost the slower interpreter on each allow.
+fn notes(config: &Config) -> impl Iterator<Item = String> {
+    let confirmed = config.servers.iter().flat_map(ServerPlan::confirmed);
+    confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"))
+}
+
+fn praise(config: &Config) -> String {
+    let (servers, issuers) = (config.servers.len(), config.issuers.len());
+    let plural = |count| if count == 1 { "" } else { "s" };
+    format!(
+        "ok: {servers} server{}, {issuers} issuer{}",
+        plural(servers),
+        plural(issuers)
+    )
+}

@@ -1,0 +1,207 @@
+//! `portcullis run`: from a configuration to a gate that serves, and its orderly end.
+//!
+//! Owns the order of the start: configuration, audit log, keys of issuers, listeners. Whatever is missing ends the
+//! start with its own exit status; nothing listens before everything else stands.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
+use portcullis_core::gate::Gate;
+use portcullis_core::jwks::refresh::Published;
+use portcullis_core::time::Ticks;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, RunArguments, check};
+use crate::background::jwks::{KeyService, Publish, StartError};
+use crate::background::reload::{Reload, snapshot};
+use crate::background::{self, digest_key};
+use crate::config::{self, Config, Names};
+use crate::listen::{self, Listener, ServeError, ServeOptions};
+use crate::metadata::MetadataStore;
+use crate::service::KeyFetch;
+use crate::shutdown::Shutdown;
+use crate::telemetry;
+
+/// Runs the gate until it is told to end.
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    telemetry::start(arguments.log);
+    let workers = match arguments.workers {
+        Some(workers) => usize::from(workers),
+        None => thread::available_parallelism()?.get(),
+    };
+    let config = match config::load(&arguments.config, Names::Resolve, workers) {
+        Ok(config) => config,
+        Err(diagnostics) => {
+            eprint!("{}", diagnostics.pretty());
+            return Ok(check::exit_of(&diagnostics));
+        }
+    };
+    let background = Background::start()?;
+    let (audit, writer) = open_audit(&config)?;
+    let gate = gate(&config, audit)?;
+    let metadata = Arc::new(MetadataStore::default());
+    let publish = Publisher {
+        gate: Arc::clone(&gate),
+        metadata: Arc::clone(&metadata),
+    };
+    let keys = Arc::new(KeyService::new(background.runtime.handle().clone(), Arc::new(publish)));
+    match keys.prepare(&config.issuers, &config.limits) {
+        Ok(prepared) => keys.start(prepared),
+        Err(error @ StartError::Source(_)) => {
+            eprintln!("portcullis: {error}");
+            return Ok(Exit::Invalid);
+        }
+        Err(error @ StartError::Client(..)) => return Err(error.into()),
+    }
+    let fetch: Arc<dyn KeyFetch> = Arc::<KeyService>::clone(&keys);
+    let options = ServeOptions {
+        gate: Arc::clone(&gate),
+        listeners: config.listeners.clone(),
+        metadata,
+        keys: fetch,
+        on_listening: announce(config.listeners.clone()),
+        background: Vec::new(),
+        shutdown: Shutdown::new(),
+        signals: true,
+        drain_deadline: DRAIN_DEADLINE,
+        workers,
+        upstream_ca: config.upstream_ca.clone(),
+    };
+    background.care_for(Reload::new(
+        arguments.config.clone(),
+        workers,
+        config,
+        Arc::clone(&gate),
+        keys,
+    ))?;
+    let served = listen::serve(options);
+    gate.flush_refusals(background::now());
+    drop(background);
+    writer.seal()?;
+    match served {
+        Ok(()) => {
+            tracing::info!("ended");
+            Ok(Exit::Ok)
+        }
+        Err(error @ ServeError::Bind { .. }) => {
+            eprintln!("portcullis: {error}");
+            Ok(Exit::Unavailable)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the log and takes it up where the last process left it.
+fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
+    let storage = FileStorage::open(&config.audit.directory)?;
+    let settings = AuditSettings {
+        queue_records: config.limits.audit_queue_records,
+        ..AuditSettings::default()
+    };
+    Ok(AuditLog::start(Box::new(storage), settings, background::now())?)
+}
+
+fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
+    let digest_key = digest_key::take(&config.audit.digest_key).context("the audit digest key cannot be used")?;
+    let mut seed = [0; 48];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
+    let ticks = Box::new(Monotonic(Instant::now()));
+    let snapshot = snapshot(config)?;
+    let node = Arc::clone(&config.node);
+    Ok(Arc::new(Gate::new(snapshot, audit, ticks, node, *digest_key, seed)))
+}
+
+/// Tells people and machines where the gate listens.
+fn announce(listeners: Vec<Listener>) -> Box<dyn FnOnce(&[SocketAddr]) + Send> {
+    Box::new(move |addresses| {
+        let urls: Vec<String> = listeners
+            .iter()
+            .zip(addresses)
+            .map(|(listener, address)| match listener.tls {
+                Some(_) => format!("https://{address}"),
+                None => format!("http://{address}"),
+            })
+            .collect();
+        tracing::info!(addresses = urls.join(" "), "listening");
+        let mut out = std::io::stdout().lock();
+        for url in &urls {
+            // Nobody may be reading; the gate serves all the same.
+            let _ = writeln!(out, "listening {url}");
+        }
+        let _ = out.flush();
+    })
+}
+
+/// Puts what issuers answered where requests find it.
+struct Publisher {
+    gate: Arc<Gate>,
+    metadata: Arc<MetadataStore>,
+}
+
+impl Publish for Publisher {
+    fn publish(&self, issuer: &Arc<str>, published: Published) {
+        if let Some(keys) = published.keys {
+            self.gate.publish_keys(issuer, keys);
+        }
+        if let Some(metadata) = &published.metadata {
+            self.metadata.publish(issuer, metadata);
+        }
+    }
+}
+
+/// Microseconds since the start.
+struct Monotonic(Instant);
+
+impl Ticks for Monotonic {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The runtime of everything that is no request.
+struct Background {
+    runtime: Runtime,
+}
+
+impl Background {
+    fn start() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4)
+            .thread_name("background")
+            .enable_all()
+            .build()
+            .context("the background runtime cannot be started")?;
+        Ok(Self { runtime })
+    }
+
+    /// Listens to SIGHUP from now on, and writes the summaries of early refusals.
+    fn care_for(&self, reload: Reload) -> anyhow::Result<()> {
+        let _entered = self.runtime.enter();
+        let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
+        let gate = Arc::clone(reload.gate());
+        self.runtime.spawn(reload.run(hangups));
+        self.runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
+            loop {
+                ticks.tick().await;
+                gate.flush_refusals(background::now());
+            }
+        });
+        Ok(())
+    }
+}
+
+/// How long running requests may go on after SIGTERM.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How often refusals before identity are summed up in a record (design, section 2).
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);

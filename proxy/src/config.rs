@@ -1,0 +1,100 @@
+//! The configuration: from the file as written to what the gate runs on.
+//!
+//! Owns [`load`] and the lowered forms that the rest of the binary uses. Whole or nothing: a configuration with one
+//! fault yields only diagnostics. Never holds a secret outside a zeroized value, and never prints one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portcullis_core::config::Limits;
+use portcullis_core::token::Issuer;
+
+use crate::listen::Listener;
+
+pub(crate) use diagnose::Diagnostics;
+pub(crate) use raw::RawConfig;
+pub(crate) use lower::is_loopback;
+pub(crate) use server::{BuildError, ServerPlan};
+
+mod diagnose;
+mod files;
+mod limits;
+mod lower;
+mod raw;
+mod server;
+
+/// What the gate runs on, complete and checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The gate's name in records.
+    pub node: Arc<str>,
+    /// Where clients connect, at least one.
+    pub listeners: Vec<Listener>,
+    /// Where records go.
+    pub audit: AuditPlace,
+    /// The issuers, each once.
+    pub issuers: Vec<IssuerPlan>,
+    /// The servers, at least one, with distinct names and paths.
+    pub servers: Vec<ServerPlan>,
+    /// The authorities of upstreams' certificates; `None` trusts the system's.
+    pub upstream_ca: Option<PathBuf>,
+    /// The bounds.
+    pub limits: Limits,
+    /// SHA-256 over every file that was read but secrets.
+    pub digest: [u8; 32],
+}
+
+/// Where the audit log lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct AuditPlace {
+    /// The folder of the segments.
+    pub directory: PathBuf,
+    /// The file of the digest key.
+    pub digest_key: PathBuf,
+}
+
+/// One issuer, and how its keys are fetched.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuerPlan {
+    /// The rules of its tokens.
+    pub issuer: Arc<Issuer>,
+    /// Its URL, exactly as tokens name it.
+    pub url: Arc<str>,
+    /// The URL of its key set; `None` asks its metadata.
+    pub jwks_uri: Option<Arc<str>>,
+    /// Certificate authorities of its servers in PEM; `None` trusts the system's.
+    pub ca_pem: Option<Arc<str>>,
+    /// Whether keys may come from addresses of the inner network.
+    pub danger_allow_private_addresses: bool,
+}
+
+/// Whether names of upstreams are looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Names {
+    /// Look them up: for a gate that starts.
+    Resolve,
+    /// Take an unusable address instead: for `check`, which must work without a network.
+    Skip,
+}
+
+/// Reads the configuration at `path` and everything it names.
+///
+/// `workers` is the number of threads that decide: each gets its own copy of every policy. Blocks on files and, with
+/// [`Names::Resolve`], on name resolution.
+///
+/// # Errors
+/// [`Diagnostics`] with every fault that was found.
+pub(crate) fn load(path: &Path, names: Names, workers: usize) -> Result<Config, Diagnostics> {
+    let mut files = files::Files::new(path);
+    let source = match files.read_config(path) {
+        Ok(source) => source,
+        Err(diagnostic) => return Err((*diagnostic).into()),
+    };
+    match raw::read::<RawConfig>(&source) {
+        Ok(raw) => lower::lower(&raw, &source, files, names, workers),
+        Err(error) => Err(diagnose::of_yaml(&error, path, &source).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

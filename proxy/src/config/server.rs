@@ -1,0 +1,463 @@
+//! One protected server: from what was written to what the core takes.
+//!
+//! Owns [`ServerPlan`] and the checks of upstream, tools, policy and credential. Nothing has a default that lets a
+//! call through: issuer, resource, tools and policy must be written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Uri};
+use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
+use portcullis_core::limit::Rate;
+use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
+use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
+use portcullis_core::token::Issuer;
+use zeroize::Zeroizing;
+
+use super::diagnose::{self, Code, Diagnostic, nearest};
+use super::lower::Lowering;
+use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
+use super::{IssuerPlan, Names};
+
+/// A server, checked, with what it takes to build it again when its upstream moves.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerPlan {
+    name: Arc<str>,
+    title: Option<Arc<str>>,
+    tenant: Arc<str>,
+    path: Arc<str>,
+    resource: Arc<str>,
+    audiences: Vec<Arc<str>>,
+    hosts: Vec<Arc<str>>,
+    origins: Vec<Arc<str>>,
+    issuers: Vec<Arc<Issuer>>,
+    tools: Tools,
+    policy: Arc<Policy>,
+    upstream: Upstream,
+    port: u16,
+    rate: Rate,
+}
+
+#[derive(Clone, Debug)]
+struct Tools {
+    rows: BTreeMap<String, ToolRow>,
+    implies: BTreeMap<String, Vec<String>>,
+    danger_unmapped_tools: bool,
+}
+
+impl Tools {
+    fn table(&self) -> Result<ToolTable, ToolTableError> {
+        ToolTable::new(self.rows.clone(), &self.implies, self.danger_unmapped_tools)
+    }
+}
+
+/// What keeps a plan from being built.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum BuildError {
+    /// The server as a whole.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Its tools.
+    #[error(transparent)]
+    Tools(#[from] ToolTableError),
+}
+
+impl ServerPlan {
+    /// The server's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Places of its policy where every allow is confirmed by the slower interpreter.
+    pub(crate) fn confirmed(&self) -> &[Finding] {
+        self.policy.confirmed()
+    }
+
+    /// The server for the core.
+    ///
+    /// # Errors
+    /// [`BuildError`]; a plan that was built once is built again without error.
+    pub(crate) fn build(&self) -> Result<Server, BuildError> {
+        let parts = ServerParts {
+            name: Arc::clone(&self.name),
+            title: self.title.clone(),
+            tenant: Arc::clone(&self.tenant),
+            path: Arc::clone(&self.path),
+            resource: Arc::clone(&self.resource),
+            audiences: self.audiences.clone(),
+            hosts: self.hosts.clone(),
+            origins: self.origins.clone(),
+            issuers: self.issuers.clone(),
+            tools: self.tools.table()?,
+            policy: Arc::clone(&self.policy),
+            upstream: self.upstream.clone(),
+            rate: self.rate,
+        };
+        Ok(Server::new(parts)?)
+    }
+
+    /// Looks the upstream's name up again, blocking. `true` when its addresses have changed.
+    ///
+    /// # Errors
+    /// As the system gives them; the addresses then stay.
+    pub(crate) fn resolve(&mut self) -> io::Result<bool> {
+        let addresses = look_up(&self.upstream.host, self.port)?;
+        let changed = self.upstream.addresses != addresses;
+        self.upstream.addresses = addresses;
+        Ok(changed)
+    }
+}
+
+/// Lowers one server; `None` after a fault.
+pub(super) fn lower(
+    lowering: &mut Lowering<'_>,
+    at: &At<RawServer>,
+    issuers: &[IssuerPlan],
+    known: &[&str],
+) -> Option<ServerPlan> {
+    let raw = &at.value;
+    let name = raw.name.value.as_str();
+    let accepted = accepted_issuers(lowering, at, issuers, known);
+    let resource = raw.resource.as_ref();
+    if resource.is_none() {
+        lowering.fault_with(
+            Code::ServerResourceMissing,
+            at.place,
+            format!("server `{name}` has no `resource`: no token could be for it"),
+            Some("write the public URL of this endpoint, such as `resource: https://gate.example.com/crm/mcp`"),
+        );
+    }
+    let tools = tools(lowering, at);
+    let policy = policy(lowering, at, tools.as_ref());
+    let upstream = upstream(lowering, &raw.upstream, name);
+    let rate = rate(lowering, raw);
+    let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
+    let (upstream, port) = upstream?;
+    let plan = ServerPlan {
+        name: Arc::from(name),
+        title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
+        tenant: Arc::from(raw.tenant.as_ref().map_or("default", |tenant| &tenant.value)),
+        path: Arc::from(raw.path.value.as_str()),
+        resource: Arc::from(resource?.value.as_str()),
+        audiences: arcs(&raw.audiences),
+        hosts: arcs(&raw.hosts),
+        origins: arcs(&raw.origins),
+        issuers: accepted?,
+        tools: tools?,
+        policy: policy?,
+        upstream,
+        port,
+        rate: rate?,
+    };
+    if let Err(error) = plan.build() {
+        let place = match &error {
+            BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
+            BuildError::Server(ServerError::Path(..)) => raw.path.place,
+            BuildError::Server(_) | BuildError::Tools(_) => at.place,
+        };
+        lowering.fault(Code::ServerInvalid, place, error.to_string());
+        return None;
+    }
+    Some(plan)
+}
+
+fn accepted_issuers(
+    lowering: &mut Lowering<'_>,
+    at: &At<RawServer>,
+    issuers: &[IssuerPlan],
+    known: &[&str],
+) -> Option<Vec<Arc<Issuer>>> {
+    if at.value.issuers.is_empty() {
+        lowering.fault_with(
+            Code::ServerIssuerMissing,
+            at.place,
+            format!("server `{}` has no `issuers`: no token could be verified", at.value.name.value),
+            Some("name at least one of the list `issuers` at the top"),
+        );
+        return None;
+    }
+    let mut accepted = Vec::new();
+    let mut whole = true;
+    for url in &at.value.issuers {
+        match issuers.iter().find(|plan| *plan.url == *url.value) {
+            Some(plan) => accepted.push(Arc::clone(&plan.issuer)),
+            None if known.contains(&url.value.as_str()) => whole = false,
+            None => {
+                let help = nearest(&url.value, known).map(|near| format!("did you mean `{near}`?"));
+                let message = format!("the issuer `{}` is not in the list `issuers`", url.value);
+                lowering.fault_with(Code::IssuerUnknown, url.place, message, help.as_deref());
+                whole = false;
+            }
+        }
+    }
+    whole.then_some(accepted)
+}
+
+/// The tool table, from here and from its file together.
+fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
+    let name = &at.value.name.value;
+    let missing = format!("server `{name}` has no tools: every call would be refused");
+    let help = "write `tools: {rows: {tool.name: {scopes: [scope]}}}` or `tools: {file: tools.yaml}`";
+    let Some(raw) = &at.value.tools else {
+        lowering.fault_with(Code::ServerToolsMissing, at.place, missing, Some(help));
+        return None;
+    };
+    let mut tools = Tools {
+        rows: BTreeMap::new(),
+        implies: BTreeMap::new(),
+        danger_unmapped_tools: false,
+    };
+    if let Some(file) = &raw.value.file {
+        let text = lowering.read(file)?;
+        let path = lowering.files.path(&file.value);
+        match raw::read::<RawTools>(&text) {
+            Ok(table) if table.file.is_none() => tools.add(&table),
+            Ok(_) => {
+                lowering.fault(Code::ToolsInvalid, file.place, "a tool file may not name a further file");
+                return None;
+            }
+            Err(error) => {
+                lowering.fault_elsewhere(diagnose::of_yaml(&error, &path, &text));
+                return None;
+            }
+        }
+    }
+    tools.add(&raw.value);
+    if tools.rows.is_empty() {
+        lowering.fault_with(Code::ServerToolsMissing, raw.place, missing, Some(help));
+        return None;
+    }
+    match tools.table() {
+        Ok(_) => Some(tools),
+        Err(error) => {
+            lowering.fault(Code::ToolsInvalid, raw.place, error.to_string());
+            None
+        }
+    }
+}
+
+impl Tools {
+    fn add(&mut self, raw: &RawTools) {
+        for (tool, row) in &raw.rows {
+            let row = ToolRow {
+                scopes: row.scopes.clone(),
+                class: row.class.clone(),
+            };
+            self.rows.insert(tool.clone(), row);
+        }
+        for (scope, covered) in &raw.scope_implies {
+            self.implies
+                .entry(scope.clone())
+                .or_default()
+                .extend(covered.iter().cloned());
+        }
+        self.danger_unmapped_tools |= raw.danger_unmapped_tools;
+    }
+}
+
+/// The compiled policy; `None` after a fault, or when the tools that it reads have one.
+fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>) -> Option<Arc<Policy>> {
+    let Some(raw) = at.value.policy.as_ref().filter(|raw| !raw.value.files.is_empty()) else {
+        lowering.fault_with(
+            Code::ServerPolicyMissing,
+            at.value.policy.as_ref().map_or(at.place, |raw| raw.place),
+            format!("server `{}` has no policy: nothing could be decided", at.value.name.value),
+            Some("write `policy: {files: [policy.rego]}`"),
+        );
+        return None;
+    };
+    let source = policy_source(lowering, &raw.value, tools)?;
+    match Policy::compile(&source, lowering.workers) {
+        Ok(policy) => Some(Arc::new(policy)),
+        Err(PolicyError(finding)) => {
+            let place = Place {
+                line: u64::from(finding.line),
+                column: u64::from(finding.column),
+            };
+            let mut files = source.modules.iter().chain(&source.data);
+            let text = files.find(|file| file.name == finding.file).map_or("", |file| &file.text);
+            let path = Path::new(&finding.file);
+            let diagnostic = Diagnostic::new(Code::PolicyRefused, path, place, finding.message).excerpt_of(text);
+            lowering.fault_elsewhere(diagnostic);
+            None
+        }
+    }
+}
+
+fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&Tools>) -> Option<PolicySource> {
+    let mut texts = |names: &[At<String>]| -> Option<Vec<SourceFile>> {
+        let read: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let text = lowering.read(name)?;
+                let name = lowering.files.path(&name.value).display().to_string();
+                Some(SourceFile { name, text })
+            })
+            .collect();
+        read.into_iter().collect()
+    };
+    let modules = texts(&raw.files);
+    let data = texts(&raw.data);
+    Some(PolicySource {
+        modules: modules?,
+        data: data?,
+        tools_json: tools?.table().ok()?.to_json(),
+    })
+}
+
+/// The upstream and its port.
+fn upstream(lowering: &mut Lowering<'_>, raw: &RawUpstream, server: &str) -> Option<(Upstream, u16)> {
+    let credential = match &raw.credential {
+        Some(raw) => credential(lowering, raw).map(Some),
+        None => Some(None),
+    };
+    let Some((uri, host, tls)) = upstream_uri(&raw.url.value) else {
+        lowering.fault_with(
+            Code::UpstreamInvalid,
+            raw.url.place,
+            format!("`{}` is no URL of an upstream", raw.url.value),
+            Some("an absolute http or https URL without user, query and fragment"),
+        );
+        return None;
+    };
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let addresses = match lowering.names {
+        Names::Skip => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
+        Names::Resolve => look_up(&host, port),
+    };
+    let addresses = match addresses {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let message = format!("the upstream `{host}` cannot be found: {error}");
+            lowering.fault(Code::UpstreamUnresolved, raw.url.place, message);
+            return None;
+        }
+    };
+    let upstream = Upstream {
+        name: Arc::from(raw.name.as_ref().map_or(server, |name| &name.value)),
+        authority: Arc::from(uri.authority().map_or("", |authority| authority.as_str())),
+        host: Arc::from(host),
+        path: Arc::from(uri.path()),
+        tls,
+        addresses,
+        credential: credential?,
+    };
+    Some((upstream, port))
+}
+
+/// The parsed URL, its host without brackets, and whether it is TLS.
+fn upstream_uri(url: &str) -> Option<(Uri, String, bool)> {
+    let uri: Uri = url.parse().ok()?;
+    let tls = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let plain = !url.contains(['?', '#', '@', '\\']) && !host.is_empty();
+    plain.then_some((uri, host, tls))
+}
+
+/// The addresses of a name, sorted so that two look-ups can be compared; at least one.
+fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}
+
+fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<UpstreamCredential> {
+    let header = &raw.value.header;
+    let name = match HeaderName::try_from(header.value.as_str()) {
+        Ok(name) if !is_reserved(&name) => name,
+        Ok(_) | Err(_) => {
+            let message = format!("`{}` is no header that can carry a credential", header.value);
+            lowering.fault(Code::UpstreamInvalid, header.place, message);
+            return None;
+        }
+    };
+    let value = secret(lowering, raw)?;
+    if value.is_empty() || HeaderValue::from_str(&value).is_err() {
+        let message = "the credential is empty or no header value";
+        lowering.fault(Code::SecretMissing, raw.place, message);
+        return None;
+    }
+    let label = raw.value.label.as_ref().map_or(name.as_str(), |label| &label.value);
+    Some(UpstreamCredential {
+        label: Arc::from(label),
+        header: name,
+        value,
+    })
+}
+
+/// The secret, from its file or its variable; exactly one of them must be named.
+fn secret(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Zeroizing<String>> {
+    match (&raw.value.value_file, &raw.value.value_env) {
+        (Some(file), None) => match lowering.files.read_secret(&file.value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let message = format!("the secret file `{}` cannot be read: {error}", file.value);
+                lowering.fault(Code::SecretMissing, file.place, message);
+                None
+            }
+        },
+        (None, Some(variable)) => match std::env::var(&variable.value) {
+            Ok(value) => Some(Zeroizing::new(value)),
+            Err(_) => {
+                let message = format!("the environment variable `{}` is not set", variable.value);
+                lowering.fault(Code::SecretMissing, variable.place, message);
+                None
+            }
+        },
+        (Some(_), Some(_)) | (None, None) => {
+            let message = "a credential needs either `value_file` or `value_env`";
+            lowering.fault(Code::SecretMissing, raw.place, message);
+            None
+        }
+    }
+}
+
+/// Whether the gate writes this field itself, or the protocol owns it.
+fn is_reserved(name: &HeaderName) -> bool {
+    const RESERVED: [&str; 12] = [
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-")
+}
+
+fn rate(lowering: &mut Lowering<'_>, raw: &RawServer) -> Option<Rate> {
+    let Some(rate) = &raw.rate else {
+        return Some(Rate {
+            per_second: 50,
+            burst: 100,
+        });
+    };
+    if rate.value.per_second == 0 || rate.value.burst == 0 {
+        lowering.fault(Code::InvalidValue, rate.place, "a rate of zero lets no call through");
+        return None;
+    }
+    Some(Rate {
+        per_second: rate.value.per_second,
+        burst: rate.value.burst,
+    })
+}

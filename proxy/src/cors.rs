@@ -1,0 +1,60 @@
+//! Browser pages: which origins may read an answer, and what a preflight is told (Fetch standard, section 3.2).
+//!
+//! Owns the rule that only a configured origin gets CORS headers. Never lets a request through: a preflight says
+//! what a page may try, the gate judges what it then sends.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    ORIGIN,
+};
+use http::{HeaderValue, Method};
+use pingora_http::ResponseHeader;
+use portcullis_core::config::Server;
+use portcullis_core::gate::Snapshot;
+
+use crate::egress::{self, Readers};
+use crate::ingress::Head;
+
+/// The fields that MCP clients send beside the simple ones.
+const ALLOWED_HEADERS: &str = "authorization, content-type, mcp-protocol-version, mcp-session-id, mcp-method, \
+                               mcp-name, last-event-id";
+/// Seconds for which a browser may remember a preflight.
+const MAX_AGE_S: &str = "600";
+
+/// Who may read the answer to this request: the page at its one origin, when the server allows that.
+pub(crate) fn readers(snapshot: &Snapshot, server: Option<&Server>, head: &Head) -> Readers {
+    let mut origins = head.headers.get_all(ORIGIN).iter();
+    let (Some(origin), None) = (origins.next(), origins.next()) else {
+        return Readers::default();
+    };
+    let server = server.or_else(|| snapshot.server_at(&head.path).map(|server| &**server));
+    let allowed = match (server, origin.to_str()) {
+        (Some(server), Ok(text)) => server.accepts_origin(text),
+        _ => false,
+    };
+    Readers {
+        origin: allowed.then(|| origin.clone()),
+    }
+}
+
+/// Whether the request asks what a page may send.
+pub(crate) fn is_preflight(head: &Head) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a preflight of an allowed origin; `None` for any other.
+pub(crate) fn preflight(readers: &Readers, methods: &'static str) -> Option<ResponseHeader> {
+    readers.origin.as_ref()?;
+    let mut header = egress::empty_head(204, readers)?;
+    let fields = [
+        (ACCESS_CONTROL_ALLOW_METHODS, methods),
+        (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
+        (ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
+    ];
+    for (name, value) in fields {
+        header.insert_header(name, HeaderValue::from_static(value)).ok()?;
+    }
+    Some(header)
+}

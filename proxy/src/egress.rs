@@ -1,0 +1,196 @@
+//! What goes out to a client: heads and bodies of answers (stage 14).
+//!
+//! Owns the header fields of our answers: an allow-list, so that nothing else of an upstream's head leaves. Never
+//! decides what is sent, and knows no refusal: those are `respond`'s.
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+    HeaderName, TRANSFER_ENCODING, VARY,
+};
+use http::{HeaderMap, HeaderValue, Version};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::ResponseHeader;
+use portcullis_core::record_id::RecordId;
+
+use crate::respond::record_id_name;
+
+/// The client does not take the answer any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ClientLost;
+
+/// Which browser pages may read the answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readers {
+    /// The page's origin, when it is an allowed one.
+    pub(crate) origin: Option<HeaderValue>,
+}
+
+/// Fields of the upstream's head that reach the client; each has at most one value, in visible ASCII.
+const PASSED: [HeaderName; 2] = [
+    HeaderName::from_static("mcp-session-id"),
+    HeaderName::from_static("mcp-protocol-version"),
+];
+
+/// The fields of an upstream's head that may leave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passed([Option<HeaderValue>; 2]);
+
+impl Passed {
+    /// Picks them; a field that is repeated or holds other bytes than visible ASCII is left out.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self(PASSED.map(|name| {
+            let mut values = headers.get_all(name).iter();
+            match (values.next(), values.next()) {
+                (Some(value), None) => Some(value)
+                    .filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic))
+                    .cloned(),
+                _ => None,
+            }
+        }))
+    }
+
+    fn write(&self, header: &mut ResponseHeader) -> Option<()> {
+        for (name, value) in PASSED.into_iter().zip(&self.0) {
+            if let Some(value) = value {
+                header.insert_header(name, value.clone()).ok()?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// What every judged answer carries beside its body.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged<'a> {
+    pub(crate) record_id: RecordId,
+    pub(crate) passed: &'a Passed,
+    pub(crate) readers: &'a Readers,
+}
+
+impl Judged<'_> {
+    fn write(&self, header: &mut ResponseHeader) -> Option<()> {
+        let mut buffer = [0; 36];
+        let record_id = HeaderValue::from_str(self.record_id.encode(&mut buffer)).ok()?;
+        header.insert_header(record_id_name(), record_id).ok()?;
+        self.passed.write(header)
+    }
+}
+
+/// The head of an answer of ours with a body of known length; `None` only for a status that is none.
+pub(crate) fn head(
+    status: u16,
+    media_type: &'static str,
+    body_bytes: usize,
+    readers: &Readers,
+) -> Option<ResponseHeader> {
+    let mut header = bare_head(status, readers)?;
+    header
+        .insert_header(CONTENT_TYPE, HeaderValue::from_static(media_type))
+        .ok()?;
+    header
+        .insert_header(CONTENT_LENGTH, HeaderValue::from(body_bytes))
+        .ok()?;
+    Some(header)
+}
+
+/// The head of an answer without a body.
+pub(crate) fn empty_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
+    let mut header = bare_head(status, readers)?;
+    if status != 204 {
+        header.insert_header(CONTENT_LENGTH, HeaderValue::from(0)).ok()?;
+    }
+    Some(header)
+}
+
+fn bare_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
+    let mut header = ResponseHeader::build_no_case(status, Some(10)).ok()?;
+    header
+        .insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .ok()?;
+    if let Some(origin) = &readers.origin {
+        header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()).ok()?;
+        let exposed = HeaderValue::from_static("www-authenticate, mcp-session-id, portcullis-record-id");
+        header.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, exposed).ok()?;
+        header.insert_header(VARY, HeaderValue::from_static("origin")).ok()?;
+    }
+    Some(header)
+}
+
+/// Writes a head and the whole body.
+///
+/// # Errors
+/// [`ClientLost`] when the client does not take it.
+pub(crate) async fn write_whole(
+    session: &mut ServerSession,
+    header: ResponseHeader,
+    body: Bytes,
+) -> Result<(), ClientLost> {
+    session
+        .write_response_header(Box::new(header))
+        .await
+        .or(Err(ClientLost))?;
+    session.write_response_body(body, true).await.or(Err(ClientLost))
+}
+
+/// Writes a judged JSON answer.
+///
+/// # Errors
+/// [`ClientLost`] when the client does not take it.
+pub(crate) async fn json(
+    session: &mut ServerSession,
+    status: u16,
+    body: Bytes,
+    judged: &Judged<'_>,
+) -> Result<(), ClientLost> {
+    let mut header = head(status, "application/json", body.len(), judged.readers).ok_or(ClientLost)?;
+    judged.write(&mut header).ok_or(ClientLost)?;
+    write_whole(session, header, body).await
+}
+
+/// Writes a judged answer that is a status alone.
+///
+/// # Errors
+/// [`ClientLost`] when the client does not take it.
+pub(crate) async fn empty(session: &mut ServerSession, status: u16, judged: &Judged<'_>) -> Result<(), ClientLost> {
+    let mut header = empty_head(status, judged.readers).ok_or(ClientLost)?;
+    judged.write(&mut header).ok_or(ClientLost)?;
+    write_whole(session, header, Bytes::new()).await
+}
+
+/// Writes the head of a judged event stream.
+///
+/// # Errors
+/// [`ClientLost`] when the client does not take it.
+pub(crate) async fn open_stream(session: &mut ServerSession, judged: &Judged<'_>) -> Result<(), ClientLost> {
+    let header = stream_head(session.req_header().version, judged).ok_or(ClientLost)?;
+    session
+        .write_response_header(Box::new(header))
+        .await
+        .or(Err(ClientLost))
+}
+
+fn stream_head(version: Version, judged: &Judged<'_>) -> Option<ResponseHeader> {
+    let mut header = bare_head(200, judged.readers)?;
+    header
+        .insert_header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
+        .ok()?;
+    header
+        .insert_header("x-accel-buffering", HeaderValue::from_static("no"))
+        .ok()?;
+    if version == Version::HTTP_11 {
+        header
+            .insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))
+            .ok()?;
+    }
+    judged.write(&mut header)?;
+    Some(header)
+}
+
+/// Writes a piece of an open stream; the last one ends it.
+///
+/// # Errors
+/// [`ClientLost`] when the client does not take it within the write deadline.
+pub(crate) async fn piece(session: &mut ServerSession, bytes: Bytes, last: bool) -> Result<(), ClientLost> {
+    session.write_response_body(bytes, last).await.or(Err(ClientLost))
+}

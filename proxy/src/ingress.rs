@@ -1,0 +1,372 @@
+//! What comes in from a client: the head, checked on its raw bytes, and the body, bounded (stages 1 and 5).
+//!
+//! Owns the checks that Pingora leaves to us: one framing, no bare line feed, no folded line, limits and total
+//! deadlines (RFC 9112 sections 2.2, 5.2, 6). Never answers, and never prints what it read: a malformed head may
+//! hold a token.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Version};
+use pingora_core::protocols::http::ServerSession;
+use portcullis_core::config::Limits;
+use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::head::RequestHead;
+
+mod guard;
+
+pub(crate) use guard::Guarded;
+
+/// What is read from a client that was refused before its body had ended, so that it can read the answer.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// How long that may take.
+const LINGER_DEADLINE: Duration = Duration::from_millis(500);
+/// Bytes reserved at once for a body of unknown or larger length.
+const BODY_RESERVE_BYTES: usize = 64 * 1024;
+/// What the HTTP parser says of more fields than it has room for.
+const PARSER_TOO_MANY_FIELDS: &str = "too many headers";
+
+/// A request's head, owned: it outlives the reading of the body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) version: Version,
+    has_query: bool,
+    host: String,
+    client_ip: IpAddr,
+    client_cert_sha256: Option<[u8; 32]>,
+    framing: Framing,
+}
+
+/// How the body is delimited.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Framing {
+    /// By chunks, or by the end of an HTTP/2 stream.
+    Open,
+    /// By its declared length.
+    Length(u64),
+}
+
+/// Why nothing could be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The client has gone; nobody is there to answer.
+    Gone,
+    /// The client is there and is refused.
+    Refused(Denial),
+}
+
+impl Head {
+    /// The head as the core judges it.
+    pub(crate) fn view(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            path: &self.path,
+            has_query: self.has_query,
+            host: &self.host,
+            headers: &self.headers,
+            client_ip: self.client_ip,
+            client_cert_sha256: self.client_cert_sha256.as_ref(),
+        }
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
+    fn expects_continue(&self) -> bool {
+        self.version == Version::HTTP_11 && self.headers.contains_key(EXPECT)
+    }
+
+    /// Whether the body comes in chunks: Pingora passes over what stands between them, so such a connection is not
+    /// used again.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.headers.contains_key(TRANSFER_ENCODING)
+    }
+}
+
+/// Waits for the head of the next request.
+///
+/// # Errors
+/// [`ReadError::Gone`] when the client leaves between requests; a refusal when what it sent is no head.
+pub(crate) async fn await_head(session: &mut ServerSession) -> Result<(), ReadError> {
+    Guarded::head_comes(session);
+    let read = session.read_request().await;
+    let failure = Guarded::failure(session);
+    match (read, failure) {
+        (Ok(true), _) => {
+            Guarded::head_came(session);
+            Ok(())
+        }
+        (Ok(false), guard::Failure::Other) => Err(ReadError::Gone),
+        (_, guard::Failure::TimedOut) => Err(ReadError::Refused(Denial::new(
+            DenyReason::BodyTimeout,
+            "the head did not arrive within its deadline",
+        ))),
+        (_, guard::Failure::TooLarge) => Err(too_large("the head exceeds its byte limit")),
+        (Err(error), guard::Failure::Other) => {
+            // The error carries up to 2,048 bytes of the head: only the parser's own words are looked at.
+            match error.root_cause().to_string() == PARSER_TOO_MANY_FIELDS {
+                true => Err(too_large("the head has more fields than the parser takes")),
+                false => Err(ReadError::Refused(malformed("the head is not HTTP"))),
+            }
+        }
+    }
+}
+
+/// Checks the head that has arrived and takes what the core needs of it.
+///
+/// # Errors
+/// [`DenyReason::HeadMalformed`] or [`DenyReason::HeadTooLarge`].
+pub(crate) fn take_head(session: &ServerSession, limits: &Limits) -> Result<Head, Denial> {
+    if let Some(http1) = session.as_http1() {
+        check_raw(&http1.get_headers_raw_bytes(), limits)?;
+    }
+    let header = session.req_header();
+    if limits.headers_max < header.headers.len() {
+        return Err(Denial::new(DenyReason::HeadTooLarge, "the head has too many fields"));
+    }
+    let framing = framing_of(&header.headers)?;
+    let host = match header.uri.authority() {
+        Some(authority) if session.is_http2() => authority.as_str(),
+        _ => header
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
+    };
+    let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+    Ok(Head {
+        method: header.method.clone(),
+        path: header.uri.path().to_owned(),
+        headers: header.headers.clone(),
+        version: header.version,
+        has_query: header.uri.query().is_some(),
+        host: host.to_owned(),
+        client_ip: session
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip()),
+        client_cert_sha256: digest.and_then(|digest| digest.cert_digest.as_slice().try_into().ok()),
+        framing,
+    })
+}
+
+/// Checks the raw bytes of an HTTP/1 head: what the parser let pass or repaired without a word.
+fn check_raw(raw: &[u8], limits: &Limits) -> Result<(), Denial> {
+    if limits.header_bytes_max < raw.len() {
+        return Err(Denial::new(DenyReason::HeadTooLarge, "the head exceeds its byte limit"));
+    }
+    let Some(head) = raw.strip_suffix(b"\r\n\r\n") else {
+        return Err(malformed("the head does not end with an empty line"));
+    };
+    let mut before = 0;
+    for byte in raw {
+        if (*byte == b'\n') != (before == b'\r') {
+            return Err(malformed("a line of the head does not end with CRLF"));
+        }
+        before = *byte;
+    }
+    let mut lines = head
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    check_request_line(lines.next().unwrap_or_default())?;
+    let mut fields = Fields::default();
+    for line in lines {
+        fields.check(line)?;
+    }
+    fields.finish(limits)
+}
+
+/// What the fields of a head may have once.
+#[derive(Default)]
+struct Fields {
+    count: usize,
+    lengths: usize,
+    encodings: usize,
+}
+
+impl Fields {
+    fn check(&mut self, line: &[u8]) -> Result<(), Denial> {
+        self.count = self.count.saturating_add(1);
+        if line.contains(&0) {
+            return Err(malformed("a field holds a control character"));
+        }
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().unwrap_or_default();
+        if parts.next().is_none() || name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
+            // A folded line starts with a space, and lands here too.
+            return Err(malformed("a line of the head is no field"));
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths = self.lengths.saturating_add(1);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.encodings = self.encodings.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn finish(&self, limits: &Limits) -> Result<(), Denial> {
+        if limits.headers_max < self.count {
+            return Err(Denial::new(DenyReason::HeadTooLarge, "the head has too many fields"));
+        }
+        if 1 < self.lengths.saturating_add(self.encodings) {
+            return Err(malformed("the body is delimited more than once"));
+        }
+        Ok(())
+    }
+}
+
+/// The request line: a target in origin form and HTTP/1.1 or HTTP/1.0 (RFC 9112 section 3).
+fn check_request_line(line: &[u8]) -> Result<(), Denial> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(_), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next()) else {
+        return Err(malformed("the request line has not three words"));
+    };
+    if !target.starts_with(b"/") {
+        return Err(malformed("the request target is not in origin form"));
+    }
+    if version != b"HTTP/1.1" && version != b"HTTP/1.0" {
+        return Err(malformed("the protocol of the request line is unknown"));
+    }
+    Ok(())
+}
+
+/// How the body is delimited; anything that two readers could read in two ways is malformed.
+fn framing_of(headers: &HeaderMap) -> Result<Framing, Denial> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (encodings.next(), encodings.next(), lengths.next(), lengths.next()) {
+        (None, None, None, None) => Ok(Framing::Open),
+        (Some(encoding), None, None, None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Framing::Open),
+        (None, None, Some(length), None) => {
+            let digits = length
+                .to_str()
+                .ok()
+                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            match digits.and_then(|text| text.parse().ok()) {
+                Some(length) => Ok(Framing::Length(length)),
+                None => Err(malformed("the content length is no number")),
+            }
+        }
+        _ => Err(malformed("the body is delimited in an unknown way or more than once")),
+    }
+}
+
+/// Reads the whole body, or refuses it before more than the limit is held.
+///
+/// Asks for the body with `100 Continue` when the client waits for that, so call it after authentication only.
+///
+/// # Errors
+/// [`DenyReason::BodyTooLarge`], [`DenyReason::BodyTimeout`], [`DenyReason::HeadMalformed`] for a body that breaks
+/// its framing; [`ReadError::Gone`] when the client left.
+pub(crate) async fn read_body(session: &mut ServerSession, head: &Head, limits: &Limits) -> Result<Bytes, ReadError> {
+    if let Framing::Length(declared) = head.framing
+        && u64::try_from(limits.body_bytes_max).unwrap_or(u64::MAX) < declared
+    {
+        return Err(body_too_large());
+    }
+    if head.expects_continue() && !session.is_body_done() && session.write_continue_response().await.is_err() {
+        return Err(ReadError::Gone);
+    }
+    let read = read_to_end(session, head.framing, limits.body_bytes_max);
+    match tokio::time::timeout(limits.body_deadline, read).await {
+        Ok(read) => read,
+        Err(_) => Err(ReadError::Refused(Denial::new(
+            DenyReason::BodyTimeout,
+            "the body did not arrive within its deadline",
+        ))),
+    }
+}
+
+async fn read_to_end(session: &mut ServerSession, framing: Framing, bytes_max: usize) -> Result<Bytes, ReadError> {
+    let Some(first) = next_piece(session).await? else {
+        return body_of(Bytes::new(), framing);
+    };
+    if bytes_max < first.len() {
+        return Err(body_too_large());
+    }
+    let Some(second) = next_piece(session).await? else {
+        // The whole body in one read: no copy.
+        return body_of(first, framing);
+    };
+    let declared = match framing {
+        Framing::Length(declared) => usize::try_from(declared).unwrap_or(usize::MAX),
+        Framing::Open => BODY_RESERVE_BYTES,
+    };
+    let mut body = BytesMut::with_capacity(declared.min(BODY_RESERVE_BYTES));
+    body.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(bytes) = piece {
+        if bytes_max.saturating_sub(body.len()) < bytes.len() {
+            return Err(body_too_large());
+        }
+        body.extend_from_slice(&bytes);
+        piece = next_piece(session).await?;
+    }
+    body_of(body.freeze(), framing)
+}
+
+/// The body, if it is as long as was declared: HTTP/1 cannot end otherwise, an HTTP/2 stream could.
+fn body_of(body: Bytes, framing: Framing) -> Result<Bytes, ReadError> {
+    match framing {
+        Framing::Length(declared) if u64::try_from(body.len()) != Ok(declared) => {
+            Err(ReadError::Refused(malformed("the body is not as long as declared")))
+        }
+        _ => Ok(body),
+    }
+}
+
+async fn next_piece(session: &mut ServerSession) -> Result<Option<Bytes>, ReadError> {
+    match session.read_request_body().await {
+        Ok(piece) => Ok(piece),
+        // Torn off or broken framing: Pingora does not say which, so the refusal may find nobody.
+        Err(_) => Err(ReadError::Refused(malformed(
+            "the body breaks off or breaks its framing",
+        ))),
+    }
+}
+
+/// Returns when the client has gone, or has sent what must not come before its answer.
+pub(crate) async fn gone(session: &mut ServerSession) {
+    // Ok is never returned once the body has ended, and an error tells nothing more than that the client is lost.
+    let _ = session.read_body_or_idle(true).await;
+}
+
+/// Reads on for a moment after a refusal: closing with unread bytes would reset the connection, and the client
+/// would lose the answer.
+pub(crate) async fn linger(session: &mut ServerSession) {
+    let drain = async {
+        let mut seen = 0_usize;
+        while let Ok(Some(piece)) = session.read_request_body().await {
+            seen = seen.saturating_add(piece.len());
+            if LINGER_BYTES_MAX < seen {
+                return;
+            }
+        }
+    };
+    // Whatever happens here, the connection is closed afterwards.
+    let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+}
+
+#[cold]
+#[inline(never)]
+fn malformed(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::HeadMalformed, operator)
+}
+
+#[cold]
+#[inline(never)]
+fn too_large(operator: &'static str) -> ReadError {
+    ReadError::Refused(Denial::new(DenyReason::HeadTooLarge, operator))
+}
+
+#[cold]
+#[inline(never)]
+fn body_too_large() -> ReadError {
+    ReadError::Refused(Denial::new(DenyReason::BodyTooLarge, "the body exceeds its byte limit"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+use super::{Framing, Guarded, ReadError, await_head, check_raw, framing_of, gone, read_body, take_head};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue};
+use pingora_core::protocols::http::ServerSession;
+use portcullis_core::config::Limits;
+use portcullis_core::denial::DenyReason;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
+
+fn limits() -> Limits {
+    Limits {
+        header_bytes_max: 256,
+        headers_max: 4,
+        body_bytes_max: 16,
+        ..Limits::default()
+    }
+}
+
+/// A client and the server's session over one connection in memory.
+fn connect() -> (DuplexStream, ServerSession) {
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    let limits = limits();
+    let guarded = Guarded::new(Box::new(server), limits.header_deadline, limits.header_bytes_max);
+    (client, ServerSession::new_http1(Box::new(guarded)))
+}
+
+fn reason<T>(result: Result<T, ReadError>) -> Option<DenyReason> {
+    match result {
+        Ok(_) => None,
+        Err(ReadError::Refused(denial)) => Some(denial.reason),
+        Err(ReadError::Gone) => panic!("the client is still there"),
+    }
+}
+
+#[test]
+fn a_raw_head_has_one_reading_or_none() {
+    let good: [&[u8]; 6] = [
+        b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /livez HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-Empty:\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: a:b c\r\n\r\n",
+    ];
+    for head in good {
+        assert_eq!(check_raw(head, &limits()), Ok(()), "{}", head.escape_ascii());
+    }
+    let malformed: [&[u8]; 18] = [
+        b"POST /mcp HTTP/1.1\nHost: a\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nHost: a\n\n",
+        b"POST /mcp HTTP/1.1\r\nHost: a\r\n\n",
+        b"POST /mcp HTTP/1.1\r\nX: a\rb\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nX: a\r\n folded\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nX: a\r\n\tfolded: b\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nX : a\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\n: a\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nX\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nX: \0\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n",
+        b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST http://a/mcp HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /mcp HTTP/1.2\r\nHost: a\r\n\r\n",
+        b"POST  /mcp HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for head in malformed {
+        let refused = check_raw(head, &limits()).map_err(|denial| denial.reason);
+        assert_eq!(refused, Err(DenyReason::HeadMalformed), "{}", head.escape_ascii());
+    }
+}
+
+#[test]
+fn a_head_is_bounded_in_bytes_and_fields() {
+    let of_bytes = |bytes: usize| {
+        let fixed = b"GET / HTTP/1.1\r\nX: \r\n\r\n".len();
+        format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(bytes - fixed))
+    };
+    let of_fields = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(fields));
+    let cases = [
+        (of_bytes(256), Ok(())),
+        (of_bytes(257), Err(DenyReason::HeadTooLarge)),
+        (of_fields(4), Ok(())),
+        (of_fields(5), Err(DenyReason::HeadTooLarge)),
+    ];
+    for (head, expected) in cases {
+        let checked = check_raw(head.as_bytes(), &limits()).map_err(|denial| denial.reason);
+        assert_eq!(checked, expected, "{head}");
+    }
+}
+
+#[test]
+fn a_body_is_delimited_in_one_known_way() {
+    let framing = |encodings: &[&'static str], lengths: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        for value in encodings {
+            headers.append(TRANSFER_ENCODING, HeaderValue::from_static(value));
+        }
+        for value in lengths {
+            headers.append(CONTENT_LENGTH, HeaderValue::from_static(value));
+        }
+        framing_of(&headers).ok()
+    };
+    assert_eq!(framing(&[], &[]), Some(Framing::Open));
+    assert_eq!(framing(&["chunked"], &[]), Some(Framing::Open));
+    assert_eq!(framing(&["Chunked"], &[]), Some(Framing::Open));
+    assert_eq!(framing(&[], &["12"]), Some(Framing::Length(12)));
+    for encoding in ["gzip, chunked", "chunked, chunked", "identity", "", "xchunked"] {
+        assert_eq!(framing(&[encoding], &[]), None, "{encoding}");
+    }
+    for length in ["+1", "-1", "1, 1", "0x1", "", "1 ", "99999999999999999999"] {
+        assert_eq!(framing(&[], &[length]), None, "{length}");
+    }
+    assert_eq!(framing(&["chunked"], &["1"]), None);
+    assert_eq!(framing(&[], &["1", "1"]), None);
+}
+
+/// Sends `request` in one write and reads its body.
+async fn body_of(request: &str) -> Result<Vec<u8>, ReadError> {
+    let (mut client, mut session) = connect();
+    client.write_all(request.as_bytes()).await.unwrap();
+    await_head(&mut session).await?;
+    let head = take_head(&session, &limits()).map_err(ReadError::Refused)?;
+    read_body(&mut session, &head, &limits())
+        .await
+        .map(|body| body.to_vec())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_within_its_limits_is_read_as_it_is() {
+    let cases = [
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n0123456789abcdef",
+            "0123456789abcdef",
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", ""),
+        ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n8\r\n89abcdef\r\n0\r\n\r\n",
+            "0123456789abcdef",
+        ),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(body_of(request).await.unwrap(), expected.as_bytes(), "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_its_limit_or_late_is_refused() {
+    let cases = [
+        // Declared only: not a byte of it has come.
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n\r\n",
+            DenyReason::BodyTooLarge,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n0123456789abcdefg\r\n0\r\n\r\n",
+            DenyReason::BodyTooLarge,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n89abcdefg\r\n0\r\n\r\n",
+            DenyReason::BodyTooLarge,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n01",
+            DenyReason::BodyTimeout,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n01\r\n",
+            DenyReason::BodyTimeout,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n01\r\n",
+            DenyReason::HeadMalformed,
+        ),
+    ];
+    for (request, expected) in cases {
+        // The client of `body_of` lives as long as the read, so silence is silence and no end.
+        assert_eq!(reason(body_of(request).await), Some(expected), "{request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_drips_is_refused_by_the_total_deadline() {
+    let (mut client, mut session) = connect();
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n")
+        .await
+        .unwrap();
+    await_head(&mut session).await.unwrap();
+    let head = take_head(&session, &limits()).unwrap();
+    let begun = Instant::now();
+    let dripping = tokio::spawn(async move {
+        for _ in 0..15 {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let _ = client.write_all(b"x").await;
+        }
+    });
+    let read = read_body(&mut session, &head, &limits()).await;
+    assert_eq!(reason(read), Some(DenyReason::BodyTimeout));
+    assert_eq!(begun.elapsed().as_secs(), limits().body_deadline.as_secs());
+    dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_is_asked_to_continue_when_it_waits_for_that_and_not_before() {
+    let (mut client, mut session) = connect();
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    await_head(&mut session).await.unwrap();
+    let head = take_head(&session, &limits()).unwrap();
+    let mut answer = [0; 25];
+    let early = tokio::time::timeout(Duration::from_secs(1), client.read(&mut answer)).await;
+    assert!(early.is_err(), "nothing is asked for before the body is read");
+    let client = async {
+        client.read_exact(&mut answer).await.unwrap();
+        client.write_all(b"{}").await.unwrap();
+        client
+    };
+    let limits = limits();
+    let (body, _client) = tokio::join!(read_body(&mut session, &head, &limits), client);
+    assert_eq!(body.unwrap(), "{}");
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_arrive_is_refused_by_the_total_deadline() {
+    let (mut client, mut session) = connect();
+    let begun = Instant::now();
+    let dripping = tokio::spawn(async move {
+        for byte in b"POST / HTTP/1.1\r\nHost: aaaa" {
+            let _ = client.write_all(&[*byte]).await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    });
+    assert_eq!(reason(await_head(&mut session).await), Some(DenyReason::BodyTimeout));
+    assert_eq!(begun.elapsed().as_secs(), limits().header_deadline.as_secs());
+    dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_refused_by_the_same_deadline() {
+    let (_client, mut session) = connect();
+    let begun = Instant::now();
+    assert_eq!(reason(await_head(&mut session).await), Some(DenyReason::BodyTimeout));
+    assert_eq!(begun.elapsed().as_secs(), limits().header_deadline.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_without_an_end_is_refused_by_size() {
+    let (mut client, mut session) = connect();
+    let endless = tokio::spawn(async move {
+        let _ = client.write_all(b"GET / HTTP/1.1\r\n").await;
+        while client
+            .write_all(b"X: 0123456789012345678901234567890123456789\r\n")
+            .await
+            .is_ok()
+        {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(reason(await_head(&mut session).await), Some(DenyReason::HeadTooLarge));
+    drop(session);
+    endless.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_head_is_refused_and_a_client_that_leaves_is_gone() {
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a:\r\n".repeat(300));
+    let cases = [
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (many.as_str(), DenyReason::HeadTooLarge),
+    ];
+    for (request, expected) in cases {
+        let (mut client, mut session) = connect();
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(reason(await_head(&mut session).await), Some(expected), "{request}");
+    }
+    let (client, mut session) = connect();
+    drop(client);
+    assert!(matches!(await_head(&mut session).await, Err(ReadError::Gone)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_it_waits_is_noticed() {
+    let (mut client, mut session) = connect();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    await_head(&mut session).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_secs(60), gone(&mut session)).await;
+    assert!(waiting.is_err(), "a client that waits is not gone");
+    drop(client);
+    gone(&mut session).await;
+}

@@ -1,0 +1,248 @@
+//! Listening and serving: sockets, TLS, worker threads, and the one entry [`serve`].
+//!
+//! Owns the sockets until Pingora takes them: they listen before the server runs, so a port chosen by the system is
+//! known at once and no connection is lost on the way. Installs nothing for the whole process but, with
+//! `signals`, the signal handlers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::listeners::{ListenerConfig, Listeners};
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
+use pingora_core::services::background::{BackgroundService, GenBackgroundService};
+use pingora_core::services::listening;
+use portcullis_core::gate::Gate;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::metadata::MetadataStore;
+use crate::service::{Entrance, KeyFetch, Service, server_options};
+use crate::shutdown::{Drain, Shutdown};
+use crate::tls::{self, TlsError};
+use crate::upstream::Upstreams;
+
+/// Connections that wait for being accepted.
+const BACKLOG: i32 = 4_096;
+
+/// One address to listen on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Listener {
+    /// The address; port 0 lets the system choose.
+    pub(crate) address: SocketAddr,
+    /// The files of TLS; `None` listens in the clear.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// The PEM files of a TLS listener.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub(crate) certificate: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+    /// The authorities of client certificates; when given, every client needs one.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+/// What [`serve`] needs.
+pub(crate) struct ServeOptions {
+    /// The decisions.
+    pub(crate) gate: Arc<Gate>,
+    /// Where to listen, at least one.
+    pub(crate) listeners: Vec<Listener>,
+    /// The documents of issuers, filled by a background service.
+    pub(crate) metadata: Arc<MetadataStore>,
+    /// Who fetches keys on demand.
+    pub(crate) keys: Arc<dyn KeyFetch>,
+    /// Called once all sockets listen, with their addresses in the order of `listeners`.
+    #[expect(clippy::type_complexity, reason = "one callback that is called once")]
+    pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr])>,
+    /// Run beside the server, each on a thread of its own, until it ends.
+    pub(crate) background: Vec<(&'static str, Arc<dyn BackgroundService + Send + Sync>)>,
+    /// The handle that ends the server.
+    pub(crate) shutdown: Shutdown,
+    /// Whether SIGTERM, SIGINT and SIGQUIT end it as well.
+    pub(crate) signals: bool,
+    /// How long running requests may go on after that.
+    pub(crate) drain_deadline: Duration,
+    /// The worker threads; must not exceed the policy replicas.
+    pub(crate) workers: usize,
+    /// The authorities of upstreams' certificates; `None` trusts the system's.
+    pub(crate) upstream_ca: Option<PathBuf>,
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The address cannot be bound.
+    #[error("cannot listen on `{address}`: {source}")]
+    Bind {
+        /// The address as configured.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// No listener is configured.
+    #[error("no listener is configured")]
+    ListenersMissing,
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Serves until the shutdown is complete. Blocks; call it outside any async runtime.
+///
+/// Seal the audit log after it has returned, not before.
+///
+/// # Errors
+/// [`ServeError`] before anything is served.
+pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    if options.listeners.is_empty() {
+        return Err(ServeError::ListenersMissing);
+    }
+    let upstream_ca = match &options.upstream_ca {
+        Some(path) => Some(tls::checked_roots(path)?),
+        None => None,
+    };
+    let mut listeners = Listeners::new();
+    let mut sockets = Vec::with_capacity(options.listeners.len());
+    for listener in &options.listeners {
+        let settings = listener.tls.as_ref().map(tls::settings).transpose()?;
+        let (socket, address) = bind(listener.address)?;
+        listeners.add_listener(endpoint(address, settings));
+        sockets.push((address, socket));
+    }
+    let addresses: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
+    let service = Arc::new(Service {
+        gate: options.gate,
+        keys: options.keys,
+        metadata: options.metadata,
+        shutdown: options.shutdown.clone(),
+        upstreams: Upstreams::new(upstream_ca),
+        streams: AtomicUsize::new(0),
+        server_options: server_options(),
+    });
+    let mut server = Server::new_with_opt_and_conf(None, configuration(options.workers));
+    server.add_service(Prebound {
+        inner: listening::Service::with_listeners("portcullis".to_owned(), listeners, Entrance { service }),
+        sockets,
+    });
+    for (name, task) in options.background {
+        server.add_service(GenBackgroundService::new(name.to_owned(), Arc::new(Background(task))));
+    }
+    (options.on_listening)(&addresses);
+    server.run(RunArgs {
+        shutdown_signal: Box::new(Drain {
+            shutdown: options.shutdown,
+            signals: options.signals,
+            drain_deadline: options.drain_deadline,
+        }),
+    });
+    Ok(())
+}
+
+fn configuration(workers: usize) -> ServerConf {
+    ServerConf {
+        threads: workers,
+        // The drain is ours: Pingora would sleep the whole period.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+fn endpoint(address: SocketAddr, settings: Option<TlsSettings>) -> ListenerConfig {
+    let config = ListenerConfig::tcp(address.to_string());
+    match settings {
+        Some(settings) => config.tls(settings),
+        None => config,
+    }
+}
+
+/// A listening socket and the address it got.
+fn bind(address: SocketAddr) -> Result<(OwnedFd, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Bind { address, source };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(failed)?;
+    // A restart must not wait for the old connections' last packets.
+    socket.set_reuse_address(true).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    socket.bind(&address.into()).map_err(failed)?;
+    socket.listen(BACKLOG).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let bound = bound
+        .as_socket()
+        .ok_or_else(|| failed(io::Error::from(io::ErrorKind::Unsupported)))?;
+    Ok((OwnedFd::from(socket), bound))
+}
+
+/// Pingora's listening service with sockets that listen already.
+///
+/// Pingora looks for them in the table it keeps for sockets handed over by an older process.
+struct Prebound {
+    inner: listening::Service<Entrance>,
+    sockets: Vec<(SocketAddr, OwnedFd)>,
+}
+
+#[async_trait]
+impl pingora_core::services::Service for Prebound {
+    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
+        if let Some(fds) = &fds {
+            let mut table = fds.lock();
+            for (address, socket) in self.sockets.drain(..) {
+                let key = address.to_string();
+                if table.get(&key).is_none() {
+                    // From here on the listener owns the descriptor and closes it.
+                    table.add(key, socket.into_raw_fd());
+                }
+            }
+        }
+        pingora_core::services::Service::start_service(&mut self.inner, fds, shutdown, listeners_per_fd).await;
+    }
+
+    fn name(&self) -> &str {
+        pingora_core::services::Service::name(&self.inner)
+    }
+}
+
+/// A background service behind a pointer, for Pingora's generic wrapper.
+struct Background(Arc<dyn BackgroundService + Send + Sync>);
+
+#[async_trait]
+impl BackgroundService for Background {
+    async fn start(&self, shutdown: ShutdownWatch) {
+        self.0.start(shutdown).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ServeError, bind};
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_port_chosen_by_the_system_is_known_and_takes_connections_at_once() {
+        let (socket, address) = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert_ne!(address.port(), 0);
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"x").unwrap();
+        let listener = TcpListener::from(socket);
+        listener.set_nonblocking(false).unwrap();
+        let (mut accepted, _) = listener.accept().unwrap();
+        let mut byte = [0];
+        accepted.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"x");
+        let again = bind(address);
+        assert!(
+            matches!(again, Err(ServeError::Bind { .. })),
+            "an address is taken once"
+        );
+    }
+}

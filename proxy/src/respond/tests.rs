@@ -1,0 +1,164 @@
+use super::{challenge_of, error_body, face, head};
+use crate::egress::Readers;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use portcullis_core::denial::{Challenge, ChallengeError, Denial, DenyReason};
+use serde_json::Value;
+
+fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
+    Challenge {
+        error,
+        scope: scope.map(str::to_owned),
+        resource_metadata: "https://gate.example/.well-known/oauth-protected-resource/mcp".to_owned(),
+    }
+}
+
+#[test]
+fn every_reason_has_a_status_of_refusal_and_a_code_outside_the_reserved_range() {
+    for reason in DenyReason::ALL {
+        for modern in [false, true] {
+            let face = face::of(reason, modern);
+            assert!((400..600).contains(&face.status), "{reason:?}");
+            let standard = [-32_700, -32_600, -32_601, -32_602, -32_020, -32_022];
+            assert!(
+                0 < face.code || standard.contains(&face.code),
+                "{reason:?} {}",
+                face.code
+            );
+            assert!(
+                !face.text.contains('=') && !face.text.contains(['"', '\\']),
+                "{reason:?}"
+            );
+            assert!(!face.kind.contains([' ', '/', ':']), "{reason:?}");
+        }
+    }
+}
+
+#[test]
+fn statuses_and_codes_follow_the_standards() {
+    let cases = [
+        (DenyReason::CredentialMissing, 401, 40_101),
+        (DenyReason::CredentialScheme, 401, 40_101),
+        (DenyReason::CredentialRepeated, 400, 40_001),
+        (DenyReason::QueryPresent, 400, 40_001),
+        (DenyReason::TokenExpired, 401, 40_101),
+        (DenyReason::ScopeInsufficient, 403, 40_302),
+        (DenyReason::PolicyDenied, 403, 40_301),
+        (DenyReason::PolicyFailed, 503, 50_301),
+        (DenyReason::KeysUnavailable, 503, 50_301),
+        (DenyReason::AuditUnavailable, 503, 50_302),
+        (DenyReason::JsonAmbiguous, 400, -32_700),
+        (DenyReason::RpcInvalid, 400, -32_600),
+        (DenyReason::ParamsInvalid, 400, -32_602),
+        (DenyReason::VersionUnsupported, 400, -32_022),
+        (DenyReason::UpstreamTimeout, 504, 50_401),
+        (DenyReason::AnswerInvalid, 502, 50_202),
+    ];
+    for (reason, status, code) in cases {
+        let face = face::of(reason, true);
+        assert_eq!((face.status, face.code), (status, code), "{reason:?}");
+    }
+    let method = |modern| {
+        (
+            face::of(DenyReason::MethodUnsupported, modern).status,
+            face::of(DenyReason::MethodUnsupported, modern).code,
+        )
+    };
+    assert_eq!(method(true), (404, -32_601));
+    assert_eq!(method(false), (400, -32_601));
+    let mismatch = |modern| face::of(DenyReason::HeaderMismatch, modern).code;
+    assert_eq!((mismatch(true), mismatch(false)), (-32_020, -32_600));
+}
+
+#[test]
+fn a_hidden_tool_looks_like_a_denied_one() {
+    for modern in [false, true] {
+        let denied = face::of(DenyReason::PolicyDenied, modern);
+        assert_eq!(face::of(DenyReason::ToolHidden, modern), denied);
+        assert_eq!(face::of(DenyReason::ToolUnmapped, modern), denied);
+        assert_ne!(face::of(DenyReason::ScopeInsufficient, modern), denied);
+    }
+}
+
+#[test]
+fn a_challenge_has_its_parameters_in_one_order() {
+    let metadata = r#"resource_metadata="https://gate.example/.well-known/oauth-protected-resource/mcp""#;
+    let cases = [
+        (challenge(None, None), format!("Bearer {metadata}")),
+        (
+            challenge(None, Some("a b")),
+            format!(r#"Bearer scope="a b", {metadata}"#),
+        ),
+        (
+            challenge(Some(ChallengeError::InvalidToken), Some("a")),
+            format!(r#"Bearer error="invalid_token", scope="a", {metadata}, error_description="why""#),
+        ),
+        (
+            challenge(Some(ChallengeError::InsufficientScope), Some("a b")),
+            format!(r#"Bearer error="insufficient_scope", scope="a b", {metadata}, error_description="why""#),
+        ),
+    ];
+    for (challenge, expected) in cases {
+        assert_eq!(challenge_of(&challenge, "why"), expected);
+    }
+    let hostile = challenge(None, Some("a\"\r\n, error=\\x\u{e9}"));
+    assert_eq!(
+        challenge_of(&hostile, ""),
+        format!(r#"Bearer scope="a, error=x", {metadata}"#)
+    );
+}
+
+#[test]
+fn the_body_echoes_the_id_as_it_stood_and_describes_the_problem() {
+    for (id, shown) in [(Some("7"), "7"), (Some(r#""\u0061""#), r#""\u0061""#), (None, "null")] {
+        let mut denial = Denial::new(DenyReason::PolicyDenied, "only the operator reads this");
+        denial.request_id = id.map(Into::into);
+        let face = face::of(denial.reason, false);
+        let body = error_body(&denial, &face);
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(
+            text.starts_with(&format!(r#"{{"jsonrpc":"2.0","id":{shown},"error":"#)),
+            "{text}"
+        );
+        assert!(!text.contains("operator"), "{text}");
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], 40_301);
+        assert_eq!(body["error"]["data"]["status"], 403);
+        assert_eq!(body["error"]["data"]["type"], "urn:portcullis:policy");
+        assert_eq!(body["error"]["data"]["detail"], body["error"]["message"]);
+        assert!(body["error"]["data"].get("instance").is_none());
+        assert!(body["error"]["data"].get("supported").is_none());
+    }
+    let unsupported = Denial::new(DenyReason::VersionUnsupported, "");
+    let body = error_body(&unsupported, &face::of(unsupported.reason, false));
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"]["data"]["supported"][0], "2026-07-28");
+}
+
+#[test]
+fn headers_of_a_refusal_say_what_cures_it() {
+    let header = |denial: &Denial| {
+        let face = face::of(denial.reason, denial.modern);
+        head(denial, &face, 10, &Readers::default()).unwrap()
+    };
+    let denied = header(&Denial::new(DenyReason::PolicyDenied, ""));
+    for name in [WWW_AUTHENTICATE, ALLOW, RETRY_AFTER] {
+        assert!(!denied.headers.contains_key(&name), "{name}");
+    }
+    assert_eq!(denied.headers["cache-control"], "no-store");
+    let missing = Denial::new(DenyReason::CredentialMissing, "").with_challenge(challenge(None, Some("a")));
+    assert!(
+        header(&missing).headers[WWW_AUTHENTICATE]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer scope=")
+    );
+    assert_eq!(header(&Denial::new(DenyReason::HttpMethod, "")).headers[ALLOW], "POST");
+    let waits = [
+        (Denial::new(DenyReason::RateLimited, "").with_retry_after_s(2), "2"),
+        (Denial::new(DenyReason::PolicyFailed, ""), "5"),
+        (Denial::new(DenyReason::AuditUnavailable, ""), "5"),
+    ];
+    for (denial, seconds) in waits {
+        assert_eq!(header(&denial).headers[RETRY_AFTER], seconds);
+    }
+}

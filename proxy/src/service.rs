@@ -1,0 +1,402 @@
+//! The straight way of a request, one short method a phase.
+//!
+//! Owns the order of the phases and the clean-up when one of them ends early. Decides nothing: the gate does, and
+//! its types force this order. Never sends a byte upstream without a [`Permit`], nor a byte of an answer without a
+//! [`Release`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Version;
+use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora_core::server::ShutdownWatch;
+use portcullis_core::config::Limits;
+use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
+use portcullis_core::identity::Principal;
+use portcullis_core::time::UnixTime;
+
+use crate::egress::{self, ClientLost, Judged, Readers};
+use crate::ingress::{self, Guarded, Head, ReadError};
+use crate::metadata::{self, MetadataStore, Page};
+use crate::shutdown::Shutdown;
+use crate::upstream::{Exchange, Form, UpstreamError, Upstreams};
+use crate::{cors, durable, health, respond, scratch};
+
+mod stream;
+
+/// Seconds that an unused connection of a client is kept.
+const KEEPALIVE_S: u64 = 60;
+/// Seconds after which a client may try again while we drain: another instance has taken over by then.
+const DRAIN_RETRY_AFTER_S: u32 = 5;
+
+/// Fetches an issuer's keys because a token names one that is not known.
+#[async_trait]
+pub(crate) trait KeyFetch: Send + Sync {
+    /// Returns when the fetch has ended, well or not; the gate then has what could be had.
+    async fn fetch_keys(&self, issuer: &str);
+}
+
+/// The application under Pingora's listening service.
+pub(crate) struct Service {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) keys: Arc<dyn KeyFetch>,
+    pub(crate) metadata: Arc<MetadataStore>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) streams: AtomicUsize,
+    pub(crate) server_options: HttpServerOptions,
+}
+
+/// Wraps each connection with the bounds of its heads and hands it to the [`Service`].
+pub(crate) struct Entrance {
+    pub(crate) service: Arc<Service>,
+}
+
+/// Why a judged request got no answer of an upstream.
+enum Stop {
+    /// The client has gone.
+    Gone,
+    /// The client is refused.
+    Refused(Denial),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Gone => Self::Gone,
+            ReadError::Refused(denial) => Self::Refused(denial),
+        }
+    }
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Refused(denial)
+    }
+}
+
+#[async_trait]
+impl ServerApp for Entrance {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let snapshot = self.service.gate.snapshot();
+        let limits = snapshot.limits();
+        let guarded = Guarded::new(stream, limits.header_deadline, limits.header_bytes_max);
+        // A connection may live long: it must not keep an old snapshot alive.
+        drop(snapshot);
+        ServerApp::process_new(&self.service, Box::new(guarded), shutdown).await
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Service {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        match ingress::await_head(&mut session).await {
+            Ok(()) => {}
+            Err(ReadError::Gone) => return None,
+            Err(ReadError::Refused(denial)) => {
+                let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
+                ingress::linger(&mut session).await;
+                return None;
+            }
+        }
+        let running = self.shutdown.enter();
+        let answered = self.answer(&mut session).await;
+        drop(running);
+        match answered {
+            Ok(()) => finish(session).await,
+            Err(ClientLost) => None,
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let snapshot = self.gate.snapshot();
+        let mut options = default_h2_options();
+        options.max_header_list_size(u32::try_from(snapshot.limits().header_bytes_max).unwrap_or(u32::MAX));
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.server_options)
+    }
+}
+
+/// The options of the HTTP server: an HTTP/2 connection without a stream is closed like an unused one of HTTP/1.
+pub(crate) fn server_options() -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(std::time::Duration::from_secs(KEEPALIVE_S));
+    options
+}
+
+/// Ends the exchange; gives the connection back when it can serve again.
+async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
+    if !session.is_body_done() {
+        ingress::linger(&mut session).await;
+        // An HTTP/2 stream has ended with its answer; shutting it down would reset it.
+        if !session.is_http2() {
+            session.shutdown().await;
+        }
+        return None;
+    }
+    let settings = HttpPersistentSettings::for_session(&session);
+    let reusable = session.finish().await.ok().flatten()?;
+    Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
+}
+
+/// The wall clock, which the core does not read.
+fn now() -> UnixTime {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl Service {
+    /// Answers the request whose head has arrived.
+    async fn answer(&self, session: &mut ServerSession) -> Result<(), ClientLost> {
+        let visit = self.gate.begin(now());
+        let limits = visit.limits().clone();
+        session.set_write_timeout(Some(limits.body_deadline));
+        let head = match ingress::take_head(session, &limits) {
+            Ok(head) => head,
+            Err(denial) => {
+                session.set_keepalive(None);
+                return respond::refuse(session, &denial, &Readers::default()).await;
+            }
+        };
+        self.set_keepalive(session, &head);
+        if let Some(answered) = self.answer_openly(session, &head).await {
+            return answered;
+        }
+        let readers = match head.headers.contains_key(http::header::ORIGIN) {
+            true => cors::readers(&self.gate.snapshot(), None, &head),
+            false => Readers::default(),
+        };
+        if cors::is_preflight(&head)
+            && let Some(header) = cors::preflight(&readers, "POST")
+        {
+            return egress::write_whole(session, header, Bytes::new()).await;
+        }
+        match self.judge(session, visit, &head, &limits).await {
+            Ok(permit) => self.forward(session, permit, &limits, &readers).await,
+            Err(Stop::Gone) => Err(ClientLost),
+            Err(Stop::Refused(denial)) => respond::refuse(session, &denial, &readers).await,
+        }
+    }
+
+    /// Whether the client's connection serves again after this request.
+    fn set_keepalive(&self, session: &mut ServerSession, head: &Head) {
+        let asked = session.get_keepalive().is_some();
+        let keeps = asked && !head.is_chunked() && !self.shutdown.is_draining();
+        session.set_keepalive(keeps.then_some(KEEPALIVE_S));
+    }
+
+    /// What needs no token: the health of the gate and the way to the authorization server.
+    async fn answer_openly(&self, session: &mut ServerSession, head: &Head) -> Option<Result<(), ClientLost>> {
+        match (health::Page::of(&head.path), Page::of(&head.path)) {
+            (Some(health::Page::Live), _) => Some(health::answer(session, head, Ok(())).await),
+            (Some(health::Page::Ready), _) => {
+                let ready = match self.shutdown.is_draining() {
+                    true => Err("draining"),
+                    false => self.gate.ready(now()),
+                };
+                Some(health::answer(session, head, ready).await)
+            }
+            (None, Some(page)) => {
+                let snapshot = self.gate.snapshot();
+                Some(metadata::answer(session, &snapshot, &self.metadata, page, head).await)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Stages 1 to 9: the permit, or why there is none.
+    async fn judge<'g>(
+        &'g self,
+        session: &mut ServerSession,
+        mut visit: Visit<'g>,
+        head: &Head,
+        limits: &Limits,
+    ) -> Result<Permit<'g>, Stop> {
+        if self.shutdown.is_draining() {
+            let denial = Denial::new(DenyReason::Draining, "the gate is shutting down");
+            return Err(visit
+                .refuse(&head.view(), denial.with_retry_after_s(DRAIN_RETRY_AFTER_S))
+                .into());
+        }
+        if head.version == Version::HTTP_10 {
+            let denial = Denial::new(DenyReason::HeadMalformed, "endpoints do not speak HTTP/1.0");
+            return Err(visit.refuse(&head.view(), denial).into());
+        }
+        let principal = self.authenticate(&mut visit, head, limits).await?;
+        let body = match ingress::read_body(session, head, limits).await {
+            Ok(body) => body,
+            Err(ReadError::Gone) => return Err(Stop::Gone),
+            Err(ReadError::Refused(denial)) => return Err(visit.refuse(&head.view(), denial).into()),
+        };
+        let recorded = scratch::with(|scratch| visit.authorize(principal, &head.view(), body, now(), scratch))?;
+        self.permit(recorded, limits).await.map_err(Stop::Refused)
+    }
+
+    /// Stages 2 to 4; waits for one fetch of keys at most.
+    async fn authenticate(&self, visit: &mut Visit<'_>, head: &Head, limits: &Limits) -> Result<Principal, Denial> {
+        match visit.authenticate(&head.view())? {
+            Step::Done(principal) => Ok(principal),
+            Step::Needs(fetch) => {
+                let Fetch::Jwks(issuer) = &fetch;
+                // Late or failed: the gate looks once more and says what is missing.
+                let _ = tokio::time::timeout(limits.unknown_kid_wait, self.keys.fetch_keys(issuer)).await;
+                visit.resume(fetch, &head.view(), now())
+            }
+        }
+    }
+
+    /// Stage 9: the permit, once the record is durable.
+    async fn permit<'g>(&'g self, recorded: Recorded<'g>, limits: &Limits) -> Result<Permit<'g>, Denial> {
+        let log = self.gate.durable();
+        if !durable::reached(log, recorded.position(), limits.audit_deadline).await {
+            return Err(recorded.give_up(now()));
+        }
+        recorded.permit(log).map_err(|recorded| recorded.give_up(now()))
+    }
+
+    /// Stages 10 to 14.
+    async fn forward(
+        &self,
+        session: &mut ServerSession,
+        permit: Permit<'_>,
+        limits: &Limits,
+        readers: &Readers,
+    ) -> Result<(), ClientLost> {
+        let (forward, mut ticket) = permit.spend();
+        let record_id = forward.record_id;
+        let sent = tokio::select! {
+            biased;
+            sent = self.exchange(&forward, limits) => sent,
+            () = ingress::gone(session) => {
+                ticket.close(Outcome::ClientGone, now());
+                return Err(ClientLost);
+            }
+            () = self.shutdown.cut() => Err(UpstreamError::Failed("the gate shut down before the upstream answered")),
+        };
+        let (exchange, answer) = match sent {
+            Ok(sent) => sent,
+            Err(error) => return fail(session, ticket, error, readers).await,
+        };
+        let passed = exchange.passed.clone();
+        let judged = Judged {
+            record_id,
+            passed: &passed,
+            readers,
+        };
+        let Some(answer) = answer else {
+            return self.relay_stream(session, exchange, ticket, limits, &judged).await;
+        };
+        self.upstreams.release(exchange).await;
+        let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
+        let released = self.release(reviewed, &ticket, limits).await;
+        let sent = send(session, released, &judged).await;
+        let outcome = if sent.is_ok() {
+            Outcome::Ended
+        } else {
+            Outcome::ClientGone
+        };
+        ticket.close(outcome, now());
+        sent
+    }
+
+    /// Sends the call and reads the answer whole, unless it is a stream.
+    async fn exchange(
+        &self,
+        forward: &portcullis_core::gate::Forward,
+        limits: &Limits,
+    ) -> Result<(Exchange, Option<Answer>), UpstreamError> {
+        let mut exchange = self.upstreams.send(forward, limits).await?;
+        let status = exchange.status;
+        let answer = match exchange.form {
+            Form::Empty => Some(Answer::Empty { status }),
+            Form::Json => Some(Answer::Json {
+                status,
+                body: exchange.whole(limits).await?,
+            }),
+            Form::Stream => None,
+        };
+        Ok((exchange, answer))
+    }
+
+    /// Stage 13: what may leave, once the review is durable; nothing when it cannot be recorded.
+    async fn release(&self, reviewed: Result<Reviewed, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
+        let reviewed = match reviewed {
+            Ok(reviewed) => reviewed,
+            Err(denial) => return Release::Withheld(denial),
+        };
+        let log = self.gate.durable();
+        // The wait's own result does not matter: the review proves itself.
+        durable::reached(log, reviewed.position(), limits.audit_deadline).await;
+        match reviewed.release(log) {
+            Ok(release) => release,
+            Err(_) => Release::Withheld(unrecorded(ticket)),
+        }
+    }
+
+    /// Counts a stream in, unless too many are open.
+    fn enter_stream(&self, limits: &Limits) -> Option<OpenStream<'_>> {
+        let open = self.streams.fetch_add(1, Ordering::Relaxed);
+        let counted = OpenStream { streams: &self.streams };
+        (open < limits.streams_max).then_some(counted)
+    }
+}
+
+/// One open stream; counted out when dropped.
+struct OpenStream<'s> {
+    streams: &'s AtomicUsize,
+}
+
+impl Drop for OpenStream<'_> {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The refusal of an answer whose review the log did not take in time.
+fn unrecorded(ticket: &Ticket<'_>) -> Denial {
+    ticket.failed(
+        DenyReason::AuditUnavailable,
+        "the review was not durable within its deadline",
+    )
+}
+
+/// Tells the client that the upstream failed, and closes the record.
+async fn fail(
+    session: &mut ServerSession,
+    ticket: Ticket<'_>,
+    error: UpstreamError,
+    readers: &Readers,
+) -> Result<(), ClientLost> {
+    let (reason, operator) = error.parts();
+    let denial = ticket.failed(reason, operator);
+    ticket.close(Outcome::UpstreamFailed, now());
+    respond::refuse(session, &denial, readers).await
+}
+
+/// Stage 14 for an answer that is not a stream.
+async fn send(session: &mut ServerSession, release: Release, judged: &Judged<'_>) -> Result<(), ClientLost> {
+    match release {
+        Release::Dropped => egress::empty(session, 202, judged).await,
+        Release::Empty { status } => egress::empty(session, status, judged).await,
+        Release::Pass { status, body } | Release::Redacted { status, body } => {
+            egress::json(session, status, body, judged).await
+        }
+        Release::Withheld(denial) => respond::refuse(session, &denial, judged.readers).await,
+    }
+}

@@ -1,0 +1,283 @@
+//! The way of an event stream: split, judged message by message, recorded, then sent (stages 11 to 14).
+//!
+//! Owns the clocks of a stream: silence, the token's end, keep-alive. Event ids are left out, so that no resume is
+//! offered which would lead around the review; comments carry nothing of the upstream's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora_core::protocols::http::ServerSession;
+use portcullis_core::config::Limits;
+use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::gate::{Answer, Outcome, Release, Reviewed, Ticket};
+use portcullis_core::rpc::sse::{self, Splitter};
+use tokio::time::Instant;
+
+use super::{Service, now, unrecorded};
+use crate::egress::{self, ClientLost, Judged};
+use crate::upstream::{Exchange, UpstreamError};
+use crate::{durable, ingress, respond, scratch};
+
+/// A comment that keeps the connection alive (WHATWG HTML section 9.2.6).
+const KEEPALIVE: &[u8] = b":\n\n";
+/// Silence after which one is sent.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// How long the upstream has to end a stream whose answer is complete, so that its connection can serve again.
+const TAIL_DEADLINE: Duration = Duration::from_millis(100);
+
+/// What happened next on a stream.
+enum Next {
+    /// The upstream sent something.
+    Piece(Bytes),
+    /// The upstream ended the stream.
+    End,
+    /// The stream ends for this reason.
+    Cut(Cut),
+}
+
+/// Why a stream ends before its answer is complete.
+enum Cut {
+    /// The client has gone.
+    Client,
+    /// An exchange that ends like this, with the reason for the client and the line for the operator.
+    Failed(Outcome, DenyReason, &'static str),
+    /// The log does not take a review.
+    Refused(Denial),
+}
+
+impl Cut {
+    const EXPIRED: Self = Self::Failed(
+        Outcome::Expired,
+        DenyReason::TokenExpired,
+        "the token expired during the stream",
+    );
+    const IDLE: Self = Self::Failed(
+        Outcome::Expired,
+        DenyReason::UpstreamTimeout,
+        "the stream was silent for too long",
+    );
+    const SHUTDOWN: Self = Self::Failed(
+        Outcome::Unknown,
+        DenyReason::Draining,
+        "the gate shut down during the stream",
+    );
+
+    const fn upstream(error: UpstreamError) -> Self {
+        let (reason, operator) = error.parts();
+        Self::Failed(Outcome::UpstreamFailed, reason, operator)
+    }
+}
+
+/// When a stream ends by itself.
+#[derive(Clone, Copy)]
+struct Clocks {
+    silence: Duration,
+    expires: Instant,
+}
+
+impl Service {
+    /// Relays an event stream to its end.
+    pub(super) async fn relay_stream(
+        &self,
+        session: &mut ServerSession,
+        mut exchange: Exchange,
+        mut ticket: Ticket<'_>,
+        limits: &Limits,
+        judged: &Judged<'_>,
+    ) -> Result<(), ClientLost> {
+        let Some(_open) = self.enter_stream(limits) else {
+            let denial = ticket.failed(DenyReason::RateLimited, "too many streams are open");
+            ticket.close(Outcome::Unknown, now());
+            return respond::refuse(session, &denial, judged.readers).await;
+        };
+        let opened = ticket.open(exchange.status, now());
+        if let Release::Withheld(denial) = self.release(opened, &ticket, limits).await {
+            ticket.close(Outcome::Unknown, now());
+            return respond::refuse(session, &denial, judged.readers).await;
+        }
+        if egress::open_stream(session, judged).await.is_err() {
+            ticket.close(Outcome::ClientGone, now());
+            return Err(ClientLost);
+        }
+        let ended = self.pump(session, &mut exchange, &mut ticket, limits).await;
+        if ended.is_ok() {
+            self.end_upstream(exchange).await;
+        }
+        end_client(session, ticket, ended.err()).await
+    }
+
+    /// Moves messages until the answer is complete or the stream is cut.
+    async fn pump(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+        ticket: &mut Ticket<'_>,
+        limits: &Limits,
+    ) -> Result<(), Cut> {
+        let clocks = Clocks {
+            silence: limits.stream_idle_deadline,
+            expires: Instant::now() + ticket.expires().since(now()),
+        };
+        let mut splitter = Splitter::new(limits.answer_bytes_max);
+        while !ticket.answered() {
+            match self.next(session, exchange, clocks).await {
+                Next::Piece(piece) => {
+                    splitter.push(&piece);
+                    self.pass(session, &mut splitter, ticket, limits).await?;
+                }
+                Next::End => {
+                    let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
+                    return Err(Cut::upstream(failed));
+                }
+                Next::Cut(cut) => return Err(cut),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the upstream, the client, the clocks and the end of the gate.
+    async fn next(&self, session: &mut ServerSession, exchange: &mut Exchange, clocks: Clocks) -> Next {
+        let piece = exchange.piece();
+        tokio::pin!(piece);
+        let silence = tokio::time::sleep(clocks.silence);
+        tokio::pin!(silence);
+        loop {
+            tokio::select! {
+                biased;
+                piece = &mut piece => return match piece {
+                    Ok(Some(piece)) => Next::Piece(piece),
+                    Ok(None) => Next::End,
+                    Err(error) => Next::Cut(Cut::upstream(error)),
+                },
+                () = ingress::gone(session) => return Next::Cut(Cut::Client),
+                () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
+                () = tokio::time::sleep_until(clocks.expires) => return Next::Cut(Cut::EXPIRED),
+                () = &mut silence => return Next::Cut(Cut::IDLE),
+                () = tokio::time::sleep(KEEPALIVE_INTERVAL) => {}
+            }
+            // Only the keep-alive comes here; the read goes on where it was.
+            if egress::piece(session, Bytes::from_static(KEEPALIVE), false)
+                .await
+                .is_err()
+            {
+                return Next::Cut(Cut::Client);
+            }
+        }
+    }
+
+    /// Reviews the whole messages of one read, waits for their records and sends them together.
+    async fn pass(
+        &self,
+        session: &mut ServerSession,
+        splitter: &mut Splitter,
+        ticket: &mut Ticket<'_>,
+        limits: &Limits,
+    ) -> Result<(), Cut> {
+        let batch = review_all(splitter, ticket);
+        let mut out = Vec::new();
+        let recorded = self.write_reviews(batch.reviews, ticket, limits, &mut out).await;
+        if out.is_empty() && batch.comment {
+            out.extend_from_slice(KEEPALIVE);
+        }
+        if egress::piece(session, Bytes::from(out), false).await.is_err() {
+            return Err(Cut::Client);
+        }
+        recorded.and(batch.ended)
+    }
+
+    /// Releases what is durable; the last record of a batch is durable when all are.
+    async fn write_reviews(
+        &self,
+        reviews: Vec<Reviewed>,
+        ticket: &Ticket<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Cut> {
+        let log = self.gate.durable();
+        if let Some(last) = reviews.iter().map(Reviewed::position).max() {
+            // The wait's own result does not matter: each review proves itself below.
+            durable::reached(log, last, limits.audit_deadline).await;
+        }
+        for reviewed in reviews {
+            match reviewed.release(log) {
+                Ok(release) => write_release(&release, out),
+                Err(_) => return Err(Cut::Refused(unrecorded(ticket))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the upstream's stream to its end, so that the connection can serve again; or gives it up.
+    async fn end_upstream(&self, mut exchange: Exchange) {
+        let tail = async { while let Ok(Some(_)) = exchange.piece().await {} };
+        if tokio::time::timeout(TAIL_DEADLINE, tail).await.is_ok() {
+            self.upstreams.release(exchange).await;
+        }
+    }
+}
+
+/// The whole messages of one read, reviewed.
+struct Batch {
+    reviews: Vec<Reviewed>,
+    /// Whether a comment or a priming event stood among them.
+    comment: bool,
+    /// Why nothing may follow them, if so.
+    ended: Result<(), Cut>,
+}
+
+/// Reviews every whole message that was read, up to one that ends the stream.
+fn review_all(splitter: &mut Splitter, ticket: &mut Ticket<'_>) -> Batch {
+    let mut batch = Batch {
+        reviews: Vec::new(),
+        comment: false,
+        ended: Ok(()),
+    };
+    while let Some(event) = splitter.next() {
+        let Ok(event) = event else {
+            let broken = UpstreamError::AnswerInvalid("an event of the stream is too large or malformed");
+            batch.ended = Err(Cut::upstream(broken));
+            return batch;
+        };
+        if event.is_priming() {
+            batch.comment = true;
+            continue;
+        }
+        let answer = Answer::Message { data: event.data };
+        match scratch::with(|scratch| ticket.review(answer, now(), scratch)) {
+            Ok(reviewed) => batch.reviews.push(reviewed),
+            Err(denial) => {
+                batch.ended = Err(Cut::Refused(denial));
+                return batch;
+            }
+        }
+    }
+    batch
+}
+
+/// Writes one released message as an event of its own, without the upstream's event fields.
+fn write_release(release: &Release, out: &mut Vec<u8>) {
+    match release {
+        Release::Dropped | Release::Empty { .. } => {}
+        Release::Pass { body, .. } | Release::Redacted { body, .. } => sse::write_event(out, None, None, body),
+        Release::Withheld(denial) => sse::write_event(out, None, None, &respond::message(denial)),
+    }
+}
+
+/// Ends the client's stream, with an error message when the answer is still owed, and closes the record.
+async fn end_client(session: &mut ServerSession, ticket: Ticket<'_>, cut: Option<Cut>) -> Result<(), ClientLost> {
+    let (outcome, owed) = match cut {
+        None => (Outcome::Ended, None),
+        Some(Cut::Client) => (Outcome::ClientGone, None),
+        Some(Cut::Refused(denial)) => (Outcome::Unknown, Some(denial)),
+        Some(Cut::Failed(outcome, reason, operator)) => (outcome, Some(ticket.failed(reason, operator))),
+    };
+    let mut last = Vec::new();
+    if let Some(denial) = owed {
+        sse::write_event(&mut last, None, None, &respond::message(&denial));
+    }
+    ticket.close(outcome, now());
+    match outcome {
+        Outcome::ClientGone => Err(ClientLost),
+        _ => egress::piece(session, Bytes::from(last), true).await,
+    }
+}

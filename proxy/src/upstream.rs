@@ -1,0 +1,370 @@
+//! The exchange with the MCP server behind the gate (stage 10).
+//!
+//! Owns the connections, the request's head on that side and the reading of answers. Sends what the permit's
+//! [`Forward`] holds and nothing else of the client's. Never sends a call twice: only a head that could not be
+//! written whole on a pooled connection is tried again, since no server has acted on it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::ALPN;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+use portcullis_core::config::{Limits, Upstream};
+use portcullis_core::denial::DenyReason;
+use portcullis_core::gate::Forward;
+
+use crate::egress::Passed;
+
+/// How long an unused connection is kept: Node closes its side after 5 s, and a call may not be sent again.
+const IDLE_DEADLINE: Duration = Duration::from_secs(4);
+/// How long one address has to take a connection before the next is tried.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// Unused connections kept, all servers together.
+const POOL_CONNECTIONS_MAX: usize = 1_024;
+/// Pooled connections tried for one call before it fails.
+const POOLED_ATTEMPTS_MAX: usize = 3;
+/// Interim heads (RFC 9110 section 15.2) that are passed over before one answer.
+const INTERIM_HEADS_MAX: usize = 8;
+/// Streams on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: usize = 100;
+/// Bytes reserved at once for an answer.
+const ANSWER_RESERVE_BYTES: usize = 64 * 1024;
+
+/// Why an exchange failed, in words for the operator.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// The answer is not one that can be judged.
+    #[error("{0}")]
+    AnswerInvalid(&'static str),
+    /// The answer exceeds its limit.
+    #[error("the upstream's answer exceeds its byte limit")]
+    AnswerTooLarge,
+    /// The upstream did not answer, or broke off.
+    #[error("{0}")]
+    Failed(&'static str),
+    /// The upstream did not answer in time.
+    #[error("{0}")]
+    TimedOut(&'static str),
+}
+
+impl UpstreamError {
+    /// The reason for the client and the line for the operator.
+    pub(crate) const fn parts(self) -> (DenyReason, &'static str) {
+        match self {
+            Self::AnswerInvalid(operator) => (DenyReason::AnswerInvalid, operator),
+            Self::AnswerTooLarge => (
+                DenyReason::AnswerTooLarge,
+                "the upstream's answer exceeds its byte limit",
+            ),
+            Self::Failed(operator) => (DenyReason::UpstreamFailed, operator),
+            Self::TimedOut(operator) => (DenyReason::UpstreamTimeout, operator),
+        }
+    }
+}
+
+/// In which form an answer comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
+    /// As a status alone.
+    Empty,
+    /// As one JSON document.
+    Json,
+    /// As an event stream.
+    Stream,
+}
+
+/// All upstreams' connections.
+pub(crate) struct Upstreams {
+    connector: Connector,
+    turn: AtomicUsize,
+}
+
+/// An exchange whose answer's head has come.
+pub(crate) struct Exchange {
+    session: HttpSession,
+    peer: HttpPeer,
+    pub(crate) status: u16,
+    pub(crate) form: Form,
+    pub(crate) passed: Passed,
+}
+
+impl Upstreams {
+    /// Connections that trust the system's roots, or those of `ca_file` alone.
+    ///
+    /// Pingora panics on an unreadable file: the caller has read it before.
+    pub(crate) fn new(ca_file: Option<String>) -> Self {
+        let mut options = ConnectorOptions::new(POOL_CONNECTIONS_MAX);
+        options.ca_file = ca_file;
+        Self {
+            connector: Connector::new(Some(options)),
+            turn: AtomicUsize::new(0),
+        }
+    }
+
+    /// Sends the call and waits for the answer's head.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when there is no head in time, or one that cannot be judged.
+    pub(crate) async fn send(&self, forward: &Forward, limits: &Limits) -> Result<Exchange, UpstreamError> {
+        match tokio::time::timeout(limits.upstream_first_byte_deadline, self.exchange(forward)).await {
+            Ok(exchange) => exchange,
+            Err(_) => Err(UpstreamError::TimedOut(
+                "the upstream did not answer within its deadline",
+            )),
+        }
+    }
+
+    /// Keeps the connection for a further call, if the answer was read to its end.
+    pub(crate) async fn release(&self, mut exchange: Exchange) {
+        if exchange.session.response_done() {
+            let Exchange { session, peer, .. } = exchange;
+            self.connector
+                .release_http_session(session, &peer, Some(IDLE_DEADLINE))
+                .await;
+        }
+    }
+
+    async fn exchange(&self, forward: &Forward) -> Result<Exchange, UpstreamError> {
+        let (mut session, peer) = self.begin(forward).await?;
+        let broke_off = |_| UpstreamError::Failed("the upstream broke off while the call was sent");
+        session
+            .write_request_body(forward.body.clone(), true)
+            .await
+            .map_err(broke_off)?;
+        session.finish_request_body().await.map_err(broke_off)?;
+        let (status, form, passed) = answer_head(&mut session).await?;
+        Ok(Exchange {
+            session,
+            peer,
+            status,
+            form,
+            passed,
+        })
+    }
+
+    /// Connects and writes the head.
+    async fn begin(&self, forward: &Forward) -> Result<(HttpSession, HttpPeer), UpstreamError> {
+        let head =
+            request_head(forward).ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
+        for _ in 0..POOLED_ATTEMPTS_MAX {
+            let (mut session, peer, pooled) = self.connect(forward.upstream()).await?;
+            match session.write_request_header(Box::new(head.clone())).await {
+                Ok(()) => return Ok((session, peer)),
+                // The head was not whole and the body had not begun: nobody can have acted on it.
+                Err(_) if pooled => {}
+                Err(_) => break,
+            }
+        }
+        Err(UpstreamError::Failed("the upstream did not take the call"))
+    }
+
+    /// A connection to one of the addresses, tried in turn; and whether it comes from the pool.
+    async fn connect(&self, upstream: &Upstream) -> Result<(HttpSession, HttpPeer, bool), UpstreamError> {
+        let addresses = &upstream.addresses;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let first = turn.checked_rem(addresses.len()).unwrap_or_default();
+        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
+            let mut peer = HttpPeer::new(*address, upstream.tls, upstream.host.to_string());
+            peer.options.total_connection_timeout = Some(CONNECT_DEADLINE);
+            peer.options.idle_timeout = Some(IDLE_DEADLINE);
+            peer.options.max_h2_streams = HTTP2_STREAMS_MAX;
+            if upstream.tls {
+                peer.options.alpn = ALPN::H2H1;
+            }
+            if let Ok((session, pooled)) = self.connector.get_http_session(&peer).await {
+                return Ok((session, peer, pooled));
+            }
+        }
+        Err(UpstreamError::Failed("no address of the upstream takes a connection"))
+    }
+}
+
+impl Exchange {
+    /// Reads a JSON answer to its end.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] when it is too large, late or torn.
+    pub(crate) async fn whole(&mut self, limits: &Limits) -> Result<Bytes, UpstreamError> {
+        let read = async {
+            let Some(first) = self.piece().await? else {
+                return Ok(Bytes::new());
+            };
+            let Some(second) = self.piece().await? else {
+                return within(first, limits.answer_bytes_max);
+            };
+            let mut answer = BytesMut::with_capacity(ANSWER_RESERVE_BYTES);
+            answer.extend_from_slice(&first);
+            let mut next = Some(second);
+            while let Some(piece) = next {
+                answer.extend_from_slice(&piece);
+                if limits.answer_bytes_max < answer.len() {
+                    return Err(UpstreamError::AnswerTooLarge);
+                }
+                next = self.piece().await?;
+            }
+            within(answer.freeze(), limits.answer_bytes_max)
+        };
+        match tokio::time::timeout(limits.upstream_first_byte_deadline, read).await {
+            Ok(answer) => answer,
+            Err(_) => Err(UpstreamError::TimedOut(
+                "the upstream did not end its answer within its deadline",
+            )),
+        }
+    }
+
+    /// Reads the next piece, `None` at the end. Not to be cancelled and then called again.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Failed`] when the answer breaks off.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        match self.session.read_response_body().await {
+            Ok(piece) => Ok(piece),
+            Err(_) => Err(UpstreamError::Failed("the upstream broke off within its answer")),
+        }
+    }
+}
+
+fn within(answer: Bytes, bytes_max: usize) -> Result<Bytes, UpstreamError> {
+    match answer.len() <= bytes_max {
+        true => Ok(answer),
+        false => Err(UpstreamError::AnswerTooLarge),
+    }
+}
+
+/// The head of the call: the permit's headers, and ours over them.
+fn request_head(forward: &Forward) -> Option<RequestHeader> {
+    let upstream = forward.upstream();
+    let fields = forward.headers.len().saturating_add(3);
+    let mut head = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(fields)).ok()?;
+    for (name, value) in &forward.headers {
+        head.append_header(name.clone(), value.clone()).ok()?;
+    }
+    head.insert_header(HOST, HeaderValue::from_str(&upstream.authority).ok()?)
+        .ok()?;
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
+        .ok()?;
+    if let Some(credential) = &upstream.credential {
+        let mut value = HeaderValue::from_str(&credential.value).ok()?;
+        value.set_sensitive(true);
+        head.insert_header(credential.header.clone(), value).ok()?;
+    }
+    Some(head)
+}
+
+/// Reads the answer's head, past interim ones.
+async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), UpstreamError> {
+    for _ in 0..INTERIM_HEADS_MAX {
+        let read = session.read_response_header().await;
+        let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
+            return Err(UpstreamError::Failed("the upstream closed without an answer"));
+        };
+        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((
+                head.status.as_u16(),
+                form_of(head.status, &head.headers)?,
+                Passed::of(&head.headers),
+            ));
+        }
+    }
+    Err(UpstreamError::Failed(
+        "the upstream sent interim heads without an answer",
+    ))
+}
+
+/// In which form the answer comes, when it is one that can be judged.
+fn form_of(status: StatusCode, headers: &HeaderMap) -> Result<Form, UpstreamError> {
+    if status.is_informational() || status.is_redirection() {
+        return Err(UpstreamError::Failed("the upstream switches protocols or redirects"));
+    }
+    if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+        // Passed on, it would send the client to an authorization server that is not to blame.
+        return Err(UpstreamError::Failed("the upstream refuses the gate's credential"));
+    }
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(UpstreamError::AnswerInvalid(
+            "the upstream's answer has a content coding",
+        ));
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let media_type = match (types.next(), types.next()) {
+        (None, _) => "",
+        (Some(value), None) => value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim(),
+        (Some(_), Some(_)) => "?",
+    };
+    if media_type.eq_ignore_ascii_case("application/json") && status != StatusCode::ACCEPTED {
+        return Ok(Form::Json);
+    }
+    if media_type.eq_ignore_ascii_case("text/event-stream") && status == StatusCode::OK {
+        return Ok(Form::Stream);
+    }
+    match status {
+        StatusCode::OK if !media_type.is_empty() => Err(UpstreamError::AnswerInvalid(
+            "the upstream's answer is neither JSON nor an event stream",
+        )),
+        _ if status.is_server_error() => Err(UpstreamError::Failed("the upstream answered with a server error")),
+        _ => Ok(Form::Empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Form, UpstreamError, form_of};
+    use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    fn form(status: u16, types: &[&'static str]) -> Result<Form, UpstreamError> {
+        let mut headers = HeaderMap::new();
+        for value in types {
+            headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+        }
+        form_of(StatusCode::from_u16(status).unwrap(), &headers)
+    }
+
+    #[test]
+    fn only_answers_that_can_be_judged_have_a_form() {
+        let json = "application/json";
+        let stream = "text/event-stream";
+        let accepted = [
+            (200, vec![json], Form::Json),
+            (200, vec!["Application/JSON; charset=utf-8"], Form::Json),
+            (400, vec![json], Form::Json),
+            (500, vec![json], Form::Json),
+            (200, vec![stream], Form::Stream),
+            (200, vec!["text/event-stream; charset=utf-8"], Form::Stream),
+            (202, vec![], Form::Empty),
+            (202, vec![json], Form::Empty),
+            (404, vec![], Form::Empty),
+            (404, vec!["text/plain"], Form::Empty),
+            (200, vec![], Form::Empty),
+        ];
+        for (status, types, expected) in accepted {
+            assert_eq!(form(status, &types), Ok(expected), "{status} {types:?}");
+        }
+        let refused = [
+            (101, vec![]),
+            (200, vec!["text/html"]),
+            (200, vec![json, stream]),
+            (200, vec!["application/jsonx"]),
+            (301, vec![json]),
+            (401, vec![json]),
+            (403, vec![]),
+            (500, vec![]),
+            (503, vec!["text/html"]),
+        ];
+        for (status, types) in refused {
+            assert!(form(status, &types).is_err(), "{status} {types:?}");
+        }
+        let encoded = HeaderMap::from_iter([
+            (CONTENT_TYPE, HeaderValue::from_static(json)),
+            (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+        ]);
+        assert!(form_of(StatusCode::OK, &encoded).is_err());
+    }
+}
