@@ -68,7 +68,11 @@ fn a_public_issuer_is_not_reached_through_special_addresses() {
 
 #[test]
 fn an_issuer_on_this_machine_is_reached_here_alone() {
-    check(Reach::Loopback, &["127.0.0.1", "127.9.9.9", "::1"], &["10.0.0.1", "1.1.1.1", "fe80::1"]);
+    check(
+        Reach::Loopback,
+        &["127.0.0.1", "127.9.9.9", "::1"],
+        &["10.0.0.1", "1.1.1.1", "fe80::1"],
+    );
     check(Reach::DangerAny, &["127.0.0.1", "10.0.0.1", "1.1.1.1", "fe80::1"], &[]);
 }
 
@@ -103,7 +107,10 @@ async fn an_answer_is_taken_within_its_bounds() {
     let body = "x".repeat(64);
     let whole = format!("HTTP/1.1 200 OK\r\ncache-control: max-age=7\r\ncontent-length: 64\r\n\r\n{body}");
     let fetched = get(&whole, 64).await.unwrap();
-    assert_eq!((fetched.status, fetched.body.len(), fetched.cache_max_age_s), (200, 64, Some(7)));
+    assert_eq!(
+        (fetched.status, fetched.body.len(), fetched.cache_max_age_s),
+        (200, 64, Some(7))
+    );
     assert_eq!(get(&whole, 63).await, Err(FetchError::TooLarge));
     let undeclared = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{body}");
     assert_eq!(get(&undeclared, 64).await.unwrap().body.len(), 64);
@@ -153,7 +160,10 @@ async fn get(answer: &str, bytes_max: usize) -> Result<Fetched, FetchError> {
         let _ = stream.read(&mut head).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
     });
-    let result = Fetcher::new(&plan(&url, false)).unwrap().get(&request(&url, bytes_max)).await;
+    let result = Fetcher::new(&plan(&url, false))
+        .unwrap()
+        .get(&request(&url, bytes_max))
+        .await;
     server.join().unwrap();
     result
 }
@@ -161,10 +171,7 @@ async fn get(answer: &str, bytes_max: usize) -> Result<Fetched, FetchError> {
 /// The refresher's first request: its ids cannot be made elsewhere.
 fn request(issuer: &str, bytes_max: usize) -> FetchRequest {
     let settings = RefreshSettings {
-        limits: JwksLimits {
-            bytes_max,
-            keys_max: 1,
-        },
+        limits: JwksLimits { bytes_max, keys_max: 1 },
         fetch_deadline: std::time::Duration::from_secs(5),
         refresh: std::time::Duration::from_secs(60),
         age_max: std::time::Duration::from_secs(600),

@@ -87,7 +87,9 @@ async fn an_unknown_key_is_fetched_once_for_all_who_wait() {
         let url = issuer.url().to_owned();
         waiting.spawn(async move { service.fetch_keys(&url).await });
     }
-    tokio::time::timeout(Duration::from_secs(10), waiting.join_all()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), waiting.join_all())
+        .await
+        .unwrap();
     assert_eq!(publish.key_sets(2).await, [3, 4], "one further fetch");
     // The interval has not passed: the next wait ends at once, without a fetch.
     service.fetch_keys(issuer.url()).await;
@@ -116,7 +118,14 @@ async fn a_reload_keeps_the_tasks_of_issuers_that_stay() {
     let plan = plan(&issuer);
     start(&service, std::slice::from_ref(&plan));
     publish.key_sets(1).await;
-    let running = |service: &KeyService| service.issuers.read().unwrap().get(&plan.url).map(|running| running.task.id());
+    let running = |service: &KeyService| {
+        service
+            .issuers
+            .read()
+            .unwrap()
+            .get(&plan.url)
+            .map(|running| running.task.id())
+    };
     let first = running(&service);
     assert!(first.is_some());
     start(&service, std::slice::from_ref(&plan));
