@@ -6,6 +6,7 @@
 //! unescaping), NUL in keys, numbers that a double cannot hold. Never serialises a document anew, and no type of
 //! simd-json leaves this module.
 
+use std::fmt;
 use std::mem;
 
 use simd_json::{Buffers, ErrorType, Tape};
@@ -82,6 +83,13 @@ impl Default for Scratch {
     }
 }
 
+/// Tells the size only: the last text may hold what no log should.
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scratch({} bytes)", self.copy.capacity())
+    }
+}
+
 impl Scratch {
     /// Empties the buffers for a text of `bytes`, gives back what an unusually large one left behind, and tells
     /// simd-json the depth it may open.
@@ -139,4 +147,4 @@ fn refusal(error: &simd_json::Error) -> ParseError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

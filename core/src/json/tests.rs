@@ -6,7 +6,7 @@ use super::{Kind, Limits, Number, ParseError, Scratch, parse};
     clippy::disallowed_methods,
     reason = "the corpora are files, and the environment says where"
 )]
-mod corpus;
+pub(crate) mod corpus;
 mod splicing;
 
 const LIMITS: Limits = Limits {

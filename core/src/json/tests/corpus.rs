@@ -11,7 +11,7 @@ use crate::json::{Kind, Node, Number, ParseError, Scratch, parse};
 use super::LIMITS;
 
 /// The corpora, or `None` after one line that says so. Their absence is a failure where CI sets `CI=true`.
-pub(in crate::json) fn corpora(part: &str) -> Option<PathBuf> {
+pub(crate) fn corpora(part: &str) -> Option<PathBuf> {
     let root = env::var_os("PORTCULLIS_CORPORA").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora"),
         PathBuf::from,
@@ -155,7 +155,7 @@ fn bodies_that_real_parsers_disagree_on() {
     }
 }
 
-pub(in crate::json) fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
         .map(|n| u8::from_str_radix(text.get(n..n + 2).unwrap(), 16).unwrap())

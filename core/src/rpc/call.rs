@@ -1,0 +1,266 @@
+//! One call of a client: the body as JSON-RPC, in agreement with its headers.
+//!
+//! Owns [`Call`]; only [`read_call`] makes one. Everything in it borrows the body that is forwarded, so what is judged
+//! and what arrives are the same bytes. Refusals carry the request's id and era as soon as they are known.
+
+use std::fmt;
+
+use crate::denial::{Denial, DenyReason};
+use crate::head::RequestHead;
+use crate::json::{self, Kind, Node, Scratch};
+
+use super::keys::{META_CAPABILITIES, META_VERSION};
+use super::message::{Context, Message, RequestId};
+use super::mirror;
+use super::reply::Expected;
+use super::{Method, ProtocolVersion};
+
+/// Bounds on a call.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CallLimits {
+    /// Bounds on the body as JSON.
+    pub json: json::Limits,
+    /// The longest tool name, in bytes.
+    pub tool_name_bytes_max: usize,
+}
+
+/// A request or notification of a client, well formed and in agreement with its headers.
+#[derive(Clone, Copy)]
+pub struct Call<'b> {
+    version: ProtocolVersion,
+    method: Method,
+    id: Option<RequestId<'b>>,
+    params: Option<Node<'b>>,
+    tool: Option<&'b str>,
+    arguments: Option<Node<'b>>,
+    session: Option<&'b str>,
+    trace_parent: Option<&'b str>,
+}
+
+impl<'b> Call<'b> {
+    /// The revision the request is to be read by.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The id, `None` exactly for notifications.
+    pub fn id(&self) -> Option<RequestId<'b>> {
+        self.id
+    }
+
+    /// The tool's decoded name, present exactly for `tools/call`.
+    pub fn tool(&self) -> Option<&'b str> {
+        self.tool
+    }
+
+    /// The arguments object of a `tools/call`, `None` when it has none.
+    pub fn arguments(&self) -> Option<Node<'b>> {
+        self.arguments
+    }
+
+    /// The exact bytes of [`Self::arguments`] in the body, empty when it has none.
+    pub fn arguments_raw(&self) -> &'b str {
+        self.arguments.map_or("", Node::raw)
+    }
+
+    /// The parameters, an object when present.
+    pub fn params(&self) -> Option<Node<'b>> {
+        self.params
+    }
+
+    /// The session of a legacy request; the modern era has none and ignores the header.
+    pub fn session(&self) -> Option<&'b str> {
+        self.session
+    }
+
+    /// The W3C trace context of `params._meta`, when it has the form of version 00.
+    pub fn trace_parent(&self) -> Option<&'b str> {
+        self.trace_parent
+    }
+
+    /// What an answer to this call must match.
+    pub fn expected(&self) -> Expected {
+        Expected::new(self.id, self.method, self.version)
+    }
+}
+
+/// Tells method and version only: arguments and sessions belong in no log.
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({}, {})", self.method.as_str(), self.version.as_str())
+    }
+}
+
+/// Reads `body` as the one message that the request with `head` carries.
+///
+/// # Errors
+/// [`DenyReason::JsonMalformed`] and [`DenyReason::JsonAmbiguous`] for what is no JSON, or none with one meaning;
+/// [`DenyReason::RpcInvalid`], [`DenyReason::ParamsInvalid`] and [`DenyReason::MethodUnsupported`] for what is no call
+/// that can be judged; [`DenyReason::VersionUnsupported`]; [`DenyReason::HeaderMismatch`] when a header says otherwise
+/// than the body; [`DenyReason::HeadMalformed`] for a broken session header.
+pub fn read_call<'b>(
+    head: &RequestHead<'b>,
+    body: &'b [u8],
+    scratch: &'b mut Scratch,
+    limits: CallLimits,
+) -> Result<Call<'b>, Denial> {
+    let claimed = head.single(&mirror::PROTOCOL_VERSION);
+    let mut context = Context {
+        modern: matches!(claimed, Ok(Some(text)) if ProtocolVersion::claims_modern(text)),
+        id: None,
+    };
+    let document = json::parse(body, scratch, limits.json).map_err(|error| context.unreadable(error))?;
+    context.learn(document);
+    let message = Message::read(document.root(), context)?;
+    let Ok(claimed) = claimed else {
+        return Err(context.deny(
+            DenyReason::HeaderMismatch,
+            "the version header is repeated or not ascii",
+        ));
+    };
+    let version = version(claimed, &message, context)?;
+    context.modern = version.is_modern();
+    mirror::method(head, version, message.method, context)?;
+    let method = method(version, &message, context)?;
+    let (tool, arguments) = match method {
+        Method::ToolsCall => tool(&message, limits.tool_name_bytes_max, context)?,
+        _ => (None, None),
+    };
+    mirror::name(head, version, tool, context)?;
+    Ok(Call {
+        version,
+        method,
+        id: message.id,
+        params: message.params,
+        tool,
+        arguments,
+        session: if version.is_modern() {
+            None
+        } else {
+            session(head, context)?
+        },
+        trace_parent: message.trace_parent(),
+    })
+}
+
+/// The version that header and body agree on. `initialize` negotiates: it may offer any version and is read as
+/// legacy, by the newest revision with a handshake when the offered one is not known.
+fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+    let Ok(stated) = message.meta_text(META_VERSION) else {
+        return Err(context.deny(DenyReason::ParamsInvalid, "the version in _meta is not a string"));
+    };
+    let version = match (claimed, stated) {
+        (None, None) => ProtocolVersion::V2025_03_26,
+        (None, Some(_)) => {
+            return Err(context.deny(
+                DenyReason::HeaderMismatch,
+                "_meta names a version, the header is missing",
+            ));
+        }
+        (Some(claimed), stated) => {
+            let Some(version) = ProtocolVersion::parse(claimed) else {
+                return Err(context.deny(
+                    DenyReason::VersionUnsupported,
+                    "the version header names no judged version",
+                ));
+            };
+            match stated {
+                Some(stated) if stated != claimed => {
+                    return Err(context.deny(DenyReason::HeaderMismatch, "header and _meta name different versions"));
+                }
+                None if version.is_modern() => {
+                    return Err(context.deny(DenyReason::ParamsInvalid, "_meta names no version"));
+                }
+                _ => version,
+            }
+        }
+    };
+    if message.method != Method::Initialize.as_str() || version.is_modern() {
+        return Ok(version);
+    }
+    let offered = message
+        .params
+        .and_then(|params| params.member("protocolVersion")?.as_str());
+    let Some(offered) = offered else {
+        return Err(context.deny(DenyReason::ParamsInvalid, "initialize offers no version"));
+    };
+    let known = ProtocolVersion::parse(offered).filter(|version| !version.is_modern());
+    Ok(known.unwrap_or(ProtocolVersion::V2025_11_25))
+}
+
+/// The method, when it exists in `version`, has an id exactly when it is a request, and brings what the era demands.
+fn method(version: ProtocolVersion, message: &Message<'_>, context: Context<'_>) -> Result<Method, Denial> {
+    let Some(method) = Method::parse(message.method) else {
+        return Err(context.deny(
+            DenyReason::MethodUnsupported,
+            "the method is not one that can be judged",
+        ));
+    };
+    if !method.exists_in(version) {
+        return Err(context.deny(
+            DenyReason::MethodUnsupported,
+            "the method does not exist in this version",
+        ));
+    }
+    if method.is_notification() && message.id.is_some() {
+        return Err(context.deny(DenyReason::RpcInvalid, "a notification has an id"));
+    }
+    if !method.is_notification() && message.id.is_none() {
+        return Err(context.deny(DenyReason::RpcInvalid, "a request has no id"));
+    }
+    let capabilities = message.meta.and_then(|meta| meta.member(META_CAPABILITIES));
+    if version.is_modern() && capabilities.map(Node::kind) != Some(Kind::Object) {
+        return Err(context.deny(DenyReason::ParamsInvalid, "_meta lacks the client's capabilities"));
+    }
+    Ok(method)
+}
+
+/// Name and arguments of a `tools/call`. Any other parameter (`task`, `inputResponses`, `requestState`, those of
+/// extensions) changes what the call does, and none of them can be judged yet.
+fn tool<'b>(
+    message: &Message<'b>,
+    name_bytes_max: usize,
+    context: Context<'b>,
+) -> Result<(Option<&'b str>, Option<Node<'b>>), Denial> {
+    let invalid = |operator| context.deny(DenyReason::ParamsInvalid, operator);
+    let Some(params) = message.params else {
+        return Err(invalid("tools/call has no params"));
+    };
+    if params
+        .members()
+        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name"))
+    {
+        return Err(invalid("tools/call has a parameter that cannot be judged"));
+    }
+    let Some(name) = params.member("name").and_then(Node::as_str) else {
+        return Err(invalid("the tool name is missing or not a string"));
+    };
+    if name.is_empty() || name_bytes_max < name.len() {
+        return Err(invalid("the tool name is empty or too long"));
+    }
+    let arguments = params.member("arguments");
+    if arguments.is_some_and(|arguments| arguments.kind() != Kind::Object) {
+        return Err(invalid("the tool's arguments are not an object"));
+    }
+    Ok((Some(name), arguments))
+}
+
+/// The session header: one value of visible ASCII without spaces.
+fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
+    let broken = || {
+        context.deny(
+            DenyReason::HeadMalformed,
+            "the session header is repeated or not visible ascii",
+        )
+    };
+    let session = head.single(&mirror::SESSION_ID).map_err(|_| broken())?;
+    match session {
+        Some(session) if session.is_empty() || !session.bytes().all(|byte| byte.is_ascii_graphic()) => Err(broken()),
+        session => Ok(session),
+    }
+}

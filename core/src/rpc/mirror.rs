@@ -1,0 +1,69 @@
+//! The headers that repeat parts of the body: `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*` (MCP 2026-07-28, streamable HTTP).
+//!
+//! Owns their comparison with the body. A header is never trusted in place of the body: the upstream may route by one
+//! and act on the other, so both must say the same.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::HeaderName;
+
+use crate::denial::{Denial, DenyReason};
+use crate::head::RequestHead;
+
+use super::ProtocolVersion;
+use super::message::Context;
+
+/// `MCP-Protocol-Version`
+pub(super) static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// `Mcp-Session-Id`
+pub(super) static SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+static METHOD: HeaderName = HeaderName::from_static("mcp-method");
+static NAME: HeaderName = HeaderName::from_static("mcp-name");
+const PARAM_PREFIX: &str = "mcp-param-";
+
+/// Checks `Mcp-Method` against the body's method, and that no `Mcp-Param-*` stands there: which argument such a header
+/// repeats says only the tool's schema, which is not known here.
+pub(super) fn method(
+    head: &RequestHead<'_>,
+    version: ProtocolVersion,
+    method: &str,
+    context: Context<'_>,
+) -> Result<(), Denial> {
+    if head.headers.keys().any(|name| name.as_str().starts_with(PARAM_PREFIX)) {
+        return Err(context.deny(DenyReason::HeaderMismatch, "a parameter header cannot be judged"));
+    }
+    match head.single(&METHOD) {
+        Ok(Some(value)) if value == method => Ok(()),
+        Ok(None) if !version.is_modern() => Ok(()),
+        Ok(None) => Err(context.deny(DenyReason::HeaderMismatch, "the method header is missing")),
+        Ok(Some(_)) => Err(context.deny(DenyReason::HeaderMismatch, "the method header differs from the body")),
+        Err(_) => Err(context.deny(DenyReason::HeaderMismatch, "the method header is repeated or not ascii")),
+    }
+}
+
+/// Checks `Mcp-Name` against the tool's name; `None` when the method has no name to repeat.
+pub(super) fn name(
+    head: &RequestHead<'_>,
+    version: ProtocolVersion,
+    tool: Option<&str>,
+    context: Context<'_>,
+) -> Result<(), Denial> {
+    match (head.single(&NAME), tool) {
+        (Ok(Some(value)), Some(tool)) if says(value, tool) => Ok(()),
+        (Ok(None), None) => Ok(()),
+        (Ok(None), Some(_)) if !version.is_modern() => Ok(()),
+        (Ok(None), Some(_)) => Err(context.deny(DenyReason::HeaderMismatch, "the name header is missing")),
+        (Ok(Some(_)), _) => Err(context.deny(DenyReason::HeaderMismatch, "the name header differs from the body")),
+        (Err(_), _) => Err(context.deny(DenyReason::HeaderMismatch, "the name header is repeated or not ascii")),
+    }
+}
+
+/// Whether a header's value stands for `text`: literally, or as `=?base64?..?=` in canonical base64. A value that
+/// looks like the second form is never taken literally.
+fn says(value: &str, text: &str) -> bool {
+    let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
+    match encoded {
+        None => value == text,
+        Some(encoded) => STANDARD.decode(encoded).is_ok_and(|decoded| decoded == text.as_bytes()),
+    }
+}

@@ -1,0 +1,270 @@
+//! One message of an upstream: the answer to a call, or what else a server may send beside it.
+//!
+//! Owns [`Reply`] and the match of an answer to its call. Never passes what it cannot name: a foreign id, an unknown
+//! kind of result, a near-miss of a protocol key is an error, and the answer is withheld.
+
+use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
+
+use super::message::RequestId;
+use super::{Method, ProtocolVersion, keys};
+
+/// What an answer must match; owned, since it outlives the call's body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Expected {
+    id: Option<Id>,
+    id_raw: Box<str>,
+    method: Method,
+    version: ProtocolVersion,
+}
+
+/// An id by value: a server may escape the same string differently.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Id {
+    Integer(i64),
+    String(Box<str>),
+}
+
+impl Id {
+    fn read(node: Node<'_>) -> Option<Self> {
+        match (node.as_str(), node.as_number()) {
+            (Some(text), _) => Some(Self::String(Box::from(text))),
+            (_, Some(Number::Integer(value))) => Some(Self::Integer(value)),
+            _ => None,
+        }
+    }
+
+    fn is(&self, node: Node<'_>) -> bool {
+        match self {
+            Self::Integer(value) => node.as_number() == Some(Number::Integer(*value)),
+            Self::String(text) => node.as_str() == Some(text),
+        }
+    }
+}
+
+impl Expected {
+    pub(super) fn new(id: Option<RequestId<'_>>, method: Method, version: ProtocolVersion) -> Self {
+        Self {
+            id: id.and_then(|id| Id::read(id.node())),
+            id_raw: id.map_or_else(Box::default, |id| Box::from(id.raw())),
+            method,
+            version,
+        }
+    }
+
+    /// The JSON text of the request's id, `None` for a notification, which has no answer.
+    pub fn id_raw(&self) -> Option<&str> {
+        self.id.as_ref().map(|_| &*self.id_raw)
+    }
+
+    /// The method of the call.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The version of the call.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+}
+
+/// A message of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub enum Reply<'b> {
+    /// The call failed. The id is the call's, or absent or `null` where the server could not read it.
+    Error {
+        /// The whole message.
+        document: Document<'b>,
+        /// The error object; it has an integer `code` and a string `message`.
+        error: Node<'b>,
+    },
+    /// A message without an answer, such as progress.
+    Notification {
+        /// The whole message.
+        document: Document<'b>,
+        /// The method as the server spells it.
+        method: &'b str,
+        /// The parameters, an object when present.
+        params: Option<Node<'b>>,
+    },
+    /// The call's result.
+    Result {
+        /// The whole message.
+        document: Document<'b>,
+        /// The result object.
+        result: Node<'b>,
+    },
+    /// The server asks the client something, such as sampling.
+    ServerRequest {
+        /// The whole message.
+        document: Document<'b>,
+        /// The method as the server spells it.
+        method: &'b str,
+    },
+}
+
+/// Why an answer is none. Says nothing of its content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ReplyError {
+    /// The answer's id is not the call's, or the call has none.
+    #[error("the answer has another id than the call")]
+    IdMismatch,
+    /// A key is a protocol key in another case or fold.
+    #[error("a key is a protocol key in another case or fold")]
+    KeyFolded,
+    /// Not JSON that has one meaning.
+    #[error("{0}")]
+    Malformed(ParseError),
+    /// Not one JSON-RPC message: a batch, a bare value, result and error at once, unknown members.
+    #[error("the answer is not one json-rpc message")]
+    NotRpc,
+    /// The result lacks the form that its method gives it.
+    #[error("the result does not have the form of its method")]
+    ResultInvalid,
+    /// The result is of a kind that cannot be judged, such as `input_required`.
+    #[error("the result is of a kind that cannot be judged")]
+    ResultTypeUnknown,
+}
+
+/// Reads `bytes` as one message that came back for the call of `expected`: a JSON body, or the data of one event.
+///
+/// # Errors
+/// A [`ReplyError`]; nothing of the answer may then reach the client.
+pub fn read_reply<'b>(
+    bytes: &'b [u8],
+    scratch: &'b mut Scratch,
+    limits: json::Limits,
+    expected: &Expected,
+) -> Result<Reply<'b>, ReplyError> {
+    let document = json::parse(bytes, scratch, limits).map_err(ReplyError::Malformed)?;
+    let root = document.root();
+    envelope(root)?;
+    match (root.member("method"), root.member("result"), root.member("error")) {
+        (Some(method), None, None) => asked(document, method),
+        (None, Some(result), None) => {
+            let id = root.member("id").ok_or(ReplyError::IdMismatch)?;
+            if !expected.id.as_ref().is_some_and(|expected| expected.is(id)) {
+                return Err(ReplyError::IdMismatch);
+            }
+            check_result(result, expected)?;
+            Ok(Reply::Result { document, result })
+        }
+        (None, None, Some(error)) => {
+            let id = root.member("id").filter(|id| !id.is_null());
+            if let Some(id) = id
+                && !expected.id.as_ref().is_some_and(|expected| expected.is(id))
+            {
+                return Err(ReplyError::IdMismatch);
+            }
+            check_error(error)?;
+            Ok(Reply::Error { document, error })
+        }
+        _ => Err(ReplyError::NotRpc),
+    }
+}
+
+/// Checks that `root` is an object with no other members than an envelope has.
+fn envelope(root: Node<'_>) -> Result<(), ReplyError> {
+    if root.kind() != Kind::Object {
+        return Err(ReplyError::NotRpc);
+    }
+    for member in root.members() {
+        match member.key {
+            "error" | "id" | "jsonrpc" | "method" | "params" | "result" => {}
+            key if keys::is_near_miss(key) => return Err(ReplyError::KeyFolded),
+            _ => return Err(ReplyError::NotRpc),
+        }
+    }
+    if root.member("jsonrpc").and_then(Node::as_str) != Some("2.0") {
+        return Err(ReplyError::NotRpc);
+    }
+    Ok(())
+}
+
+/// A message with a method: a request of the server when it has an id, else a notification.
+fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, ReplyError> {
+    let root = document.root();
+    let method = method.as_str().ok_or(ReplyError::NotRpc)?;
+    let params = root.member("params");
+    if let Some(params) = params {
+        object(params, ReplyError::NotRpc)?;
+        meta(params)?;
+    }
+    match root.member("id").map(RequestId::read) {
+        None => Ok(Reply::Notification {
+            document,
+            method,
+            params,
+        }),
+        Some(Some(_)) => Ok(Reply::ServerRequest { document, method }),
+        Some(None) => Err(ReplyError::NotRpc),
+    }
+}
+
+fn check_error(error: Node<'_>) -> Result<(), ReplyError> {
+    object(error, ReplyError::NotRpc)?;
+    let code = error.member("code").and_then(Node::as_number);
+    let message = error.member("message").and_then(Node::as_str);
+    match (code, message) {
+        (Some(Number::Integer(_)), Some(_)) => Ok(()),
+        _ => Err(ReplyError::NotRpc),
+    }
+}
+
+/// Checks what the review relies on: the kind of the result, and the form of the lists it walks.
+fn check_result(result: Node<'_>, expected: &Expected) -> Result<(), ReplyError> {
+    object(result, ReplyError::ResultInvalid)?;
+    meta(result)?;
+    // Absent means complete, in both eras; a legacy server has no other kind.
+    match result.member("resultType").map(Node::as_str) {
+        None | Some(Some("complete")) => {}
+        Some(_) => return Err(ReplyError::ResultTypeUnknown),
+    }
+    match expected.method {
+        Method::ToolsCall => {
+            if result.member("isError").is_some_and(|value| value.as_bool().is_none()) {
+                return Err(ReplyError::ResultInvalid);
+            }
+            match result.member("content") {
+                Some(content) => list(content, "type"),
+                None => Ok(()),
+            }
+        }
+        Method::ToolsList => list(result.member("tools").ok_or(ReplyError::ResultInvalid)?, "name"),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that `list` is an array of objects that each have the string member `key`.
+fn list(list: Node<'_>, key: &str) -> Result<(), ReplyError> {
+    if list.kind() != Kind::Array {
+        return Err(ReplyError::ResultInvalid);
+    }
+    for element in list.elements() {
+        object(element, ReplyError::ResultInvalid)?;
+        if element.member(key).and_then(Node::as_str).is_none() {
+            return Err(ReplyError::ResultInvalid);
+        }
+    }
+    Ok(())
+}
+
+/// Checks that `node` is an object without near-misses; `otherwise` when it is none.
+fn object(node: Node<'_>, otherwise: ReplyError) -> Result<(), ReplyError> {
+    if node.kind() != Kind::Object {
+        return Err(otherwise);
+    }
+    if keys::has_near_miss(node) {
+        return Err(ReplyError::KeyFolded);
+    }
+    Ok(())
+}
+
+/// Checks that the `_meta` of `object`, when there is one, is an object without near-misses.
+fn meta(object: Node<'_>) -> Result<(), ReplyError> {
+    match object.member("_meta") {
+        None => Ok(()),
+        Some(meta) if meta.kind() != Kind::Object => Err(ReplyError::ResultInvalid),
+        Some(meta) if keys::has_near_miss_in_meta(meta) => Err(ReplyError::KeyFolded),
+        Some(_) => Ok(()),
+    }
+}

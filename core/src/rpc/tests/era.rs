@@ -1,0 +1,255 @@
+//! Versions, and headers that must say what the body says.
+
+use crate::denial::DenyReason;
+use crate::rpc::{Method, ProtocolVersion};
+
+use super::{reading, refusal};
+
+const VERSION: &str = "mcp-protocol-version";
+const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+/// Headers, a body, and what is to come of them.
+struct Case<'t, T>(&'t [(&'t str, &'t str)], &'t str, T);
+
+fn modern(method: &str, params: &str) -> String {
+    let comma = if params.is_empty() { "" } else { "," };
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{{params}{comma}{META}}}}}"#)
+}
+
+#[test]
+fn the_version_is_agreed_on() {
+    use ProtocolVersion::{V2025_03_26, V2025_06_18, V2025_11_25, V2026_07_28};
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let stating = |version: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"_meta":{{"io.modelcontextprotocol/protocolVersion":{version}}}}}}}"#
+        )
+    };
+    let list = modern("tools/list", "");
+    let table: &[Case<'_, Result<ProtocolVersion, DenyReason>>] = &[
+        Case(&[], ping, Ok(V2025_03_26)),
+        Case(&[(VERSION, "2025-03-26")], ping, Ok(V2025_03_26)),
+        Case(&[(VERSION, " 2025-06-18\t")], ping, Ok(V2025_06_18)),
+        Case(&[(VERSION, "2025-11-25")], ping, Ok(V2025_11_25)),
+        Case(&[(VERSION, "2025-11-25")], &stating(r#""2025-11-25""#), Ok(V2025_11_25)),
+        Case(
+            &[(VERSION, "2026-07-28"), ("mcp-method", "tools/list")],
+            &list,
+            Ok(V2026_07_28),
+        ),
+        Case(&[(VERSION, "2024-11-05")], ping, Err(DenyReason::VersionUnsupported)),
+        Case(&[(VERSION, "2027-01-01")], ping, Err(DenyReason::VersionUnsupported)),
+        Case(&[(VERSION, "")], ping, Err(DenyReason::VersionUnsupported)),
+        Case(
+            &[(VERSION, "2025-11-25, 2025-11-25")],
+            ping,
+            Err(DenyReason::VersionUnsupported),
+        ),
+        Case(
+            &[(VERSION, "2025-11-25"), (VERSION, "2025-11-25")],
+            ping,
+            Err(DenyReason::HeaderMismatch),
+        ),
+        Case(&[(VERSION, "é")], ping, Err(DenyReason::HeaderMismatch)),
+        Case(
+            &[(VERSION, "2025-11-25")],
+            &stating(r#""2025-06-18""#),
+            Err(DenyReason::HeaderMismatch),
+        ),
+        Case(&[(VERSION, "2025-11-25")], &list, Err(DenyReason::HeaderMismatch)),
+        Case(&[], &list, Err(DenyReason::HeaderMismatch)),
+        Case(&[], &stating(r#""2025-03-26""#), Err(DenyReason::HeaderMismatch)),
+        Case(&[], &stating("1"), Err(DenyReason::ParamsInvalid)),
+        Case(
+            &[(VERSION, "2026-07-28"), ("mcp-method", "ping")],
+            &stating(r#""2025-11-25""#),
+            Err(DenyReason::HeaderMismatch),
+        ),
+        Case(
+            &[(VERSION, "2026-07-28"), ("mcp-method", "ping")],
+            ping,
+            Err(DenyReason::ParamsInvalid),
+        ),
+    ];
+    agree(table);
+}
+
+#[track_caller]
+fn agree(table: &[Case<'_, Result<ProtocolVersion, DenyReason>>]) {
+    for Case(headers, body, expected) in table {
+        let seen = reading(headers, body.as_bytes(), |call| {
+            call.map(|call| call.version()).map_err(|denial| denial.reason)
+        });
+        assert_eq!(seen, *expected, "{headers:?} {body}");
+    }
+}
+
+#[test]
+fn initialize_negotiates() {
+    use ProtocolVersion::{V2025_06_18, V2025_11_25};
+    let offering = |version: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":{version}}}}}"#)
+    };
+    let table: &[Case<'_, Result<ProtocolVersion, DenyReason>>] = &[
+        Case(&[], &offering(r#""2025-06-18""#), Ok(V2025_06_18)),
+        Case(
+            &[(VERSION, "2025-06-18")],
+            &offering(r#""2025-11-25""#),
+            Ok(V2025_11_25),
+        ),
+        Case(&[], &offering(r#""2024-11-05""#), Ok(V2025_11_25)),
+        Case(&[], &offering(r#""2026-07-28""#), Ok(V2025_11_25)),
+        Case(&[], &offering("1"), Err(DenyReason::ParamsInvalid)),
+        Case(
+            &[],
+            r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#,
+            Err(DenyReason::ParamsInvalid),
+        ),
+        Case(
+            &[(VERSION, "2024-11-05")],
+            &offering(r#""2024-11-05""#),
+            Err(DenyReason::VersionUnsupported),
+        ),
+    ];
+    agree(table);
+}
+
+#[test]
+fn each_era_has_its_methods() {
+    for method in Method::ALL {
+        let id = if method.is_notification() { "" } else { r#""id":1,"# };
+        let text = method.as_str();
+        let extra = match method {
+            Method::ToolsCall => r#""name":"x","#,
+            Method::Initialize => r#""protocolVersion":"2025-11-25","#,
+            _ => "",
+        };
+        let body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{text}","params":{{{extra}{META}}}}}"#);
+        let headers = [(VERSION, "2026-07-28"), ("mcp-method", text), ("mcp-name", "x")];
+        let named = usize::from(method == Method::ToolsCall) + 2;
+        let modern = matches!(method, Method::ServerDiscover | Method::ToolsCall | Method::ToolsList);
+        let reason = (!modern).then_some(DenyReason::MethodUnsupported);
+        assert_eq!(refusal(&headers[..named], &body), reason, "{text}");
+        let body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{text}","params":{{{extra}"_meta":{{}}}}}}"#);
+        let legacy = method != Method::ServerDiscover;
+        let reason = (!legacy).then_some(DenyReason::MethodUnsupported);
+        assert_eq!(refusal(&[(VERSION, "2025-11-25")], &body), reason, "{text}");
+    }
+}
+
+#[test]
+fn modern_requests_bring_their_meta_and_no_session() {
+    let headers = [
+        (VERSION, "2026-07-28"),
+        ("mcp-method", "server/discover"),
+        ("mcp-session-id", "not\tread"),
+    ];
+    let body = modern("server/discover", "");
+    reading(&headers, body.as_bytes(), |call| {
+        assert_eq!(call.unwrap().session(), None)
+    });
+    let version = r#""io.modelcontextprotocol/protocolVersion":"2026-07-28""#;
+    for capabilities in ["", r#","io.modelcontextprotocol/clientCapabilities":[]"#] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{{"_meta":{{{version}{capabilities}}}}}}}"#
+        );
+        reading(&headers, body.as_bytes(), |call| {
+            let denial = call.unwrap_err();
+            assert_eq!((denial.reason, denial.modern), (DenyReason::ParamsInvalid, true));
+            assert_eq!(denial.request_id.as_deref(), Some("1"));
+        });
+    }
+}
+
+#[test]
+fn mirrored_headers_say_what_the_body_says() {
+    let call = modern("tools/call", r#""name":"read ü""#);
+    let list = modern("tools/list", "");
+    let with = |method: &'static str, name: &'static str| {
+        let mut headers = vec![(VERSION, "2026-07-28")];
+        headers.extend(
+            [("mcp-method", method), ("mcp-name", name)]
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty()),
+        );
+        headers
+    };
+    // "cmVhZCDDvA==" is "read ü".
+    assert_eq!(refusal(&with("tools/call", "=?base64?cmVhZCDDvA==?="), &call), None);
+    let accepted = modern("tools/call", r#""name":"read""#);
+    for name in ["read", "=?base64?cmVhZA==?="] {
+        assert_eq!(refusal(&with("tools/call", name), &accepted), None, "{name}");
+    }
+    let literal = modern("tools/call", r#""name":"=?base64?cmVhZA==?=""#);
+    assert_eq!(
+        refusal(&with("tools/call", "=?base64?PT9iYXNlNjQ/Y21WaFpBPT0/PQ==?="), &literal),
+        None
+    );
+    assert_eq!(refusal(&with("tools/list", ""), &list), None);
+    let mismatches = [
+        (with("tools/list", "read"), &accepted),
+        (with("TOOLS/CALL", "read"), &accepted),
+        (with("", "read"), &accepted),
+        (with("tools/call", ""), &accepted),
+        (with("tools/call", "Read"), &accepted),
+        (with("tools/call", "write"), &accepted),
+        (with("tools/call", "=?base64?cmVhZA?="), &accepted),
+        (with("tools/call", "=?base64?cmVhZB==?="), &accepted),
+        (with("tools/call", "=?base64?cmVh ZA==?="), &accepted),
+        (with("tools/call", "=?base64?d3JpdGU=?="), &accepted),
+        (with("tools/call", "=?BASE64?cmVhZA==?="), &accepted),
+        (with("tools/call", "=?base64?cmVhZA==?="), &literal),
+        (with("tools/call", "read \u{fc}"), &call),
+        (with("tools/list", "read"), &list),
+    ];
+    for (headers, body) in &mismatches {
+        assert_eq!(
+            refusal(headers, body),
+            Some(DenyReason::HeaderMismatch),
+            "{headers:?} {body}"
+        );
+    }
+    for name in ["mcp-method", "mcp-name", "mcp-param-region", "mcp-param-"] {
+        let mut headers = with("tools/call", "read");
+        headers.push((name, if name == "mcp-method" { "tools/call" } else { "read" }));
+        assert_eq!(refusal(&headers, &accepted), Some(DenyReason::HeaderMismatch), "{name}");
+    }
+}
+
+#[test]
+fn legacy_headers_may_be_absent_but_not_differ() {
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"}}"#;
+    let table: &[(&[(&str, &str)], bool)] = &[
+        (&[], true),
+        (&[("mcp-method", "tools/call")], true),
+        (&[("mcp-method", "tools/call"), ("mcp-name", "read")], true),
+        (&[("mcp-method", "tools/list")], false),
+        (&[("mcp-name", "write")], false),
+        (&[("mcp-name", "")], false),
+        (&[("mcp-param-x", "1")], false),
+    ];
+    for (headers, accepted) in table {
+        let reason = (!accepted).then_some(DenyReason::HeaderMismatch);
+        assert_eq!(refusal(headers, body), reason, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_refusal_knows_its_era() {
+    let list = modern("tools/list", "");
+    let table: &[Case<'_, bool>] = &[
+        Case(&[(VERSION, "2026-07-28")], "{", true),
+        Case(&[(VERSION, "2027-12-31")], "{}", true),
+        Case(&[(VERSION, "2025-11-25")], "{}", false),
+        Case(&[(VERSION, "9999")], "{}", false),
+        Case(&[(VERSION, "x026-07-28")], "{}", false),
+        Case(&[], "{}", false),
+        Case(&[], &list, true),
+        Case(&[(VERSION, "2026-07-28")], &list, true),
+    ];
+    for Case(headers, body, modern) in table {
+        reading(headers, body.as_bytes(), |call| {
+            assert_eq!(call.unwrap_err().modern, *modern, "{headers:?} {body}")
+        });
+    }
+}
