@@ -78,10 +78,19 @@ impl Judged<'_> {
 }
 
 /// The head of an answer of ours with a body of known length; `None` only for a status that is none.
-pub(crate) fn head(status: u16, media_type: &'static str, body_bytes: usize, readers: &Readers) -> Option<ResponseHeader> {
+pub(crate) fn head(
+    status: u16,
+    media_type: &'static str,
+    body_bytes: usize,
+    readers: &Readers,
+) -> Option<ResponseHeader> {
     let mut header = bare_head(status, readers)?;
-    header.insert_header(CONTENT_TYPE, HeaderValue::from_static(media_type)).ok()?;
-    header.insert_header(CONTENT_LENGTH, HeaderValue::from(body_bytes)).ok()?;
+    header
+        .insert_header(CONTENT_TYPE, HeaderValue::from_static(media_type))
+        .ok()?;
+    header
+        .insert_header(CONTENT_LENGTH, HeaderValue::from(body_bytes))
+        .ok()?;
     Some(header)
 }
 
@@ -96,7 +105,9 @@ pub(crate) fn empty_head(status: u16, readers: &Readers) -> Option<ResponseHeade
 
 fn bare_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
     let mut header = ResponseHeader::build_no_case(status, Some(10)).ok()?;
-    header.insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store")).ok()?;
+    header
+        .insert_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+        .ok()?;
     if let Some(origin) = &readers.origin {
         header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()).ok()?;
         let exposed = HeaderValue::from_static("www-authenticate, mcp-session-id, portcullis-record-id");
@@ -110,16 +121,28 @@ fn bare_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
 ///
 /// # Errors
 /// [`ClientLost`] when the client does not take it.
-pub(crate) async fn write_whole(session: &mut ServerSession, header: ResponseHeader, body: Bytes) -> Result<(), ClientLost> {
-    session.write_response_header(Box::new(header)).await.map_err(lost)?;
-    session.write_response_body(body, true).await.map_err(lost)
+pub(crate) async fn write_whole(
+    session: &mut ServerSession,
+    header: ResponseHeader,
+    body: Bytes,
+) -> Result<(), ClientLost> {
+    session
+        .write_response_header(Box::new(header))
+        .await
+        .or(Err(ClientLost))?;
+    session.write_response_body(body, true).await.or(Err(ClientLost))
 }
 
 /// Writes a judged JSON answer.
 ///
 /// # Errors
 /// [`ClientLost`] when the client does not take it.
-pub(crate) async fn json(session: &mut ServerSession, status: u16, body: Bytes, judged: &Judged<'_>) -> Result<(), ClientLost> {
+pub(crate) async fn json(
+    session: &mut ServerSession,
+    status: u16,
+    body: Bytes,
+    judged: &Judged<'_>,
+) -> Result<(), ClientLost> {
     let mut header = head(status, "application/json", body.len(), judged.readers).ok_or(ClientLost)?;
     judged.write(&mut header).ok_or(ClientLost)?;
     write_whole(session, header, body).await
@@ -141,15 +164,24 @@ pub(crate) async fn empty(session: &mut ServerSession, status: u16, judged: &Jud
 /// [`ClientLost`] when the client does not take it.
 pub(crate) async fn open_stream(session: &mut ServerSession, judged: &Judged<'_>) -> Result<(), ClientLost> {
     let header = stream_head(session.req_header().version, judged).ok_or(ClientLost)?;
-    session.write_response_header(Box::new(header)).await.map_err(lost)
+    session
+        .write_response_header(Box::new(header))
+        .await
+        .or(Err(ClientLost))
 }
 
 fn stream_head(version: Version, judged: &Judged<'_>) -> Option<ResponseHeader> {
     let mut header = bare_head(200, judged.readers)?;
-    header.insert_header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream")).ok()?;
-    header.insert_header("x-accel-buffering", HeaderValue::from_static("no")).ok()?;
+    header
+        .insert_header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))
+        .ok()?;
+    header
+        .insert_header("x-accel-buffering", HeaderValue::from_static("no"))
+        .ok()?;
     if version == Version::HTTP_11 {
-        header.insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked")).ok()?;
+        header
+            .insert_header(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))
+            .ok()?;
     }
     judged.write(&mut header)?;
     Some(header)
@@ -160,10 +192,5 @@ fn stream_head(version: Version, judged: &Judged<'_>) -> Option<ResponseHeader> 
 /// # Errors
 /// [`ClientLost`] when the client does not take it within the write deadline.
 pub(crate) async fn piece(session: &mut ServerSession, bytes: Bytes, last: bool) -> Result<(), ClientLost> {
-    session.write_response_body(bytes, last).await.map_err(lost)
-}
-
-/// Pingora's error says where the write failed; the client is lost either way.
-fn lost(_error: Box<pingora_core::Error>) -> ClientLost {
-    ClientLost
+    session.write_response_body(bytes, last).await.or(Err(ClientLost))
 }

@@ -130,7 +130,11 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits) -> Result<Head
     let framing = framing_of(&header.headers)?;
     let host = match header.uri.authority() {
         Some(authority) if session.is_http2() => authority.as_str(),
-        _ => header.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        _ => header
+            .headers
+            .get(HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
     };
     let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
     Ok(Head {
@@ -164,7 +168,9 @@ fn check_raw(raw: &[u8], limits: &Limits) -> Result<(), Denial> {
         }
         before = *byte;
     }
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = head
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     check_request_line(lines.next().unwrap_or_default())?;
     let mut fields = Fields::default();
     for line in lines {
@@ -235,7 +241,10 @@ fn framing_of(headers: &HeaderMap) -> Result<Framing, Denial> {
         (None, None, None, None) => Ok(Framing::Open),
         (Some(encoding), None, None, None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(Framing::Open),
         (None, None, Some(length), None) => {
-            let digits = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let digits = length
+                .to_str()
+                .ok()
+                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             match digits.and_then(|text| text.parse().ok()) {
                 Some(length) => Ok(Framing::Length(length)),
                 None => Err(malformed("the content length is no number")),
@@ -313,7 +322,9 @@ async fn next_piece(session: &mut ServerSession) -> Result<Option<Bytes>, ReadEr
     match session.read_request_body().await {
         Ok(piece) => Ok(piece),
         // Torn off or broken framing: Pingora does not say which, so the refusal may find nobody.
-        Err(_) => Err(ReadError::Refused(malformed("the body breaks off or breaks its framing"))),
+        Err(_) => Err(ReadError::Refused(malformed(
+            "the body breaks off or breaks its framing",
+        ))),
     }
 }
 

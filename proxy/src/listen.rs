@@ -62,7 +62,8 @@ pub(crate) struct ServeOptions {
     /// Who fetches keys on demand.
     pub(crate) keys: Arc<dyn KeyFetch>,
     /// Called once all sockets listen, with their addresses in the order of `listeners`.
-    pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr]) + Send>,
+    #[expect(clippy::type_complexity, reason = "one callback that is called once")]
+    pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr])>,
     /// Run beside the server, each on a thread of its own, until it ends.
     pub(crate) background: Vec<(&'static str, Arc<dyn BackgroundService + Send + Sync>)>,
     /// The handle that ends the server.
@@ -175,7 +176,9 @@ fn bind(address: SocketAddr) -> Result<(OwnedFd, SocketAddr), ServeError> {
     socket.bind(&address.into()).map_err(failed)?;
     socket.listen(BACKLOG).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
-    let bound = bound.as_socket().ok_or_else(|| failed(io::Error::from(io::ErrorKind::Unsupported)))?;
+    let bound = bound
+        .as_socket()
+        .ok_or_else(|| failed(io::Error::from(io::ErrorKind::Unsupported)))?;
     Ok((OwnedFd::from(socket), bound))
 }
 
@@ -237,6 +240,9 @@ mod tests {
         accepted.read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"x");
         let again = bind(address);
-        assert!(matches!(again, Err(ServeError::Bind { .. })), "an address is taken once");
+        assert!(
+            matches!(again, Err(ServeError::Bind { .. })),
+            "an address is taken once"
+        );
     }
 }

@@ -10,6 +10,7 @@ mod config;
 mod cors;
 mod durable;
 mod egress;
+mod health;
 mod ingress;
 mod listen;
 mod metadata;

@@ -73,9 +73,12 @@ impl<'p> Page<'p> {
         let (Self::Issuer(path) | Self::Resource(path)) = self;
         let root = path.is_empty() || path == "/";
         let exact = snapshot.server_at(if path.is_empty() { "/" } else { path });
-        exact.or(match snapshot.servers() {
-            [only] if root => Some(only),
-            _ => None,
+        exact.or_else(|| {
+            let mut servers = snapshot.servers();
+            match (servers.next(), servers.next()) {
+                (Some(only), None) if root => Some(only),
+                _ => None,
+            }
         })
     }
 }
@@ -152,10 +155,19 @@ mod tests {
         let cases = [
             ("/.well-known/oauth-protected-resource", Some(Page::Resource(""))),
             ("/.well-known/oauth-protected-resource/", Some(Page::Resource("/"))),
-            ("/.well-known/oauth-protected-resource/crm/mcp", Some(Page::Resource("/crm/mcp"))),
-            ("/crm/mcp/.well-known/oauth-protected-resource", Some(Page::Resource("/crm/mcp"))),
+            (
+                "/.well-known/oauth-protected-resource/crm/mcp",
+                Some(Page::Resource("/crm/mcp")),
+            ),
+            (
+                "/crm/mcp/.well-known/oauth-protected-resource",
+                Some(Page::Resource("/crm/mcp")),
+            ),
             ("/.well-known/oauth-authorization-server", Some(Page::Issuer(""))),
-            ("/.well-known/oauth-authorization-server/crm", Some(Page::Issuer("/crm"))),
+            (
+                "/.well-known/oauth-authorization-server/crm",
+                Some(Page::Issuer("/crm")),
+            ),
             ("/.well-known/oauth-protected-resources", None),
             ("/.well-known/oauth-authorization-server-x", None),
             ("/crm/mcp/.well-known/oauth-authorization-server", None),

@@ -35,11 +35,7 @@ const SUPPORTED: [ProtocolVersion; 4] = [
 ///
 /// # Errors
 /// [`ClientLost`] when the client does not take it.
-pub(crate) async fn refuse(
-    session: &mut ServerSession,
-    denial: &Denial,
-    readers: &Readers,
-) -> Result<(), ClientLost> {
+pub(crate) async fn refuse(session: &mut ServerSession, denial: &Denial, readers: &Readers) -> Result<(), ClientLost> {
     log(denial);
     let face = face::of(denial.reason, denial.modern);
     let body = error_body(denial, &face);
@@ -79,10 +75,18 @@ fn log(denial: &Denial) {
     let operator = denial.operator;
     match denial.reason.blame() {
         Blame::Gate | Blame::Issuer | Blame::Upstream => {
-            tracing::info!(reason, record_id = denial.record_id.map(tracing::field::display), "refused: {operator}");
+            tracing::info!(
+                reason,
+                record_id = denial.record_id.map(tracing::field::display),
+                "refused: {operator}"
+            );
         }
         Blame::Client | Blame::Policy | Blame::Token => {
-            tracing::debug!(reason, record_id = denial.record_id.map(tracing::field::display), "refused: {operator}");
+            tracing::debug!(
+                reason,
+                record_id = denial.record_id.map(tracing::field::display),
+                "refused: {operator}"
+            );
         }
     }
 }
@@ -103,7 +107,10 @@ fn challenge_of(challenge: &Challenge, description: &str) -> String {
         value.push_str(name);
         value.push_str("=\"");
         // RFC 6750 section 3: no quote, no backslash, visible ASCII.
-        value.extend(text.chars().filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')));
+        value.extend(
+            text.chars()
+                .filter(|c| (' '..='~').contains(c) && !matches!(c, '"' | '\\')),
+        );
         value.push('"');
     };
     if let Some(error) = challenge.error {

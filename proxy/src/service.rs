@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Version};
+use http::Version;
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
@@ -18,9 +18,7 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
-use portcullis_core::gate::{
-    Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Snapshot, Step, Ticket, Visit,
-};
+use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
 use portcullis_core::identity::Principal;
 use portcullis_core::time::UnixTime;
 
@@ -29,7 +27,7 @@ use crate::ingress::{self, Guarded, Head, ReadError};
 use crate::metadata::{self, MetadataStore, Page};
 use crate::shutdown::Shutdown;
 use crate::upstream::{Exchange, Form, UpstreamError, Upstreams};
-use crate::{cors, durable, respond, scratch};
+use crate::{cors, durable, health, respond, scratch};
 
 mod stream;
 
@@ -144,6 +142,10 @@ pub(crate) fn server_options() -> HttpServerOptions {
 async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
     if !session.is_body_done() {
         ingress::linger(&mut session).await;
+        // An HTTP/2 stream has ended with its answer; shutting it down would reset it.
+        if !session.is_http2() {
+            session.shutdown().await;
+        }
         return None;
     }
     let settings = HttpPersistentSettings::for_session(&session);
@@ -153,7 +155,9 @@ async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
 
 /// The wall clock, which the core does not read.
 fn now() -> UnixTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
@@ -199,41 +203,43 @@ impl Service {
 
     /// What needs no token: the health of the gate and the way to the authorization server.
     async fn answer_openly(&self, session: &mut ServerSession, head: &Head) -> Option<Result<(), ClientLost>> {
-        match head.path.as_str() {
-            "/livez" => Some(health(session, head, Ok(())).await),
-            "/readyz" => {
+        match (health::Page::of(&head.path), Page::of(&head.path)) {
+            (Some(health::Page::Live), _) => Some(health::answer(session, head, Ok(())).await),
+            (Some(health::Page::Ready), _) => {
                 let ready = match self.shutdown.is_draining() {
                     true => Err("draining"),
                     false => self.gate.ready(now()),
                 };
-                Some(health(session, head, ready).await)
+                Some(health::answer(session, head, ready).await)
             }
-            path => {
-                let page = Page::of(path)?;
-                let snapshot: Arc<Snapshot> = self.gate.snapshot();
+            (None, Some(page)) => {
+                let snapshot = self.gate.snapshot();
                 Some(metadata::answer(session, &snapshot, &self.metadata, page, head).await)
             }
+            (None, None) => None,
         }
     }
 
     /// Stages 1 to 9: the permit, or why there is none.
-    async fn judge(
-        &self,
+    async fn judge<'g>(
+        &'g self,
         session: &mut ServerSession,
-        mut visit: Visit<'_>,
+        mut visit: Visit<'g>,
         head: &Head,
         limits: &Limits,
-    ) -> Result<Permit, Stop> {
+    ) -> Result<Permit<'g>, Stop> {
         if self.shutdown.is_draining() {
             let denial = Denial::new(DenyReason::Draining, "the gate is shutting down");
-            return Err(visit.refuse(&head.view(), denial.with_retry_after_s(DRAIN_RETRY_AFTER_S)).into());
+            return Err(visit
+                .refuse(&head.view(), denial.with_retry_after_s(DRAIN_RETRY_AFTER_S))
+                .into());
         }
         if head.version == Version::HTTP_10 {
             let denial = Denial::new(DenyReason::HeadMalformed, "endpoints do not speak HTTP/1.0");
             return Err(visit.refuse(&head.view(), denial).into());
         }
         let principal = self.authenticate(&mut visit, head, limits).await?;
-        let body = match read_body(session, head, limits).await {
+        let body = match ingress::read_body(session, head, limits).await {
             Ok(body) => body,
             Err(ReadError::Gone) => return Err(Stop::Gone),
             Err(ReadError::Refused(denial)) => return Err(visit.refuse(&head.view(), denial).into()),
@@ -256,7 +262,7 @@ impl Service {
     }
 
     /// Stage 9: the permit, once the record is durable.
-    async fn permit(&self, recorded: Recorded, limits: &Limits) -> Result<Permit, Denial> {
+    async fn permit<'g>(&'g self, recorded: Recorded<'g>, limits: &Limits) -> Result<Permit<'g>, Denial> {
         let log = self.gate.durable();
         if !durable::reached(log, recorded.position(), limits.audit_deadline).await {
             return Err(recorded.give_up(now()));
@@ -268,7 +274,7 @@ impl Service {
     async fn forward(
         &self,
         session: &mut ServerSession,
-        permit: Permit,
+        permit: Permit<'_>,
         limits: &Limits,
         readers: &Readers,
     ) -> Result<(), ClientLost> {
@@ -298,9 +304,13 @@ impl Service {
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
-        let released = self.release(reviewed, limits).await;
+        let released = self.release(reviewed, &ticket, limits).await;
         let sent = send(session, released, &judged).await;
-        let outcome = if sent.is_ok() { Outcome::Ended } else { Outcome::ClientGone };
+        let outcome = if sent.is_ok() {
+            Outcome::Ended
+        } else {
+            Outcome::ClientGone
+        };
         ticket.close(outcome, now());
         sent
     }
@@ -324,15 +334,18 @@ impl Service {
         Ok((exchange, answer))
     }
 
-    /// Stage 13: what may leave, once the review is durable.
-    async fn release(&self, reviewed: Reviewed, limits: &Limits) -> Release {
+    /// Stage 13: what may leave, once the review is durable; nothing when it cannot be recorded.
+    async fn release(&self, reviewed: Result<Reviewed, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
+        let reviewed = match reviewed {
+            Ok(reviewed) => reviewed,
+            Err(denial) => return Release::Withheld(denial),
+        };
         let log = self.gate.durable();
-        if !durable::reached(log, reviewed.position(), limits.audit_deadline).await {
-            return Release::Withheld(reviewed.give_up());
-        }
+        // The wait's own result does not matter: the review proves itself.
+        durable::reached(log, reviewed.position(), limits.audit_deadline).await;
         match reviewed.release(log) {
             Ok(release) => release,
-            Err(reviewed) => Release::Withheld(reviewed.give_up()),
+            Err(_) => Release::Withheld(unrecorded(ticket)),
         }
     }
 
@@ -355,17 +368,18 @@ impl Drop for OpenStream<'_> {
     }
 }
 
-/// Stage 5, with the checks of the head that only matter for a body.
-async fn read_body(session: &mut ServerSession, head: &Head, limits: &Limits) -> Result<Bytes, ReadError> {
-    let view = head.view();
-    view.json_body().and_then(|()| view.accepts_both()).map_err(ReadError::Refused)?;
-    ingress::read_body(session, head, limits).await
+/// The refusal of an answer whose review the log did not take in time.
+fn unrecorded(ticket: &Ticket<'_>) -> Denial {
+    ticket.failed(
+        DenyReason::AuditUnavailable,
+        "the review was not durable within its deadline",
+    )
 }
 
 /// Tells the client that the upstream failed, and closes the record.
 async fn fail(
     session: &mut ServerSession,
-    ticket: Ticket,
+    ticket: Ticket<'_>,
     error: UpstreamError,
     readers: &Readers,
 ) -> Result<(), ClientLost> {
@@ -385,18 +399,4 @@ async fn send(session: &mut ServerSession, release: Release, judged: &Judged<'_>
         }
         Release::Withheld(denial) => respond::refuse(session, &denial, judged.readers).await,
     }
-}
-
-/// The health pages: a word in plain text.
-async fn health(session: &mut ServerSession, head: &Head, health: Result<(), &'static str>) -> Result<(), ClientLost> {
-    let (status, text) = match health {
-        Ok(()) => (200, "ok"),
-        Err(missing) => (503, missing),
-    };
-    let body = match head.method {
-        Method::HEAD => Bytes::new(),
-        _ => Bytes::from_static(text.as_bytes()),
-    };
-    let header = egress::head(status, "text/plain; charset=utf-8", text.len(), &Readers::default()).ok_or(ClientLost)?;
-    egress::write_whole(session, header, body).await
 }

@@ -161,12 +161,12 @@ impl Signals {
 
     /// Returns at the next of them; never without any.
     async fn next(&mut self) {
-        std::future::poll_fn(|context| {
-            match self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
+        std::future::poll_fn(
+            |context| match self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
                 true => std::task::Poll::Ready(()),
                 false => std::task::Poll::Pending,
-            }
-        })
+            },
+        )
         .await;
     }
 }

@@ -59,7 +59,10 @@ impl UpstreamError {
     pub(crate) const fn parts(self) -> (DenyReason, &'static str) {
         match self {
             Self::AnswerInvalid(operator) => (DenyReason::AnswerInvalid, operator),
-            Self::AnswerTooLarge => (DenyReason::AnswerTooLarge, "the upstream's answer exceeds its byte limit"),
+            Self::AnswerTooLarge => (
+                DenyReason::AnswerTooLarge,
+                "the upstream's answer exceeds its byte limit",
+            ),
             Self::Failed(operator) => (DenyReason::UpstreamFailed, operator),
             Self::TimedOut(operator) => (DenyReason::UpstreamTimeout, operator),
         }
@@ -112,7 +115,9 @@ impl Upstreams {
     pub(crate) async fn send(&self, forward: &Forward, limits: &Limits) -> Result<Exchange, UpstreamError> {
         match tokio::time::timeout(limits.upstream_first_byte_deadline, self.exchange(forward)).await {
             Ok(exchange) => exchange,
-            Err(_) => Err(UpstreamError::TimedOut("the upstream did not answer within its deadline")),
+            Err(_) => Err(UpstreamError::TimedOut(
+                "the upstream did not answer within its deadline",
+            )),
         }
     }
 
@@ -120,14 +125,19 @@ impl Upstreams {
     pub(crate) async fn release(&self, mut exchange: Exchange) {
         if exchange.session.response_done() {
             let Exchange { session, peer, .. } = exchange;
-            self.connector.release_http_session(session, &peer, Some(IDLE_DEADLINE)).await;
+            self.connector
+                .release_http_session(session, &peer, Some(IDLE_DEADLINE))
+                .await;
         }
     }
 
     async fn exchange(&self, forward: &Forward) -> Result<Exchange, UpstreamError> {
         let (mut session, peer) = self.begin(forward).await?;
         let broke_off = |_| UpstreamError::Failed("the upstream broke off while the call was sent");
-        session.write_request_body(forward.body.clone(), true).await.map_err(broke_off)?;
+        session
+            .write_request_body(forward.body.clone(), true)
+            .await
+            .map_err(broke_off)?;
         session.finish_request_body().await.map_err(broke_off)?;
         let (status, form, passed) = answer_head(&mut session).await?;
         Ok(Exchange {
@@ -141,7 +151,8 @@ impl Upstreams {
 
     /// Connects and writes the head.
     async fn begin(&self, forward: &Forward) -> Result<(HttpSession, HttpPeer), UpstreamError> {
-        let head = request_head(forward).ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
+        let head =
+            request_head(forward).ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
         for _ in 0..POOLED_ATTEMPTS_MAX {
             let (mut session, peer, pooled) = self.connect(forward.upstream()).await?;
             match session.write_request_header(Box::new(head.clone())).await {
@@ -202,7 +213,9 @@ impl Exchange {
         };
         match tokio::time::timeout(limits.upstream_first_byte_deadline, read).await {
             Ok(answer) => answer,
-            Err(_) => Err(UpstreamError::TimedOut("the upstream did not end its answer within its deadline")),
+            Err(_) => Err(UpstreamError::TimedOut(
+                "the upstream did not end its answer within its deadline",
+            )),
         }
     }
 
@@ -233,8 +246,10 @@ fn request_head(forward: &Forward) -> Option<RequestHeader> {
     for (name, value) in &forward.headers {
         head.append_header(name.clone(), value.clone()).ok()?;
     }
-    head.insert_header(HOST, HeaderValue::from_str(&upstream.authority).ok()?).ok()?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len())).ok()?;
+    head.insert_header(HOST, HeaderValue::from_str(&upstream.authority).ok()?)
+        .ok()?;
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
+        .ok()?;
     if let Some(credential) = &upstream.credential {
         let mut value = HeaderValue::from_str(&credential.value).ok()?;
         value.set_sensitive(true);
@@ -251,10 +266,16 @@ async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), U
             return Err(UpstreamError::Failed("the upstream closed without an answer"));
         };
         if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok((head.status.as_u16(), form_of(head.status, &head.headers)?, Passed::of(&head.headers)));
+            return Ok((
+                head.status.as_u16(),
+                form_of(head.status, &head.headers)?,
+                Passed::of(&head.headers),
+            ));
         }
     }
-    Err(UpstreamError::Failed("the upstream sent interim heads without an answer"))
+    Err(UpstreamError::Failed(
+        "the upstream sent interim heads without an answer",
+    ))
 }
 
 /// In which form the answer comes, when it is one that can be judged.
@@ -267,7 +288,9 @@ fn form_of(status: StatusCode, headers: &HeaderMap) -> Result<Form, UpstreamErro
         return Err(UpstreamError::Failed("the upstream refuses the gate's credential"));
     }
     if headers.contains_key(CONTENT_ENCODING) {
-        return Err(UpstreamError::AnswerInvalid("the upstream's answer has a content coding"));
+        return Err(UpstreamError::AnswerInvalid(
+            "the upstream's answer has a content coding",
+        ));
     }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let media_type = match (types.next(), types.next()) {
@@ -282,9 +305,9 @@ fn form_of(status: StatusCode, headers: &HeaderMap) -> Result<Form, UpstreamErro
         return Ok(Form::Stream);
     }
     match status {
-        StatusCode::OK if !media_type.is_empty() => {
-            Err(UpstreamError::AnswerInvalid("the upstream's answer is neither JSON nor an event stream"))
-        }
+        StatusCode::OK if !media_type.is_empty() => Err(UpstreamError::AnswerInvalid(
+            "the upstream's answer is neither JSON nor an event stream",
+        )),
         _ if status.is_server_error() => Err(UpstreamError::Failed("the upstream answered with a server error")),
         _ => Ok(Form::Empty),
     }

@@ -1,9 +1,10 @@
 //! How far the log is written, and who waits for it.
 //!
 //! Owns [`Position`] and [`Durable`]: a watermark that only the writer moves, and the list of those to wake. Asking
-//! costs one atomic load. Waiting as a task costs one uncontended lock of a shard (some 20 ns), held for a push, in the
-//! one case where the record is not written yet; the writer takes the same locks once a batch, never over a write.
-//! Never writes a record, and never says that a record is durable before `write(2)` has returned.
+//! costs one atomic load. Waiting as a task costs one lock of one of 64 shards, held for a push (registering and waking
+//! together: 50 ns uncontended), in the one case where the record is not written yet; the writer takes the same locks
+//! once a batch, never over a write. Never writes a record, and never says that a record is durable before `write(2)`
+//! has returned.
 
 #![expect(
     clippy::disallowed_types,

@@ -119,61 +119,45 @@ fn a_changed_byte_is_found_wherever_it_is() {
     }
 }
 
+/// Changes a whole log and compares the fault that a reader finds.
+fn check_fault(expected: Option<Fault>, case: &str, change: impl FnOnce(&mut BTreeMap<u64, Vec<u8>>)) {
+    let mut log = whole_log();
+    change(&mut log);
+    let found = match read(MemoryStorage::of(log)).find_map(Result::err) {
+        Some(ReadError::Damaged { fault, .. }) => Some(fault),
+        Some(other) => panic!("{case}: {other}"),
+        None => None,
+    };
+    assert_eq!(found, expected, "{case}");
+}
+
 #[test]
 fn cuts_gaps_and_swaps_are_found_and_a_torn_end_is_an_end() {
-    let log = whole_log();
-    let last = log.len() as u64 - 1;
-    let fault = |change: &dyn Fn(&mut BTreeMap<u64, Vec<u8>>)| {
-        let mut changed = log.clone();
-        change(&mut changed);
-        match read(MemoryStorage::of(changed)).find_map(Result::err) {
-            Some(ReadError::Damaged { fault, .. }) => Some(fault),
-            other => {
-                assert!(other.is_none());
-                None
-            }
-        }
+    let last = whole_log().len() as u64 - 1;
+    let shorten = |log: &mut BTreeMap<u64, Vec<u8>>, segment| {
+        log.get_mut(&segment).unwrap().pop();
     };
-    assert_eq!(fault(&|_| {}), None);
-    let batch = log[&0].len() - 64;
-    for (case, expected, change) in [
-        (
-            "the last segment lost bytes",
-            None,
-            &(|log: &mut BTreeMap<u64, Vec<u8>>| {
-                log.get_mut(&last).unwrap().pop();
-            }) as &dyn Fn(&mut BTreeMap<u64, Vec<u8>>),
-        ),
-        ("the last segment is empty", None, &|log| {
-            log.get_mut(&last).unwrap().clear()
-        }),
-        ("the oldest segment was deleted by age", None, &|log| {
-            drop(log.remove(&0))
-        }),
-        ("another segment lost bytes", Some(Fault::Cut), &|log| {
-            log.get_mut(&0).unwrap().pop();
-        }),
-        ("another segment is empty", Some(Fault::Cut), &|log| {
-            log.get_mut(&1).unwrap().clear()
-        }),
-        ("a segment is missing", Some(Fault::Missing), &|log| {
-            drop(log.remove(&1))
-        }),
-        ("a batch is missing", Some(Fault::Position), &|log| {
-            log.get_mut(&0).unwrap().truncate(64)
-        }),
-        ("a batch stands twice", Some(Fault::Position), &|log| {
-            let content = log.get_mut(&0).unwrap();
-            let copy = content[64..].to_vec();
-            content.extend_from_slice(&copy[..batch]);
-        }),
-        ("two segments are swapped", Some(Fault::Header), &|log| {
-            let (one, two) = (log[&0].clone(), log[&1].clone());
-            log.extend([(0, two), (1, one)]);
-        }),
-    ] {
-        assert_eq!(fault(change), expected, "{case}");
-    }
+    let empty = |log: &mut BTreeMap<u64, Vec<u8>>, segment| log.get_mut(&segment).unwrap().clear();
+    check_fault(None, "nothing happened", |_| {});
+    check_fault(None, "the last segment lost bytes", |log| shorten(log, last));
+    check_fault(None, "the last segment is empty", |log| empty(log, last));
+    check_fault(None, "the oldest segment was deleted by age", |log| {
+        drop(log.remove(&0))
+    });
+    check_fault(Some(Fault::Cut), "another segment lost bytes", |log| shorten(log, 0));
+    check_fault(Some(Fault::Cut), "another segment is empty", |log| empty(log, 1));
+    check_fault(Some(Fault::Missing), "a segment is missing", |log| drop(log.remove(&1)));
+    check_fault(Some(Fault::Position), "a batch is missing", |log| {
+        log.get_mut(&0).unwrap().truncate(64);
+    });
+    check_fault(Some(Fault::Position), "a batch stands twice", |log| {
+        let content = log.get_mut(&0).unwrap();
+        content.extend_from_within(64..);
+    });
+    check_fault(Some(Fault::Header), "two segments are swapped", |log| {
+        let (one, two) = (log[&0].clone(), log[&1].clone());
+        log.extend([(0, two), (1, one)]);
+    });
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(super) fn write_deny(out: &mut Vec<u8>, case: &Case<'_>, denial: &Denial, de
 fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: Option<&Decision>, code: &str) {
     let (server, principal, call) = (&case.server, &case.principal, case.call.as_ref());
     let token = principal.token();
+    let digest = token.digest();
     let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
     let upstream = server.upstream();
     RequestRecord {
@@ -62,9 +63,9 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         identities: identities(case),
         token: TokenEvidence {
             jti: token.jti(),
-            digest: token.digest().as_bytes(),
+            digest: digest.as_bytes(),
             kind: "jwt",
-            evidence_age_s: Some(case.now.since(token.keys_fetched_at()).as_secs()),
+            evidence_age_s: case.snapshot.keys_age(token.issuer(), case.now).map(|age| age.as_secs()),
             revocation: Revocation::NotChecked,
         },
         scopes: token.scopes(),
@@ -186,11 +187,11 @@ impl PartFacts {
         }
     }
 
-    const fn opening(status: u16) -> Self {
+    fn opening(status: u16) -> Self {
         Self { outcome: Outcome::Reviewed, ..Self::new(status, None) }
     }
 
-    const fn closing(outcome: Outcome) -> Self {
+    fn closing(outcome: Outcome) -> Self {
         Self { status: None, outcome, ..Self::new(0, None) }
     }
 }
@@ -201,7 +202,7 @@ fn identities<'c>(case: &'c Case<'_>) -> Identities<'c> {
         subject: party(principal.subject()),
         actor: party(principal.actor()),
         on_behalf_of: principal.on_behalf_of().map(party),
-        client_id: principal.client_id(),
+        client_id: Some(principal.client_id()),
         principal_id: principal.principal_id(),
     }
 }

@@ -97,9 +97,9 @@ impl Snapshot {
         self.routes.get(path)
     }
 
-    /// Whether an issuer has a key set that may serve at `now`.
-    pub(super) fn has_keys(&self, issuer: &str, now: UnixTime, age_max: Duration) -> bool {
-        self.keys.get(issuer).is_some_and(|keys| now.since(keys.fetched_at()) <= age_max)
+    /// The age of an issuer's key set; `None` without one.
+    pub(super) fn keys_age(&self, issuer: &str, now: UnixTime) -> Option<Duration> {
+        self.keys.get(issuer).map(|keys| now.since(keys.fetched_at()))
     }
 
     /// This snapshot with the keys that `older` knows of its issuers.

@@ -60,7 +60,7 @@ pub struct Ticket<'g> {
     closed: bool,
     answered: bool,
     streaming: bool,
-    totals: records::Totals,
+    totals: Totals,
 }
 
 /// A judged answer whose record was handed over and is not yet known to be durable.

@@ -75,8 +75,12 @@ impl<'g> Visit<'g> {
     /// # Errors
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
     pub fn authenticate(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
-        let verification = self.verify(head);
-        self.counted(head, verification)
+        let step = match self.verify(head) {
+            Ok(Bound::Principal(principal)) => Ok(Step::Done(principal)),
+            Ok(Bound::Without { issuer, .. }) => Ok(Step::Needs(Fetch::Jwks(issuer))),
+            Err(denial) => Err(denial),
+        };
+        self.counted(head, step)
     }
 
     /// Goes on after `fetch` was made, failed, or was given up: verifies once more, with the newest keys.
@@ -84,15 +88,16 @@ impl<'g> Visit<'g> {
     /// # Errors
     /// As [`Visit::authenticate`]; what is still missing refuses: 401 for an unknown key, 503 without any key.
     pub fn resume(&mut self, fetch: Fetch, head: &RequestHead<'_>, now: UnixTime) -> Result<Principal, Denial> {
-        let Fetch::Jwks(issuer) = fetch;
+        // Whatever was fetched has been published; the newest snapshot has it.
+        let Fetch::Jwks(_) = fetch;
         self.now = now;
         self.snapshot = self.gate.snapshot();
-        let verification = match self.verify(head) {
-            Ok(Step::Done(principal)) => Ok(principal),
-            Ok(Step::Needs(Fetch::Jwks(_))) => Err(self.keys_still_missing(&issuer)),
+        let principal = match self.verify(head) {
+            Ok(Bound::Principal(principal)) => Ok(principal),
+            Ok(Bound::Without { otherwise, .. }) => Err(otherwise),
             Err(denial) => Err(denial),
         };
-        self.counted(head, verification)
+        self.counted(head, principal)
     }
 
     /// Counts a refusal that the embedder found before [`Visit::authorize`]: over-long bodies, deadlines, draining.
@@ -152,31 +157,33 @@ impl<'g> Visit<'g> {
         result.map_err(|denial| self.refuse(head, denial))
     }
 
-    fn verify(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
+    fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         let Some(route) = self.snapshot.route_at(head.path).cloned() else {
             return Err(Denial::new(DenyReason::RouteUnknown, "no server is configured at this path"));
         };
         self.route = Some(Arc::clone(&route));
-        check_addressee(&route.server, head)?;
-        let limits = self.snapshot.limits();
-        let outcome = credential::find(head).and_then(|Credential::Bearer(bearer)| {
-            token::verify(bearer, &route.issuers, route.server.audiences(), self.now, &TokenLimits::of(limits), &self.gate.tokens)
-        });
-        let token = match outcome {
+        let (server, limits) = (&route.server, self.snapshot.limits());
+        check_addressee(server, head)?;
+        let Credential::Bearer(bearer) = credential::find(head).map_err(|denial| challenged(denial, server))?;
+        let bounds = token_limits(limits);
+        let audiences = server.audiences();
+        let token = match token::verify(bearer, &route.issuers, audiences, self.now, &bounds, &self.gate.tokens) {
             Ok(Verification::Verified(token)) => token,
-            Ok(Verification::NeedsKeys { issuer }) => return Ok(Step::Needs(Fetch::Jwks(issuer))),
-            Err(denial) => return Err(challenged(denial, &route.server)),
+            Ok(Verification::NeedsKeys { issuer, otherwise }) => {
+                return Ok(Bound::Without { issuer, otherwise: challenged(otherwise, server) });
+            }
+            Err(denial) => return Err(challenged(denial, server)),
         };
-        let principal = identity::bind(token, route.server.tenant(), limits.act_depth_max, &self.gate.key)
-            .map_err(|denial| challenged(denial, &route.server))?;
-        self.check_rate(&route.server, &principal)?;
+        let principal = identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
+            .map_err(|denial| challenged(denial, server))?;
+        self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
             return Err(Denial::new(DenyReason::HttpMethod, "only POST is judged on an endpoint"));
         }
         head.json_body()?;
         head.accepts_both()?;
         self.authenticated_us = self.gate.ticks.now_us();
-        Ok(Step::Done(principal))
+        Ok(Bound::Principal(principal))
     }
 
     fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
@@ -187,18 +194,24 @@ impl<'g> Visit<'g> {
             Denial::new(DenyReason::RateLimited, "the subject's calls exceed its rate").with_retry_after_s(seconds)
         })
     }
+}
 
-    #[cold]
-    fn keys_still_missing(&self, issuer: &str) -> Denial {
-        let age_max = self.snapshot.limits().jwks_age_max;
-        if !self.snapshot.has_keys(issuer, self.now, age_max) {
-            return Denial::new(DenyReason::KeysUnavailable, "no usable keys of the issuer").with_retry_after_s(5);
-        }
-        let denial = Denial::new(DenyReason::TokenKeyUnknown, "the issuer has no key with the token's kid");
-        match self.server() {
-            Some(server) => challenged(denial, server),
-            None => denial,
-        }
+/// What one attempt to know the caller came to.
+enum Bound {
+    Principal(Principal),
+    /// The issuer's keys are missing, and this is what to answer while they are.
+    Without {
+        issuer: Arc<str>,
+        otherwise: Denial,
+    },
+}
+
+fn token_limits(limits: &Limits) -> TokenLimits {
+    TokenLimits {
+        token_bytes_max: limits.token_bytes_max,
+        lifetime_max: limits.token_lifetime_max,
+        leeway: limits.leeway,
+        keys_age_max: limits.jwks_age_max,
     }
 }
 
@@ -310,7 +323,7 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
 /// The scopes to ask for: the required ones; for clients of the legacy era, which replace what they had, the granted
 /// ones too (mcp-duties 1.5 and section 6).
 #[cold]
-fn step_up_scope(required: &[Box<str>], granted: &[Box<str>], modern: bool) -> String {
+fn step_up_scope(required: &[Box<str>], granted: &[Arc<str>], modern: bool) -> String {
     let mut scopes: Vec<&str> = required.iter().map(|scope| &**scope).collect();
     if !modern {
         scopes.extend(granted.iter().map(|scope| &**scope));

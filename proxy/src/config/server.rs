@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
+use portcullis_core::gate::SnapshotError;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
 use portcullis_core::limit::Rate;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
@@ -60,6 +61,9 @@ pub(crate) enum BuildError {
     /// The server as a whole.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The servers beside each other.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// Its tools.
     #[error(transparent)]
     Tools(#[from] ToolTableError),

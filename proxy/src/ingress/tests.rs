@@ -123,13 +123,18 @@ async fn body_of(request: &str) -> Result<Vec<u8>, ReadError> {
     client.write_all(request.as_bytes()).await.unwrap();
     await_head(&mut session).await?;
     let head = take_head(&session, &limits()).map_err(ReadError::Refused)?;
-    read_body(&mut session, &head, &limits()).await.map(|body| body.to_vec())
+    read_body(&mut session, &head, &limits())
+        .await
+        .map(|body| body.to_vec())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_within_its_limits_is_read_as_it_is() {
     let cases = [
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n0123456789abcdef", "0123456789abcdef"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n0123456789abcdef",
+            "0123456789abcdef",
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", ""),
         ("POST / HTTP/1.1\r\nHost: a\r\n\r\n", ""),
         (
@@ -146,7 +151,10 @@ async fn a_body_within_its_limits_is_read_as_it_is() {
 async fn a_body_over_its_limit_or_late_is_refused() {
     let cases = [
         // Declared only: not a byte of it has come.
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n\r\n", DenyReason::BodyTooLarge),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n\r\n",
+            DenyReason::BodyTooLarge,
+        ),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n11\r\n0123456789abcdefg\r\n0\r\n\r\n",
             DenyReason::BodyTooLarge,
@@ -155,7 +163,10 @@ async fn a_body_over_its_limit_or_late_is_refused() {
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n01234567\r\n9\r\n89abcdefg\r\n0\r\n\r\n",
             DenyReason::BodyTooLarge,
         ),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n01", DenyReason::BodyTimeout),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n01",
+            DenyReason::BodyTimeout,
+        ),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n01\r\n",
             DenyReason::BodyTimeout,
@@ -242,7 +253,11 @@ async fn a_head_without_an_end_is_refused_by_size() {
     let (mut client, mut session) = connect();
     let endless = tokio::spawn(async move {
         let _ = client.write_all(b"GET / HTTP/1.1\r\n").await;
-        while client.write_all(b"X: 0123456789012345678901234567890123456789\r\n").await.is_ok() {
+        while client
+            .write_all(b"X: 0123456789012345678901234567890123456789\r\n")
+            .await
+            .is_ok()
+        {
             tokio::task::yield_now().await;
         }
     });
@@ -255,10 +270,22 @@ async fn a_head_without_an_end_is_refused_by_size() {
 async fn what_is_no_head_is_refused_and_a_client_that_leaves_is_gone() {
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a:\r\n".repeat(300));
     let cases = [
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n", DenyReason::HeadMalformed),
-        ("POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", DenyReason::HeadMalformed),
-        ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", DenyReason::HeadMalformed),
-        ("\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n", DenyReason::HeadMalformed),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
         (many.as_str(), DenyReason::HeadTooLarge),
     ];
     for (request, expected) in cases {

@@ -125,7 +125,8 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         DenyReason::UpstreamTimeout => {
             Kind(504, 50401, "upstream-timeout", "The server did not answer in time").face("the server did not answer")
         }
-        DenyReason::VersionUnsupported => Kind(400, -32022, "version", "Unsupported protocol version")
-            .face("the protocol version is not supported"),
+        DenyReason::VersionUnsupported => {
+            Kind(400, -32022, "version", "Unsupported protocol version").face("the protocol version is not supported")
+        }
     }
 }

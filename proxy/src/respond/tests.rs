@@ -19,8 +19,15 @@ fn every_reason_has_a_status_of_refusal_and_a_code_outside_the_reserved_range() 
             let face = face::of(reason, modern);
             assert!((400..600).contains(&face.status), "{reason:?}");
             let standard = [-32_700, -32_600, -32_601, -32_602, -32_020, -32_022];
-            assert!(0 < face.code || standard.contains(&face.code), "{reason:?} {}", face.code);
-            assert!(!face.text.contains('=') && !face.text.contains(['"', '\\']), "{reason:?}");
+            assert!(
+                0 < face.code || standard.contains(&face.code),
+                "{reason:?} {}",
+                face.code
+            );
+            assert!(
+                !face.text.contains('=') && !face.text.contains(['"', '\\']),
+                "{reason:?}"
+            );
             assert!(!face.kind.contains([' ', '/', ':']), "{reason:?}");
         }
     }
@@ -50,7 +57,12 @@ fn statuses_and_codes_follow_the_standards() {
         let face = face::of(reason, true);
         assert_eq!((face.status, face.code), (status, code), "{reason:?}");
     }
-    let method = |modern| (face::of(DenyReason::MethodUnsupported, modern).status, face::of(DenyReason::MethodUnsupported, modern).code);
+    let method = |modern| {
+        (
+            face::of(DenyReason::MethodUnsupported, modern).status,
+            face::of(DenyReason::MethodUnsupported, modern).code,
+        )
+    };
     assert_eq!(method(true), (404, -32_601));
     assert_eq!(method(false), (400, -32_601));
     let mismatch = |modern| face::of(DenyReason::HeaderMismatch, modern).code;
@@ -72,7 +84,10 @@ fn a_challenge_has_its_parameters_in_one_order() {
     let metadata = r#"resource_metadata="https://gate.example/.well-known/oauth-protected-resource/mcp""#;
     let cases = [
         (challenge(None, None), format!("Bearer {metadata}")),
-        (challenge(None, Some("a b")), format!(r#"Bearer scope="a b", {metadata}"#)),
+        (
+            challenge(None, Some("a b")),
+            format!(r#"Bearer scope="a b", {metadata}"#),
+        ),
         (
             challenge(Some(ChallengeError::InvalidToken), Some("a")),
             format!(r#"Bearer error="invalid_token", scope="a", {metadata}, error_description="why""#),
@@ -86,7 +101,10 @@ fn a_challenge_has_its_parameters_in_one_order() {
         assert_eq!(challenge_of(&challenge, "why"), expected);
     }
     let hostile = challenge(None, Some("a\"\r\n, error=\\x\u{e9}"));
-    assert_eq!(challenge_of(&hostile, ""), format!(r#"Bearer scope="a, error=x", {metadata}"#));
+    assert_eq!(
+        challenge_of(&hostile, ""),
+        format!(r#"Bearer scope="a, error=x", {metadata}"#)
+    );
 }
 
 #[test]
@@ -97,7 +115,10 @@ fn the_body_echoes_the_id_as_it_stood_and_describes_the_problem() {
         let face = face::of(denial.reason, false);
         let body = error_body(&denial, &face);
         let text = std::str::from_utf8(&body).unwrap();
-        assert!(text.starts_with(&format!(r#"{{"jsonrpc":"2.0","id":{shown},"error":"#)), "{text}");
+        assert!(
+            text.starts_with(&format!(r#"{{"jsonrpc":"2.0","id":{shown},"error":"#)),
+            "{text}"
+        );
         assert!(!text.contains("operator"), "{text}");
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"]["code"], 40_301);
@@ -125,7 +146,12 @@ fn headers_of_a_refusal_say_what_cures_it() {
     }
     assert_eq!(denied.headers["cache-control"], "no-store");
     let missing = Denial::new(DenyReason::CredentialMissing, "").with_challenge(challenge(None, Some("a")));
-    assert!(header(&missing).headers[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer scope="));
+    assert!(
+        header(&missing).headers[WWW_AUTHENTICATE]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer scope=")
+    );
     assert_eq!(header(&Denial::new(DenyReason::HttpMethod, "")).headers[ALLOW], "POST");
     let waits = [
         (Denial::new(DenyReason::RateLimited, "").with_retry_after_s(2), "2"),

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
-use portcullis_core::denial::DenyReason;
+use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::{Answer, Outcome, Release, Reviewed, Ticket};
 use portcullis_core::rpc::sse::{self, Splitter};
 use tokio::time::Instant;
 
-use super::{Service, now};
+use super::{Service, now, unrecorded};
 use crate::egress::{self, ClientLost, Judged};
 use crate::upstream::{Exchange, UpstreamError};
 use crate::{durable, ingress, respond, scratch};
@@ -35,21 +35,37 @@ enum Next {
     Cut(Cut),
 }
 
-/// Why a stream ends before the upstream ends it.
-#[derive(Clone, Copy)]
+/// Why a stream ends before its answer is complete.
 enum Cut {
-    /// The log does not take the review; the client has been told.
-    Audit,
     /// The client has gone.
     Client,
-    /// The token has expired.
-    Expired,
-    /// The upstream was silent for too long.
-    Idle,
-    /// The gate shuts down.
-    Shutdown,
-    /// The upstream failed, or what it sent cannot be split.
-    Upstream(UpstreamError),
+    /// An exchange that ends like this, with the reason for the client and the line for the operator.
+    Failed(Outcome, DenyReason, &'static str),
+    /// The log does not take a review.
+    Refused(Denial),
+}
+
+impl Cut {
+    const EXPIRED: Self = Self::Failed(
+        Outcome::Expired,
+        DenyReason::TokenExpired,
+        "the token expired during the stream",
+    );
+    const IDLE: Self = Self::Failed(
+        Outcome::Expired,
+        DenyReason::UpstreamTimeout,
+        "the stream was silent for too long",
+    );
+    const SHUTDOWN: Self = Self::Failed(
+        Outcome::Unknown,
+        DenyReason::Draining,
+        "the gate shut down during the stream",
+    );
+
+    const fn upstream(error: UpstreamError) -> Self {
+        let (reason, operator) = error.parts();
+        Self::Failed(Outcome::UpstreamFailed, reason, operator)
+    }
 }
 
 /// When a stream ends by itself.
@@ -65,7 +81,7 @@ impl Service {
         &self,
         session: &mut ServerSession,
         mut exchange: Exchange,
-        mut ticket: Ticket,
+        mut ticket: Ticket<'_>,
         limits: &Limits,
         judged: &Judged<'_>,
     ) -> Result<(), ClientLost> {
@@ -75,7 +91,7 @@ impl Service {
             return respond::refuse(session, &denial, judged.readers).await;
         };
         let opened = ticket.open(exchange.status, now());
-        if let Release::Withheld(denial) = self.release(opened, limits).await {
+        if let Release::Withheld(denial) = self.release(opened, &ticket, limits).await {
             ticket.close(Outcome::Unknown, now());
             return respond::refuse(session, &denial, judged.readers).await;
         }
@@ -95,7 +111,7 @@ impl Service {
         &self,
         session: &mut ServerSession,
         exchange: &mut Exchange,
-        ticket: &mut Ticket,
+        ticket: &mut Ticket<'_>,
         limits: &Limits,
     ) -> Result<(), Cut> {
         let clocks = Clocks {
@@ -111,7 +127,7 @@ impl Service {
                 }
                 Next::End => {
                     let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
-                    return Err(Cut::Upstream(failed));
+                    return Err(Cut::upstream(failed));
                 }
                 Next::Cut(cut) => return Err(cut),
             }
@@ -131,16 +147,19 @@ impl Service {
                 piece = &mut piece => return match piece {
                     Ok(Some(piece)) => Next::Piece(piece),
                     Ok(None) => Next::End,
-                    Err(error) => Next::Cut(Cut::Upstream(error)),
+                    Err(error) => Next::Cut(Cut::upstream(error)),
                 },
                 () = ingress::gone(session) => return Next::Cut(Cut::Client),
-                () = self.shutdown.cut() => return Next::Cut(Cut::Shutdown),
-                () = tokio::time::sleep_until(clocks.expires) => return Next::Cut(Cut::Expired),
-                () = &mut silence => return Next::Cut(Cut::Idle),
+                () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
+                () = tokio::time::sleep_until(clocks.expires) => return Next::Cut(Cut::EXPIRED),
+                () = &mut silence => return Next::Cut(Cut::IDLE),
                 () = tokio::time::sleep(KEEPALIVE_INTERVAL) => {}
             }
             // Only the keep-alive comes here; the read goes on where it was.
-            if egress::piece(session, Bytes::from_static(KEEPALIVE), false).await.is_err() {
+            if egress::piece(session, Bytes::from_static(KEEPALIVE), false)
+                .await
+                .is_err()
+            {
                 return Next::Cut(Cut::Client);
             }
         }
@@ -151,23 +170,29 @@ impl Service {
         &self,
         session: &mut ServerSession,
         splitter: &mut Splitter,
-        ticket: &mut Ticket,
+        ticket: &mut Ticket<'_>,
         limits: &Limits,
     ) -> Result<(), Cut> {
-        let (reviews, comment) = review_all(splitter, ticket)?;
+        let batch = review_all(splitter, ticket);
         let mut out = Vec::new();
-        let recorded = self.write_reviews(reviews, limits, &mut out).await;
-        if out.is_empty() && comment {
+        let recorded = self.write_reviews(batch.reviews, ticket, limits, &mut out).await;
+        if out.is_empty() && batch.comment {
             out.extend_from_slice(KEEPALIVE);
         }
         if egress::piece(session, Bytes::from(out), false).await.is_err() {
             return Err(Cut::Client);
         }
-        recorded
+        recorded.and(batch.ended)
     }
 
     /// Releases what is durable; the last record of a batch is durable when all are.
-    async fn write_reviews(&self, reviews: Vec<Reviewed>, limits: &Limits, out: &mut Vec<u8>) -> Result<(), Cut> {
+    async fn write_reviews(
+        &self,
+        reviews: Vec<Reviewed>,
+        ticket: &Ticket<'_>,
+        limits: &Limits,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Cut> {
         let log = self.gate.durable();
         if let Some(last) = reviews.iter().map(Reviewed::position).max() {
             // The wait's own result does not matter: each review proves itself below.
@@ -176,10 +201,7 @@ impl Service {
         for reviewed in reviews {
             match reviewed.release(log) {
                 Ok(release) => write_release(&release, out),
-                Err(reviewed) => {
-                    sse::write_event(out, None, None, &respond::message(&reviewed.give_up()));
-                    return Err(Cut::Audit);
-                }
+                Err(_) => return Err(Cut::Refused(unrecorded(ticket))),
             }
         }
         Ok(())
@@ -194,23 +216,42 @@ impl Service {
     }
 }
 
-/// Reviews every whole message that was read; also tells whether a comment stood among them.
-fn review_all(splitter: &mut Splitter, ticket: &mut Ticket) -> Result<(Vec<Reviewed>, bool), Cut> {
-    let mut reviews = Vec::new();
-    let mut comment = false;
+/// The whole messages of one read, reviewed.
+struct Batch {
+    reviews: Vec<Reviewed>,
+    /// Whether a comment or a priming event stood among them.
+    comment: bool,
+    /// Why nothing may follow them, if so.
+    ended: Result<(), Cut>,
+}
+
+/// Reviews every whole message that was read, up to one that ends the stream.
+fn review_all(splitter: &mut Splitter, ticket: &mut Ticket<'_>) -> Batch {
+    let mut batch = Batch {
+        reviews: Vec::new(),
+        comment: false,
+        ended: Ok(()),
+    };
     while let Some(event) = splitter.next() {
         let Ok(event) = event else {
             let broken = UpstreamError::AnswerInvalid("an event of the stream is too large or malformed");
-            return Err(Cut::Upstream(broken));
+            batch.ended = Err(Cut::upstream(broken));
+            return batch;
         };
-        if event.data.is_empty() {
-            comment = true;
+        if event.is_priming() {
+            batch.comment = true;
             continue;
         }
         let answer = Answer::Message { data: event.data };
-        reviews.push(scratch::with(|scratch| ticket.review(answer, now(), scratch)));
+        match scratch::with(|scratch| ticket.review(answer, now(), scratch)) {
+            Ok(reviewed) => batch.reviews.push(reviewed),
+            Err(denial) => {
+                batch.ended = Err(Cut::Refused(denial));
+                return batch;
+            }
+        }
     }
-    Ok((reviews, comment))
+    batch
 }
 
 /// Writes one released message as an event of its own, without the upstream's event fields.
@@ -223,19 +264,16 @@ fn write_release(release: &Release, out: &mut Vec<u8>) {
 }
 
 /// Ends the client's stream, with an error message when the answer is still owed, and closes the record.
-async fn end_client(session: &mut ServerSession, ticket: Ticket, cut: Option<Cut>) -> Result<(), ClientLost> {
+async fn end_client(session: &mut ServerSession, ticket: Ticket<'_>, cut: Option<Cut>) -> Result<(), ClientLost> {
     let (outcome, owed) = match cut {
         None => (Outcome::Ended, None),
-        Some(Cut::Audit) => (Outcome::Unknown, None),
         Some(Cut::Client) => (Outcome::ClientGone, None),
-        Some(Cut::Expired) => (Outcome::Expired, Some((DenyReason::TokenExpired, "the token expired during the stream"))),
-        Some(Cut::Idle) => (Outcome::Expired, Some((DenyReason::UpstreamTimeout, "the stream was silent for too long"))),
-        Some(Cut::Shutdown) => (Outcome::Unknown, Some((DenyReason::Draining, "the gate shut down during the stream"))),
-        Some(Cut::Upstream(error)) => (Outcome::UpstreamFailed, Some(error.parts())),
+        Some(Cut::Refused(denial)) => (Outcome::Unknown, Some(denial)),
+        Some(Cut::Failed(outcome, reason, operator)) => (outcome, Some(ticket.failed(reason, operator))),
     };
     let mut last = Vec::new();
-    if let Some((reason, operator)) = owed {
-        sse::write_event(&mut last, None, None, &respond::message(&ticket.failed(reason, operator)));
+    if let Some(denial) = owed {
+        sse::write_event(&mut last, None, None, &respond::message(&denial));
     }
     ticket.close(outcome, now());
     match outcome {

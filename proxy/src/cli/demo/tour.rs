@@ -91,7 +91,7 @@ impl Guide<'_> {
         self.note("no token", "401 and where to get one", status_and(&answer, "resource_metadata", pointer.is_some()), ok);
 
         let pointer = pointer.context("the challenge names no metadata")?;
-        let metadata: Value = self.client.get(pointer).send().await?.json().await?;
+        let metadata: Value = serde_json::from_slice(&self.client.get(pointer).send().await?.bytes().await?)?;
         let issuer = metadata.pointer("/authorization_servers/0").and_then(Value::as_str).unwrap_or_default();
         let ok = issuer == self.stage.issuer_url()
             && metadata.get("resource").and_then(Value::as_str) == Some(&self.stage.resource(Place::Crm));
