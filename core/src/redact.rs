@@ -1,1 +1,317 @@
-//! placeholder
+//! Carrying out what a decision obliges: parts of an answer go, or are covered, before it leaves.
+//!
+//! Owns the places of a result that obligations reach: `structuredContent` and the `text` of each content item, which
+//! must be JSON. What cannot be looked into is withheld, never passed: other kinds of content, text that is not JSON,
+//! members that no result is known to have. Every byte that no obligation reaches stays as it came. Decides nothing.
+
+use crate::json::{self, Edits, Kind, Node};
+use crate::policy::{Action, Redaction, Step};
+
+/// What stands in place of a masked value.
+const MASK: &str = "***";
+/// What stands in place of a tagged value.
+const TAG: &str = "[redacted]";
+
+/// The buffers of a redaction, made once for each worker.
+#[derive(Default)]
+pub struct Scratch {
+    edits: Edits,
+    json: json::Scratch,
+    text: Vec<u8>,
+}
+
+/// What was done to a result.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Applied {
+    /// How many values were changed or taken out.
+    pub redactions: usize,
+}
+
+/// What is left of a list of tools.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Filtered {
+    /// Tools that stay.
+    pub kept: usize,
+    /// Tools that go.
+    pub dropped: usize,
+}
+
+/// Why a result may not leave at all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Withhold {
+    /// An item of the content is of a kind that cannot be looked into.
+    #[error("content of a kind that cannot be redacted")]
+    ContentKind,
+    /// A text of the content is not JSON within the limits.
+    #[error("text that is not JSON cannot be redacted")]
+    NotJson,
+    /// An obligation says so.
+    #[error("an obligation withholds the answer")]
+    Obligation,
+    /// The result does not have the form that the operation has.
+    #[error("a result of unknown form cannot be redacted")]
+    Shape,
+}
+
+impl Withhold {
+    /// The same as its display, for a [`crate::denial::Denial`].
+    pub const fn operator(self) -> &'static str {
+        match self {
+            Self::ContentKind => "content of a kind that cannot be redacted",
+            Self::NotJson => "text that is not JSON cannot be redacted",
+            Self::Obligation => "an obligation withholds the answer",
+            Self::Shape => "a result of unknown form cannot be redacted",
+        }
+    }
+}
+
+/// Notes in `edits` what `redactions` change in `result`, the result of a tool call. Without redactions it changes
+/// nothing and looks at nothing. Members named `_meta`, which have no form, are taken out.
+///
+/// # Errors
+/// [`Withhold`]; what `edits` then holds must not be used.
+pub fn apply_result(
+    result: Node<'_>,
+    redactions: &[Redaction],
+    limits: json::Limits,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+) -> Result<Applied, Withhold> {
+    let mut applied = Applied::default();
+    if redactions.is_empty() {
+        return Ok(applied);
+    }
+    if result.kind() != Kind::Object {
+        return Err(Withhold::Shape);
+    }
+    for member in result.members() {
+        match member.key {
+            "_meta" => {
+                edits.remove_member(result, member.key);
+            }
+            "content" => apply_content(member.value, redactions, limits, scratch, edits, &mut applied)?,
+            "isError" | "resultType" => {}
+            "structuredContent" => {
+                let whole = apply_document(member.value, redactions, edits, &mut applied)?;
+                if whole == Whole::Goes {
+                    edits.remove_member(result, member.key);
+                }
+            }
+            _ => return Err(Withhold::Shape),
+        }
+    }
+    Ok(applied)
+}
+
+/// Notes in `edits` that tools of `result`, a list of tools, go unless `keep` says so of their name. With
+/// `ttl_ms_max` (MCP 2026-07-28) the list also becomes private to this caller and lives no longer than that.
+///
+/// # Errors
+/// [`Withhold::Shape`] when it is no list of named tools.
+pub fn filter_tools(
+    result: Node<'_>,
+    ttl_ms_max: Option<u64>,
+    mut keep: impl FnMut(&str) -> bool,
+    edits: &mut Edits,
+) -> Result<Filtered, Withhold> {
+    let tools = result.member("tools").filter(|tools| tools.kind() == Kind::Array);
+    let tools = tools.ok_or(Withhold::Shape)?;
+    let mut filtered = Filtered::default();
+    for tool in tools.elements() {
+        let name = tool.member("name").and_then(Node::as_str).ok_or(Withhold::Shape)?;
+        if keep(name) {
+            filtered.kept = filtered.kept.saturating_add(1);
+        } else {
+            filtered.dropped = filtered.dropped.saturating_add(1);
+            edits.remove_element(tools, tool);
+        }
+    }
+    if let Some(ttl_ms_max) = ttl_ms_max {
+        set_member(result, "cacheScope", "\"private\"", edits);
+        // What names no time is not kept at all.
+        let ttl_ms = result.member("ttlMs").and_then(Node::as_u64).unwrap_or(0);
+        set_member(result, "ttlMs", &ttl_ms.min(ttl_ms_max).to_string(), edits);
+    }
+    Ok(filtered)
+}
+
+fn set_member(object: Node<'_>, key: &str, json: &str, edits: &mut Edits) {
+    match object.member(key) {
+        Some(value) if value.raw() == json => {}
+        Some(value) => edits.replace(value.span(), json),
+        None => edits.insert_member(object, key, json),
+    }
+}
+
+fn apply_content(
+    content: Node<'_>,
+    redactions: &[Redaction],
+    limits: json::Limits,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+    applied: &mut Applied,
+) -> Result<(), Withhold> {
+    if content.kind() != Kind::Array {
+        return Err(Withhold::Shape);
+    }
+    for item in content.elements() {
+        let text = text_of(item, edits)?;
+        let decoded = text.as_str().ok_or(Withhold::Shape)?;
+        let document = json::parse(decoded.as_bytes(), &mut scratch.json, limits).map_err(|_| Withhold::NotJson)?;
+        scratch.edits.clear();
+        match apply_document(document.root(), redactions, &mut scratch.edits, applied)? {
+            Whole::Goes => {
+                edits.remove_element(content, item);
+            }
+            Whole::Stays if scratch.edits.is_empty() => {}
+            Whole::Stays => {
+                scratch.text.clear();
+                let spliced = scratch.edits.apply(document.text(), &mut scratch.text);
+                spliced.map_err(|_| Withhold::Shape)?;
+                let changed = str::from_utf8(&scratch.text).map_err(|_| Withhold::NotJson)?;
+                edits.replace_string(text.span(), changed);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text of a content item that holds nothing but text.
+fn text_of<'s>(item: Node<'s>, edits: &mut Edits) -> Result<Node<'s>, Withhold> {
+    if item.member("type").and_then(Node::as_str) != Some("text") {
+        return Err(Withhold::ContentKind);
+    }
+    for member in item.members() {
+        match member.key {
+            "_meta" => {
+                edits.remove_member(item, member.key);
+            }
+            "annotations" | "text" | "type" => {}
+            _ => return Err(Withhold::Shape),
+        }
+    }
+    item.member("text").ok_or(Withhold::Shape)
+}
+
+/// Whether the root of a document is to be taken out: only who holds the document can do that.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Whole {
+    Goes,
+    Stays,
+}
+
+/// A value and what holds it.
+#[derive(Clone, Copy)]
+struct Place<'s> {
+    holder: Option<Holder<'s>>,
+    node: Node<'s>,
+}
+
+#[derive(Clone, Copy)]
+enum Holder<'s> {
+    Array(Node<'s>),
+    Object(Node<'s>, &'s str),
+}
+
+fn apply_document(
+    root: Node<'_>,
+    redactions: &[Redaction],
+    edits: &mut Edits,
+    applied: &mut Applied,
+) -> Result<Whole, Withhold> {
+    let mut whole = Whole::Stays;
+    // Of two changes at one place the later wins, so the weaker are noted first.
+    for action in [Action::Withhold, Action::Tag, Action::Mask, Action::Drop] {
+        for redaction in redactions.iter().filter(|redaction| redaction.action == action) {
+            let start = Place {
+                holder: None,
+                node: root,
+            };
+            let mut found = 0_usize;
+            let mut missed = false;
+            each_place(start, redaction.at.steps(), &mut |place| {
+                found = found.saturating_add(1);
+                match change(place, action, edits) {
+                    Change::Holder => whole = Whole::Goes,
+                    Change::Missed => missed = true,
+                    Change::Noted => {}
+                }
+            });
+            if missed {
+                return Err(Withhold::Shape);
+            }
+            if action == Action::Withhold && found != 0 {
+                return Err(Withhold::Obligation);
+            }
+            applied.redactions = applied.redactions.saturating_add(found);
+        }
+    }
+    Ok(whole)
+}
+
+/// Calls `visit` for every value that `steps` lead to.
+fn each_place<'s>(place: Place<'s>, steps: &[Step], visit: &mut dyn FnMut(Place<'s>)) {
+    let Some((step, rest)) = steps.split_first() else {
+        return visit(place);
+    };
+    let node = place.node;
+    let element = |node: Node<'s>, element: Node<'s>| Place {
+        holder: Some(Holder::Array(node)),
+        node: element,
+    };
+    let member = |member: json::Member<'s>| Place {
+        holder: Some(Holder::Object(node, member.key)),
+        node: member.value,
+    };
+    match (node.kind(), step) {
+        (Kind::Array, Step::Any) => node
+            .elements()
+            .for_each(|found| each_place(element(node, found), rest, visit)),
+        (Kind::Array, Step::Named(_)) => {
+            let found = step.index().and_then(|index| node.elements().nth(index));
+            found
+                .into_iter()
+                .for_each(|found| each_place(element(node, found), rest, visit));
+        }
+        (Kind::Object, Step::Any) => node.members().for_each(|found| each_place(member(found), rest, visit)),
+        (Kind::Object, Step::Named(name)) => {
+            let found = node.members().find(|found| *found.key == **name);
+            found
+                .into_iter()
+                .for_each(|found| each_place(member(found), rest, visit));
+        }
+        (Kind::Bool | Kind::Null | Kind::Number | Kind::String, _) => {}
+    }
+}
+
+/// What became of one change.
+enum Change {
+    /// Only who holds the document can make it.
+    Holder,
+    /// It could not be made.
+    Missed,
+    /// It stands in the edits.
+    Noted,
+}
+
+fn change(place: Place<'_>, action: Action, edits: &mut Edits) -> Change {
+    let noted = match (action, place.holder) {
+        (Action::Tag, _) => {
+            edits.replace_string(place.node.span(), TAG);
+            true
+        }
+        (Action::Mask, _) => {
+            edits.replace_string(place.node.span(), MASK);
+            true
+        }
+        (Action::Drop, None) => return Change::Holder,
+        (Action::Drop, Some(Holder::Array(array))) => edits.remove_element(array, place.node),
+        (Action::Drop, Some(Holder::Object(object, key))) => edits.remove_member(object, key),
+        // The whole answer goes; nothing of it is edited.
+        (Action::Withhold, _) => true,
+    };
+    if noted { Change::Noted } else { Change::Missed }
+}
+
+#[cfg(test)]
+mod tests;

@@ -163,7 +163,11 @@ fn issuers(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan
     for at in raw {
         let url = &at.value.issuer;
         if !seen.insert(url.value.as_str()) {
-            lowering.fault(Code::Repeated, url.place, format!("the issuer `{}` stands twice", url.value));
+            lowering.fault(
+                Code::Repeated,
+                url.place,
+                format!("the issuer `{}` stands twice", url.value),
+            );
         }
         issuers.extend(issuer(lowering, &at.value));
     }
@@ -243,9 +247,7 @@ fn identity(lowering: &mut Lowering<'_>, raw: Option<&RawIdentity>) -> Option<Id
     };
     match (raw.form.value, &raw.agents, &raw.claim) {
         (RawForm::Act, None, None) => Some(IdentityForm::Act),
-        (RawForm::HumanClaim, None, Some(claim)) => {
-            Some(IdentityForm::HumanClaim(Arc::from(claim.value.as_str())))
-        },
+        (RawForm::HumanClaim, None, Some(claim)) => Some(IdentityForm::HumanClaim(Arc::from(claim.value.as_str()))),
         (RawForm::ListedAgents, Some(agents), None) if !agents.is_empty() => Some(IdentityForm::ListedAgents(
             agents.iter().map(|agent| Arc::from(agent.value.as_str())).collect(),
         )),
@@ -273,10 +275,18 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     for at in &raw.servers {
         let (name, path) = (&at.value.name, &at.value.path);
         if !names.insert(name.value.as_str()) {
-            lowering.fault(Code::Repeated, name.place, format!("the server `{}` stands twice", name.value));
+            lowering.fault(
+                Code::Repeated,
+                name.place,
+                format!("the server `{}` stands twice", name.value),
+            );
         }
         if !paths.insert(path.value.as_str()) {
-            lowering.fault(Code::Repeated, path.place, format!("the path `{}` has two servers", path.value));
+            lowering.fault(
+                Code::Repeated,
+                path.place,
+                format!("the path `{}` has two servers", path.value),
+            );
         }
         servers.extend(server::lower(lowering, at, issuers, &known));
     }

@@ -178,7 +178,10 @@ fn accepted_issuers(
         lowering.fault_with(
             Code::ServerIssuerMissing,
             at.place,
-            format!("server `{}` has no `issuers`: no token could be verified", at.value.name.value),
+            format!(
+                "server `{}` has no `issuers`: no token could be verified",
+                at.value.name.value
+            ),
             Some("name at least one of the list `issuers` at the top"),
         );
         return None;
@@ -220,7 +223,11 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
         match raw::read::<RawTools>(&text) {
             Ok(table) if table.file.is_none() => tools.add(&table),
             Ok(_) => {
-                lowering.fault(Code::ToolsInvalid, file.place, "a tool file may not name a further file");
+                lowering.fault(
+                    Code::ToolsInvalid,
+                    file.place,
+                    "a tool file may not name a further file",
+                );
                 return None;
             }
             Err(error) => {
@@ -268,7 +275,10 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
         lowering.fault_with(
             Code::ServerPolicyMissing,
             at.value.policy.as_ref().map_or(at.place, |raw| raw.place),
-            format!("server `{}` has no policy: nothing could be decided", at.value.name.value),
+            format!(
+                "server `{}` has no policy: nothing could be decided",
+                at.value.name.value
+            ),
             Some("write `policy: {files: [policy.rego]}`"),
         );
         return None;
@@ -282,7 +292,9 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
                 column: u64::from(finding.column),
             };
             let mut files = source.modules.iter().chain(&source.data);
-            let text = files.find(|file| file.name == finding.file).map_or("", |file| &file.text);
+            let text = files
+                .find(|file| file.name == finding.file)
+                .map_or("", |file| &file.text);
             let path = Path::new(&finding.file);
             let diagnostic = Diagnostic::new(Code::PolicyRefused, path, place, finding.message).excerpt_of(text);
             lowering.fault_elsewhere(diagnostic);
