@@ -139,7 +139,7 @@ impl<'g> Case<'g> {
         denial.record_id = Some(self.record_id);
         if let Some(call) = &self.call {
             denial.modern = call.version.is_modern();
-            denial.request_id = call.expected.request_id().map(Box::from);
+            denial.request_id = call.expected.id_raw().map(Box::from);
         }
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);

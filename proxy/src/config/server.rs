@@ -160,7 +160,7 @@ pub(super) fn lower(
         let place = match &error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
-            BuildError::Server(_) | BuildError::Tools(_) => at.place,
+            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
         return None;
