@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
 
@@ -106,15 +107,6 @@ impl Default for Limits {
             act_depth_max: 4,
         }
     }
-}
-
-/// The rate of one subject: a token bucket of `burst` calls that refills at `per_second`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    /// Calls a second, in the long run.
-    pub per_second: u32,
-    /// Calls at once.
-    pub burst: u32,
 }
 
 /// The secret header that the gate shows to an upstream in place of the client's token.

@@ -1,19 +1,40 @@
 //! The decisions of Portcullis: pure, synchronous, embeddable.
-pub mod audit;
-pub mod config;
-pub mod credential;
-pub mod crypto;
-pub mod denial;
-pub mod gate;
-pub mod head;
-pub mod identity;
-pub mod json;
-pub mod jwks;
-pub mod limit;
-pub mod policy;
+//!
+//! A request goes one way through the gate: [`gate::Gate::begin`], [`gate::Visit::authenticate`],
+//! [`gate::Visit::authorize`], [`gate::Recorded::permit`], [`gate::Permit::spend`], [`gate::Ticket::review`],
+//! [`gate::Reviewed::release`]. The types force that order: what is not recorded cannot be forwarded, and what is not
+//! reviewed cannot be released.
+//!
+//! The core does no I/O but the audit writer's, reads no clock and no environment, and starts nothing but that writer.
+//! A module uses only modules that stand above it in this list, which is the order of the pipeline.
+#![warn(missing_docs)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    clippy::disallowed_methods
+)]
+#![cfg_attr(
+    test,
+    expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")
+)]
+
+pub mod time;
 pub mod record_id;
-pub mod redact;
+pub mod denial;
+pub mod json;
+pub mod crypto;
+pub mod head;
+pub mod credential;
+pub mod jwks;
+pub mod token;
+pub mod identity;
 pub mod rpc;
 pub mod scope;
-pub mod time;
-pub mod token;
+pub mod limit;
+pub mod policy;
+pub mod redact;
+pub mod audit;
+pub mod config;
+pub mod gate;

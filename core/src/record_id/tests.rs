@@ -33,7 +33,7 @@ fn only_hyphenated_version_7_is_read() {
         "00000000-0000-4000-8000-000000000000",
         "01935f0e00007000800000000000000a",
         &format!("{{{id}}}"),
-        &id[1..],
+        id.trim_start_matches(char::is_alphanumeric),
     ] {
         assert_eq!(RecordId::parse(refused), None, "{refused}");
     }

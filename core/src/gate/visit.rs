@@ -1,0 +1,302 @@
+//! One request on its way in: stages 2 to 9, from the head to the record.
+//!
+//! Owns [`Visit`], [`Step`] and [`Fetch`]. Never waits: what it needs from outside it names, and it is resumed once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::ORIGIN;
+
+use super::case::{Case, Verdict};
+use super::permit::Recorded;
+use super::refusals::Source;
+use super::snapshot::Route;
+use super::{Gate, Scratch, Snapshot, records};
+use crate::config::{Limits, Server};
+use crate::credential::{self, Credential};
+use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
+use crate::head::RequestHead;
+use crate::identity::{self, Principal};
+use crate::limit::Caller;
+use crate::rpc::{self, Call, Method};
+use crate::scope::{ScopeGrant, ScopeRefusal};
+use crate::time::UnixTime;
+use crate::token::{self, TokenLimits, Verification};
+
+/// What a visit needs from outside before it can go on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fetch {
+    /// The key set of this issuer: the token names a key that is not known, or no key is.
+    Jwks(Arc<str>),
+}
+
+/// The outcome of a stage that may need something from outside.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// The stage is done.
+    Done(T),
+    /// The stage goes on by [`Visit::resume`] once this was fetched, or could not be.
+    Needs(Fetch),
+}
+
+/// One request on its way in. Holds one snapshot from its first call to its last.
+#[derive(Debug)]
+pub struct Visit<'g> {
+    gate: &'g Gate,
+    snapshot: Arc<Snapshot>,
+    route: Option<Arc<Route>>,
+    now: UnixTime,
+    started_us: u64,
+    authenticated_us: u64,
+}
+
+impl<'g> Visit<'g> {
+    pub(super) fn new(gate: &'g Gate, now: UnixTime) -> Self {
+        let started_us = gate.ticks.now_us();
+        Self { gate, snapshot: gate.snapshot(), route: None, now, started_us, authenticated_us: started_us }
+    }
+
+    /// The limits that hold for this request.
+    pub fn limits(&self) -> &Limits {
+        self.snapshot.limits()
+    }
+
+    /// The server that was asked for, once [`Visit::authenticate`] has found it.
+    pub fn server(&self) -> Option<&Arc<Server>> {
+        self.route.as_ref().map(|route| &route.server)
+    }
+
+    /// Stages 2 to 4: finds the server, the credential, verifies it and binds the caller.
+    ///
+    /// The order of the checks is the order of their refusals: route, host, origin, query, credential, token,
+    /// identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
+    ///
+    /// # Errors
+    /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
+    pub fn authenticate(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
+        let verification = self.verify(head);
+        self.counted(head, verification)
+    }
+
+    /// Goes on after `fetch` was made, failed, or was given up: verifies once more, with the newest keys.
+    ///
+    /// # Errors
+    /// As [`Visit::authenticate`]; what is still missing refuses: 401 for an unknown key, 503 without any key.
+    pub fn resume(&mut self, fetch: Fetch, head: &RequestHead<'_>, now: UnixTime) -> Result<Principal, Denial> {
+        let Fetch::Jwks(issuer) = fetch;
+        self.now = now;
+        self.snapshot = self.gate.snapshot();
+        let verification = match self.verify(head) {
+            Ok(Step::Done(principal)) => Ok(principal),
+            Ok(Step::Needs(Fetch::Jwks(_))) => Err(self.keys_still_missing(&issuer)),
+            Err(denial) => Err(denial),
+        };
+        self.counted(head, verification)
+    }
+
+    /// Counts a refusal that the embedder found before [`Visit::authorize`]: over-long bodies, deadlines, draining.
+    pub fn refuse(&self, head: &RequestHead<'_>, denial: Denial) -> Denial {
+        self.gate.refusals.count(Source {
+            server: self.server().map(|server| Arc::clone(server.name())),
+            reason: denial.reason,
+            client_ip: Some(head.client_ip),
+        });
+        denial
+    }
+
+    /// Stages 6 to 9: reads the body, checks scopes, asks the policy and hands the record over.
+    ///
+    /// `body` is kept as it is; it is what [`super::Permit::spend`] gives back for the upstream. Never waits: the
+    /// record is on its way to the log, and only [`Recorded::permit`] tells whether it has arrived.
+    ///
+    /// # Errors
+    /// The refusal with its own record, handed over and not awaited. When even that record cannot be taken, the
+    /// refusal is [`DenyReason::AuditUnavailable`].
+    pub fn authorize(
+        self,
+        principal: Principal,
+        head: &RequestHead<'_>,
+        body: Bytes,
+        now: UnixTime,
+        scratch: &mut Scratch,
+    ) -> Result<Recorded<'g>, Denial> {
+        let Some(route) = self.route.clone() else {
+            return Err(Denial::new(DenyReason::RouteUnknown, "the visit was never authenticated"));
+        };
+        let mut case = Case::new(self.gate, self.snapshot, Arc::clone(&route.server), principal, now);
+        case.client_ip = Some(head.client_ip);
+        case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
+        let verdict = judge(&mut case, head, &body, scratch);
+        case.body = body;
+        match verdict {
+            Ok(verdict) => {
+                let position = case.gate.submit(|out| records::write_allow(out, &case, &verdict))?;
+                case.verdict = verdict;
+                Ok(Recorded::new(case, position))
+            }
+            Err(mut denial) => {
+                denial.record_id = Some(case.record_id);
+                case.gate.submit(|out| records::write_deny(out, &case, &denial))?;
+                Err(denial)
+            }
+        }
+    }
+
+    fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
+        result.map_err(|denial| self.refuse(head, denial))
+    }
+
+    fn verify(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
+        let Some(route) = self.snapshot.route_at(head.path).cloned() else {
+            return Err(Denial::new(DenyReason::RouteUnknown, "no server is configured at this path"));
+        };
+        self.route = Some(Arc::clone(&route));
+        check_addressee(&route.server, head)?;
+        let limits = self.snapshot.limits();
+        let outcome = credential::find(head).and_then(|Credential::Bearer(bearer)| {
+            token::verify(bearer, &route.issuers, route.server.audiences(), self.now, &TokenLimits::of(limits), &self.gate.tokens)
+        });
+        let token = match outcome {
+            Ok(Verification::Verified(token)) => token,
+            Ok(Verification::NeedsKeys { issuer }) => return Ok(Step::Needs(Fetch::Jwks(issuer))),
+            Err(denial) => return Err(challenged(denial, &route.server)),
+        };
+        let principal = identity::bind(token, route.server.tenant(), limits.act_depth_max, &self.gate.key)
+            .map_err(|denial| challenged(denial, &route.server))?;
+        self.check_rate(&route.server, &principal)?;
+        if head.method != http::Method::POST {
+            return Err(Denial::new(DenyReason::HttpMethod, "only POST is judged on an endpoint"));
+        }
+        head.json_body()?;
+        head.accepts_both()?;
+        self.authenticated_us = self.gate.ticks.now_us();
+        Ok(Step::Done(principal))
+    }
+
+    fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
+        let subject = principal.subject();
+        let caller = Caller { tenant: principal.tenant(), issuer: subject.issuer(), subject: subject.id() };
+        self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            Denial::new(DenyReason::RateLimited, "the subject's calls exceed its rate").with_retry_after_s(seconds)
+        })
+    }
+
+    #[cold]
+    fn keys_still_missing(&self, issuer: &str) -> Denial {
+        let age_max = self.snapshot.limits().jwks_age_max;
+        if !self.snapshot.has_keys(issuer, self.now, age_max) {
+            return Denial::new(DenyReason::KeysUnavailable, "no usable keys of the issuer").with_retry_after_s(5);
+        }
+        let denial = Denial::new(DenyReason::TokenKeyUnknown, "the issuer has no key with the token's kid");
+        match self.server() {
+            Some(server) => challenged(denial, server),
+            None => denial,
+        }
+    }
+}
+
+/// Host and origin: a page that was lured to our address asks for another host or comes from another origin.
+fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial> {
+    if !server.accepts_host(head.host) {
+        return Err(Denial::new(DenyReason::HostUnknown, "the host is not one of the server's"));
+    }
+    match head.single(&ORIGIN)? {
+        Some(origin) if !server.accepts_origin(origin) => {
+            Err(Denial::new(DenyReason::OriginForbidden, "the origin is not one of the server's"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
+#[cold]
+fn challenged(denial: Denial, server: &Server) -> Denial {
+    let error = match denial.reason {
+        DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
+        DenyReason::CredentialRepeated | DenyReason::QueryPresent | DenyReason::KeysUnavailable => return denial,
+        _ => Some(ChallengeError::InvalidToken),
+    };
+    let scopes: Vec<&str> = server.tools().scopes().into_iter().collect();
+    denial.with_challenge(Challenge {
+        error,
+        scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
+        resource_metadata: server.metadata_url().to_owned(),
+    })
+}
+
+/// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
+fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mut Scratch) -> Result<Verdict, Denial> {
+    let parsing_us = case.gate.ticks.now_us();
+    let limits = case.snapshot.limits();
+    let call_limits = rpc::CallLimits {
+        json: super::json_limits(limits),
+        tool_name_bytes_max: limits.tool_name_bytes_max,
+    };
+    let call = rpc::read_call(head, body, &mut scratch.json, call_limits)?;
+    let deciding_us = case.gate.ticks.now_us();
+    case.learn(&call, body);
+    case.stages.parse = deciding_us.saturating_sub(parsing_us);
+    let verdict = decide(case, head, &call, &mut scratch.worker);
+    case.stages.policy = case.gate.ticks.now_us().saturating_sub(deciding_us);
+    verdict.map_err(|mut denial| {
+        denial.modern = call.version().is_modern();
+        denial.request_id = call.id().map(|id| id.raw().into());
+        denial
+    })
+}
+
+fn decide(
+    case: &Case<'_>,
+    head: &RequestHead<'_>,
+    call: &Call<'_>,
+    worker: &mut crate::policy::Worker,
+) -> Result<Verdict, Denial> {
+    let grant = grant(case, call)?;
+    let input = case.request_input(head, call, &grant);
+    let (policy, limits) = (case.server.policy(), super::eval_limits(case.snapshot.limits()));
+    let ticks = &*case.gate.ticks;
+    if call.method() == Method::ToolsCall {
+        match policy.visible(&input, worker, &limits, ticks) {
+            Ok(true) => {}
+            Ok(false) => return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")),
+            Err(failure) => return Err(super::policy_failed(&failure)),
+        }
+    }
+    let decision = policy.decide(&input, worker, &limits, ticks).map_err(|failure| super::policy_failed(&failure))?;
+    Verdict::of(decision)
+}
+
+/// Stage 7. A call without a tool needs no scope; the policy decides.
+fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Denial> {
+    let tools = case.server.tools();
+    let Some(tool) = call.tool() else {
+        return Ok(tools.grant_without_tool());
+    };
+    let token = case.principal.token();
+    match tools.grant(tool, |scope| token.has_scope(scope)) {
+        Ok(grant) => Ok(grant),
+        Err(ScopeRefusal::Unmapped) => Err(Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")),
+        Err(ScopeRefusal::Insufficient(required)) => {
+            let denial = Denial::new(DenyReason::ScopeInsufficient, "the token's scopes do not cover the tool");
+            Err(denial.with_challenge(Challenge {
+                error: Some(ChallengeError::InsufficientScope),
+                scope: Some(step_up_scope(required, token.scopes(), call.version().is_modern())),
+                resource_metadata: case.server.metadata_url().to_owned(),
+            }))
+        }
+    }
+}
+
+/// The scopes to ask for: the required ones; for clients of the legacy era, which replace what they had, the granted
+/// ones too (mcp-duties 1.5 and section 6).
+#[cold]
+fn step_up_scope(required: &[Box<str>], granted: &[Box<str>], modern: bool) -> String {
+    let mut scopes: Vec<&str> = required.iter().map(|scope| &**scope).collect();
+    if !modern {
+        scopes.extend(granted.iter().map(|scope| &**scope));
+        scopes.sort_unstable();
+        scopes.dedup();
+    }
+    scopes.join(" ")
+}

@@ -1,0 +1,3 @@
+//! Rules about the source of the core that the compiler does not know (design, section 1).
+
+mod sources;
