@@ -2,15 +2,16 @@
 //
 // It owns its keys (made at start), the login without a person and the tokens: JWT, ES256, with `groups` and
 // `roles`, for any loopback URL named as RFC 8707 resource. It never listens beyond loopback and keeps nothing.
-// The login takes `login_hint` of the authorization request as the person and grants what was asked.
+// The login takes `login_hint` of the authorization request as the person. A client's first login is granted no more
+// than `first_scopes`, as by a person who consents step by step; a later one is granted what it asks.
 //
-// usage: node as.mjs '{"scopes":["mcp:tools"],"people":{"alice":{"groups":["sales-analyst"],"roles":[]}}}'
-// stdout: {"ready":"http://127.0.0.1:PORT"}, then one line {"event":...} for each thing a test may count.
+// usage: node as.mjs '{"scopes":["read","write"],"first_scopes":["read"],"people":{"alice":{"groups":["staff"],"roles":[]}}}'
+// It ends with its standard input. stdout: {"ready":"http://127.0.0.1:PORT"}, then one line {"event":...} for each thing a test may count.
 import { createServer } from 'node:http';
 import { exportJWK, generateKeyPair } from 'jose';
 import { errors, Provider } from 'oidc-provider';
 
-const { scopes, people } = JSON.parse(process.argv[2]);
+const { scopes, first_scopes: firstScopes, people } = JSON.parse(process.argv[2]);
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 // Everything in memory. A registration's `scope` is dropped: the SDKs write there what the first challenge
@@ -67,16 +68,20 @@ const provider = new Provider(issuer, {
   ttl: { AccessToken: 300, Grant: 3600, IdToken: 300, Interaction: 600, RefreshToken: 3600, Session: 3600 },
 });
 
-// Login and consent in one step: there is no person to ask.
+// Login and consent in one step: there is no person to ask. What is not granted is refused by name, or the provider would ask again.
+const known = new Set();
 provider.use(async (ctx, next) => {
   if (!ctx.path.startsWith('/interaction/')) return next();
   const { params, session, grantId } = await provider.interactionDetails(ctx.req, ctx.res);
   const accountId = session?.accountId ?? params.login_hint;
   const asked = params.scope?.split(' ') ?? [];
   const grant = (grantId && (await provider.Grant.find(grantId))) || new provider.Grant({ accountId, clientId: params.client_id });
+  const granted = known.has(params.client_id) ? scopes : firstScopes;
+  known.add(params.client_id);
   grant.addOIDCScope(asked.join(' '));
   for (const resource of [params.resource ?? []].flat()) {
-    grant.addResourceScope(resource, asked.filter((scope) => scopes.includes(scope)).join(' '));
+    grant.addResourceScope(resource, asked.filter((scope) => granted.includes(scope)).join(' '));
+    grant.rejectResourceScope(resource, asked.filter((scope) => !granted.includes(scope)).join(' '));
   }
   const outcome = { login: { accountId }, consent: { grantId: await grant.save() } };
   ctx.redirect(await provider.interactionResult(ctx.req, ctx.res, outcome));
@@ -87,4 +92,5 @@ provider.on('grant.error', (ctx, error) => say({ event: 'grant_refused', error: 
 provider.on('authorization.error', (ctx, error) => say({ event: 'authorization_refused', error: error.error, detail: error.error_detail ?? error.error_description }));
 provider.on('server_error', (ctx, error) => say({ event: 'failed', error: String(error.stack) }));
 server.on('request', provider.callback());
+process.stdin.resume().on('end', () => process.exit());
 say({ ready: issuer });

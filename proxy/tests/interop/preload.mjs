@@ -1,10 +1,13 @@
 // Preload for node upstreams (`node --import ./preload.mjs ...`): keeps a server on loopback, tells its port, records heads.
 //
 // It prints {"ready":"http://127.0.0.1:PORT"} once a server listens and appends each request's method, path and raw headers
-// as one JSON line to the file that $CAPTURE names. It never changes a request or an answer.
+// as one JSON line to the file that $CAPTURE names. It never changes a request or an answer, and it
+// ends the process with its standard input.
 import { appendFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+
+process.stdin.resume().on('end', () => process.exit());
 
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function onLoopback(port, ...rest) {

@@ -1,13 +1,15 @@
 """Upstream for both protocol eras: PyPI mcp on a free loopback port.
 
 Prints {"ready":"http://127.0.0.1:PORT"} and appends each request's method, path and headers as one JSON line to
-the file that $CAPTURE names, before the SDK sees the request. It checks no token: that is the gate's work.
+the file that $CAPTURE names, before the SDK sees the request. It ends with its standard input. It checks no token: that is the gate's work.
 """
 
 import asyncio
 import json
 import os
 import socket
+import sys
+import threading
 from typing import Any
 
 import uvicorn
@@ -65,4 +67,10 @@ async def main() -> None:
     await uvicorn.Server(uvicorn.Config(app, log_level="error")).serve(sockets=[listener])
 
 
+def end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_input, daemon=True).start()
 asyncio.run(main())
