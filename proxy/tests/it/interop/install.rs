@@ -119,10 +119,10 @@ fn missing() -> Option<&'static str> {
         "python3",
         &[
             "-c",
-            "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))",
+            "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))",
         ],
     ) {
-        Some("python3, version 3.10 or later, with venv")
+        Some("python3, version 3.11 or later, with venv")
     } else {
         None
     }
