@@ -128,12 +128,15 @@ fn review(
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());
             let applied = redact::apply_result(*result, &redactions, limits, tools.redact, &mut edits)
-                .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out"))?;
+                .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
             (document.text(), applied.redactions)
         }
         _ if redactions.is_empty() => return Ok(Passed { edited: None, redactions: 0 }),
+        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        _ => return Err(Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out")),
+        Reply::Notification { .. } | Reply::ServerRequest { .. } => {
+            return Err(Denial::new(DenyReason::AnswerWithheld, "free text of the server cannot be redacted"));
+        }
     };
     spliced(text, &edits, count)
 }
@@ -226,6 +229,15 @@ fn filter_tools(
         (None, Ok(filtered)) => Ok(filtered.dropped),
         (None, Err(_)) => Err(Denial::new(DenyReason::AnswerInvalid, "the list of tools is not one")),
     }
+}
+
+/// Takes the free text out of an error of the upstream: its code says what went wrong, and a pointer finds nothing in
+/// the rest.
+fn blank_error(error: Node<'_>, edits: &mut Edits) -> usize {
+    if let Some(message) = error.member("message") {
+        edits.replace_string(message.span(), "the server refused the call");
+    }
+    if edits.remove_member(error, "data") { 2 } else { 1 }
 }
 
 fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denial> {
