@@ -36,12 +36,13 @@ impl Level {
         }
     }
 
-    /// Ours at this level, the HTTP and TLS stacks at most at `info`.
+    /// Ours at this level, the HTTP and TLS stacks one less and at most at `info`.
     fn filter(self) -> String {
         let ours = self.name();
         let theirs = match self {
-            Self::Error | Self::Warn => ours,
-            Self::Info | Self::Debug | Self::Trace => Self::Info.name(),
+            Self::Error => Self::Error.name(),
+            Self::Warn | Self::Info => Self::Warn.name(),
+            Self::Debug | Self::Trace => Self::Info.name(),
         };
         let mut filter = format!("{theirs},portcullis={ours},portcullis_core={ours}");
         for silent in SILENT {
@@ -82,7 +83,7 @@ mod tests {
             assert!(EnvFilter::try_new(&want).is_ok(), "{want}");
         };
         check(Level::Error, "error,portcullis=error,portcullis_core=error");
-        check(Level::Info, "info,portcullis=info,portcullis_core=info");
+        check(Level::Info, "warn,portcullis=info,portcullis_core=info");
         check(Level::Trace, "info,portcullis=trace,portcullis_core=trace");
     }
 }

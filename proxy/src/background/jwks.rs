@@ -206,6 +206,7 @@ impl Drive {
             }
         };
         let issuer = Arc::clone(self.refresher.issuer());
+        let before = self.refresher.failures();
         match self.refresher.on_fetched(request.id, result, super::now()) {
             Some(published) => {
                 if let Some(keys) = &published.keys {
@@ -215,8 +216,11 @@ impl Drive {
             }
             None => {
                 let error = self.refresher.last_error().map(|error| error.to_string());
-                let failures = self.refresher.failures();
-                tracing::warn!(%issuer, url = %request.url, error, failures, "keys were not fetched");
+                match self.refresher.failures() {
+                    // Metadata has three places; one that is empty says nothing yet.
+                    same if same == before => tracing::debug!(%issuer, url = %request.url, error, "nothing is here"),
+                    failures => tracing::warn!(%issuer, url = %request.url, error, failures, "keys were not fetched"),
+                }
             }
         }
         true

@@ -47,10 +47,12 @@ pub(super) fn exit_of(diagnostics: &Diagnostics) -> Exit {
 
 /// Prints the JSON Schema of the configuration.
 pub(super) fn schema() -> anyhow::Result<Exit> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, &schema_for!(RawConfig))?;
-    writeln!(out)?;
-    Ok(Exit::Ok)
+    let schema = serde_json::to_string_pretty(&schema_for!(RawConfig))?;
+    match writeln!(io::stdout().lock(), "{schema}") {
+        // Whoever reads us has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+        written => Ok(written.map(|()| Exit::Ok)?),
+    }
 }
 
 /// What is not wrong but worth knowing: places of policies that cost the slower interpreter on each allow.

@@ -41,6 +41,7 @@ pub(super) struct RunOptions {
     /// Whether the process's signals reload and end it too.
     pub(super) signals: bool,
     /// Called once all listeners listen.
+    #[expect(clippy::type_complexity, reason = "one callback that is called once")]
     pub(super) on_listening: Box<dyn FnOnce(&[SocketAddr]) + Send>,
 }
 
@@ -92,7 +93,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         listeners: config.listeners.clone(),
         metadata,
         keys: fetch,
-        on_listening: announce(config.listeners.clone(), options.signals, options.on_listening),
+        on_listening: Box::new(announce(config.listeners.clone(), options.signals, options.on_listening)),
         background: Vec::new(),
         shutdown: options.shutdown,
         signals: options.signals,
@@ -150,9 +151,9 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
 fn announce(
     listeners: Vec<Listener>,
     aloud: bool,
-    then: Box<dyn FnOnce(&[SocketAddr]) + Send>,
-) -> Box<dyn FnOnce(&[SocketAddr]) + Send> {
-    Box::new(move |addresses| {
+    then: impl FnOnce(&[SocketAddr]) + Send,
+) -> impl FnOnce(&[SocketAddr]) + Send {
+    move |addresses| {
         then(addresses);
         if !aloud {
             return;
@@ -172,7 +173,7 @@ fn announce(
             let _ = writeln!(out, "listening {url}");
         }
         let _ = out.flush();
-    })
+    }
 }
 
 /// Puts what issuers answered where requests find it.

@@ -25,7 +25,7 @@ impl Files {
     pub(super) fn new(config: &Path) -> Self {
         Self {
             config: config.to_path_buf(),
-            folder: config.parent().unwrap_or(Path::new("")).to_path_buf(),
+            folder: config.parent().map(Path::to_path_buf).unwrap_or_default(),
             digest: Context::new(&SHA256),
         }
     }

@@ -15,6 +15,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 /// The configuration of Portcullis. Paths are relative to the folder of this file.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Configuration of Portcullis")]
 pub(crate) struct RawConfig {
     /// The name of this gate in audit records. Default: `portcullis`.
     pub node: Option<At<String>>,
