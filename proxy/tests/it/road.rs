@@ -1,9 +1,9 @@
 //! The road of a request through the built gate: what arrives, what is refused, what comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_fixtures::calls::{Call, Era};
-use portcullis_fixtures::http1::request;
+use portcullis_fixtures::http1::{Connection, request};
 use portcullis_fixtures::mcp::{Answers, Canned};
 use portcullis_fixtures::persona::{ALICE, BOB};
 use portcullis_fixtures::server::End;
@@ -460,9 +460,7 @@ fn a_running_call_is_finished_before_the_gate_ends() {
     running
         .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
         .unwrap();
-    while gate.upstream.capture().count() == 0 {
-        std::thread::yield_now();
-    }
+    until(|| gate.upstream.capture().count() == 1);
     gate.terminate();
     let answer = running.read_response().unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -479,12 +477,65 @@ fn a_client_that_leaves_ends_the_call() {
     leaving
         .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
         .unwrap();
-    while gate.upstream.capture().count() == 0 {
-        std::thread::yield_now();
-    }
+    until(|| gate.upstream.capture().count() == 1);
     drop(leaving);
     gate.terminate();
     let (status, records) = gate.records();
     assert!(status.success(), "{status}");
     assert!(records.contains("\"client_gone\""), "{records}");
+}
+
+/// An event stream that says hello and then stays open without an answer.
+fn open_stream(gate: &Gate) -> Connection {
+    gate.upstream
+        .answer_next(Canned::sse(&[": hello\n\n"]).ending(End::Open));
+    let mut connection = gate.connect();
+    connection
+        .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
+        .unwrap();
+    until(|| gate.upstream.answers_open() == 1);
+    connection
+}
+
+/// Waits for what another thread or process brings about; the test's own deadline is the bound.
+#[track_caller]
+fn until(reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come about");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_its_stream_ends_it_upstream() {
+    let gate = Gate::start("");
+    drop(open_stream(&gate));
+    until(|| gate.upstream.answers_open() == 0);
+    gate.terminate();
+    let (status, records) = gate.records();
+    assert!(status.success(), "{status}");
+    assert!(records.contains("\"client_gone\""), "{records}");
+}
+
+#[test]
+fn a_second_signal_cuts_what_still_runs() {
+    let gate = Gate::start("");
+    let mut running = open_stream(&gate);
+    gate.terminate();
+    until(|| gate.log().contains("draining"));
+    let late = gate.call(&allowed(2).bearer(&gate.token(&ALICE)));
+    assert_eq!(
+        (late.status, late.header("connection")),
+        (503, Some("close")),
+        "{}",
+        late.text()
+    );
+    assert!(late.header("retry-after").is_some());
+    gate.terminate();
+    let text = running.read_response().unwrap().text();
+    assert!(text.contains("the gate is shutting down"), "{text}");
+    let (status, records) = gate.records();
+    assert!(status.success(), "{status}");
+    assert!(records.contains("\"unknown\""), "{records}");
 }
