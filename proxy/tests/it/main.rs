@@ -6,4 +6,6 @@ mod gate;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod road;

@@ -106,11 +106,6 @@ impl Stage {
         resource(self.address, place)
     }
 
-    /// Where the gate listens.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     pub(super) fn issuer_url(&self) -> &str {
         self.issuer.url()
     }
