@@ -94,7 +94,6 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         metadata,
         keys: fetch,
         on_listening: Box::new(announce(config.listeners.clone(), options.signals, options.on_listening)),
-        background: Vec::new(),
         shutdown: options.shutdown,
         signals: options.signals,
         drain_deadline: DRAIN_DEADLINE,
