@@ -6,6 +6,7 @@
 //! unescaping), NUL in keys, numbers that a double cannot hold. Never serialises a document anew, and no type of
 //! simd-json leaves this module.
 
+use std::fmt;
 use std::mem;
 
 use simd_json::{Buffers, ErrorType, Tape};
@@ -79,6 +80,13 @@ impl Default for Scratch {
             parsed: Parsed::default(),
             tape: Tape(Vec::new()),
         }
+    }
+}
+
+/// Tells the size only: the last text may hold what no log should.
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scratch({} bytes)", self.copy.capacity())
     }
 }
 

@@ -20,7 +20,7 @@ mod jws;
 mod verified;
 
 pub use cache::TokenCache;
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, TokenTypes};
+pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts};
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 
 use jws::{Decoded, Header, Signed};
@@ -112,7 +112,7 @@ fn is_current(known: &VerifiedToken, accepted: &[IssuerKeys], now: UnixTime, lim
             let same_rules = Arc::ptr_eq(&entry.issuer, known.rules()) || entry.issuer == *known.rules();
             same_rules
                 && entry.keys.as_ref().is_some_and(|keys| {
-                    keys.generation() == known.generation() && now.since(keys.fetched_at()) <= limits.keys_age_max
+                    now.since(keys.fetched_at()) <= limits.keys_age_max && known.is_confirmed_by(keys)
                 })
         })
 }
@@ -166,7 +166,7 @@ fn verify_new(
     };
     key.verify(header.algorithm, signed.input(), &signature)
         .map_err(|_| Denial::new(DenyReason::TokenSignature, "the signature does not verify"))?;
-    let verified = claims::read(claims, &entry.issuer, digest, keys.generation())?;
+    let verified = claims::read(claims, &entry.issuer, digest, keys)?;
     Ok(Verification::Verified(Arc::new(verified)))
 }
 

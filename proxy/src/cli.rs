@@ -11,6 +11,8 @@ use crate::telemetry::Level;
 
 mod audit;
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
 mod run;
 
 /// A gate in front of MCP servers.
@@ -37,6 +39,9 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArguments),
     /// Print the version.
     Version,
 }
@@ -144,6 +149,8 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Audit {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {
             println!("portcullis {}", env!("CARGO_PKG_VERSION"));
             Ok(Exit::Ok)

@@ -12,8 +12,8 @@ use portcullis_core::token::Issuer;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
-pub(crate) use raw::RawConfig;
 pub(crate) use lower::is_loopback;
+pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod diagnose;

@@ -155,7 +155,11 @@ fn key_material_is_vetted() {
 }
 
 /// A folder of `../shared/corpora`, or `None` (with a line) where the corpora are not laid out.
-#[expect(clippy::disallowed_methods, reason = "a test is its own embedder")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test is its own embedder"
+)]
 fn corpus(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("PORTCULLIS_CORPORA").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpora"),

@@ -139,7 +139,7 @@ impl<'g> Case<'g> {
         denial.record_id = Some(self.record_id);
         if let Some(call) = &self.call {
             denial.modern = call.version.is_modern();
-            denial.request_id = call.expected.request_id().map(Box::from);
+            denial.request_id = call.expected.id_raw().map(Box::from);
         }
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
@@ -172,17 +172,17 @@ impl<'g> Case<'g> {
             },
             tool: tool.map(|_| policy::Tool { class: grant.class(), required_scopes: Texts::Boxes(grant.required()) }),
             subject: Party {
-                groups: Texts::Arcs(token.groups()),
-                roles: Texts::Arcs(token.roles()),
-                scopes: Texts::Arcs(token.scopes()),
+                groups: Texts::Boxes(token.groups()),
+                roles: Texts::Boxes(token.roles()),
+                scopes: Texts::Boxes(token.scopes()),
                 claims: Some(token.claims_json()),
                 ..party(principal.subject())
             },
             actor: principal
                 .on_behalf_of()
-                .map(|_| Party { scopes: Texts::Arcs(token.scopes()), ..party(principal.actor()) }),
+                .map(|_| Party { scopes: Texts::Boxes(token.scopes()), ..party(principal.actor()) }),
             client_id: Some(principal.client_id()),
-            auth: policy::Auth { acr: token.acr(), amr: Texts::Arcs(token.amr()), time: token.auth_time().map(UnixTime::from_secs) },
+            auth: policy::Auth { acr: token.acr(), amr: Texts::Boxes(token.amr()), time: token.auth_time().map(UnixTime::from_secs) },
             server: policy::Server { name: server.name(), resource: server.resource() },
             connection: policy::Connection {
                 ip: self.client_ip,

@@ -65,7 +65,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             jti: token.jti(),
             digest: digest.as_bytes(),
             kind: "jwt",
-            evidence_age_s: case.snapshot.keys_age(token.issuer(), case.now).map(|age| age.as_secs()),
+            evidence_age_s: Some(case.now.since(token.keys_fetched_at()).as_secs()),
             revocation: Revocation::NotChecked,
         },
         scopes: token.scopes(),

@@ -323,7 +323,7 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
 /// The scopes to ask for: the required ones; for clients of the legacy era, which replace what they had, the granted
 /// ones too (mcp-duties 1.5 and section 6).
 #[cold]
-fn step_up_scope(required: &[Box<str>], granted: &[Arc<str>], modern: bool) -> String {
+fn step_up_scope(required: &[Box<str>], granted: &[Box<str>], modern: bool) -> String {
     let mut scopes: Vec<&str> = required.iter().map(|scope| &**scope).collect();
     if !modern {
         scopes.extend(granted.iter().map(|scope| &**scope));

@@ -292,7 +292,8 @@ impl Refresher {
 
     fn take_key_set(&mut self, fetched: &Fetched, now: UnixTime) -> Result<Published, RefreshError> {
         let keys = KeySet::parse(&fetched.body, &self.settings.limits, now).map_err(RefreshError::KeySet)?;
-        let longest = (self.settings.age_max / 2).max(self.settings.unknown_kid_interval);
+        let half = self.settings.age_max.checked_div(2).unwrap_or_default();
+        let longest = half.max(self.settings.unknown_kid_interval);
         let named = fetched.cache_max_age_s.map(Duration::from_secs);
         let wait = named
             .unwrap_or(self.settings.refresh)

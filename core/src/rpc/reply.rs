@@ -52,7 +52,7 @@ impl Expected {
     }
 
     /// The JSON text of the request's id, `None` for a notification, which has no answer.
-    pub fn request_id(&self) -> Option<&str> {
+    pub fn id_raw(&self) -> Option<&str> {
         self.id.as_ref().map(|_| &*self.id_raw)
     }
 

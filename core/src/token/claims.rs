@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
-use crate::jwks::Generation;
+use crate::jwks::KeySet;
 use crate::token::verified::{Actor, Claims};
 use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
 
@@ -16,7 +16,7 @@ pub(super) fn read(
     document: Document<'_>,
     issuer: &Arc<Issuer>,
     digest: TokenDigest,
-    generation: Generation,
+    keys: &KeySet,
 ) -> Result<VerifiedToken, Denial> {
     let root = document.root();
     if root.member("cnf").is_some() {
@@ -55,7 +55,7 @@ pub(super) fn read(
         )?,
         text: Box::from(document.text()),
     };
-    Ok(VerifiedToken::new(Arc::clone(issuer), digest, generation, claims))
+    Ok(VerifiedToken::new(Arc::clone(issuer), digest, keys, claims))
 }
 
 /// A string claim that is not empty; `None` when it is absent.
@@ -81,7 +81,7 @@ fn time(root: Node<'_>, name: &str) -> Result<Option<u64>, Denial> {
 }
 
 /// An array of strings that are not empty; no strings when it is absent.
-fn strings(claim: Option<Node<'_>>, operator: &'static str) -> Result<Box<[Arc<str>]>, Denial> {
+fn strings(claim: Option<Node<'_>>, operator: &'static str) -> Result<Box<[Box<str>]>, Denial> {
     let Some(claim) = claim else {
         return Ok(Box::default());
     };
@@ -91,19 +91,19 @@ fn strings(claim: Option<Node<'_>>, operator: &'static str) -> Result<Box<[Arc<s
     claim
         .elements()
         .map(|element| match element.as_str() {
-            Some(text) if !text.is_empty() => Ok(Arc::from(text)),
+            Some(text) if !text.is_empty() => Ok(Box::from(text)),
             _ => Err(wrong(operator)),
         })
         .collect()
 }
 
 /// `aud`: one string, or an array with at least one (RFC 7519 section 4.1.3).
-fn audiences(root: Node<'_>) -> Result<Box<[Arc<str>]>, Denial> {
+fn audiences(root: Node<'_>) -> Result<Box<[Box<str>]>, Denial> {
     let Some(claim) = root.member("aud") else {
         return Err(wrong("`aud` is missing"));
     };
     let audiences = match claim.as_str() {
-        Some(one) if !one.is_empty() => Box::from([Arc::from(one)]),
+        Some(one) if !one.is_empty() => Box::from([Box::from(one)]),
         _ => strings(Some(claim), "`aud` is neither a string nor an array of strings")?,
     };
     if audiences.is_empty() {
@@ -123,12 +123,12 @@ fn client_id(root: Node<'_>) -> Result<Arc<str>, Denial> {
 
 /// The scopes, sorted, each once: `scope` as a string (RFC 8693 section 4.2), or `scp` as a string or an array; both
 /// only when they agree.
-fn scopes(root: Node<'_>) -> Result<Box<[Arc<str>]>, Denial> {
+fn scopes(root: Node<'_>) -> Result<Box<[Box<str>]>, Denial> {
     let split = |text: &str| {
-        let mut scopes: Vec<Arc<str>> = text
+        let mut scopes: Vec<Box<str>> = text
             .split(' ')
             .filter(|scope| !scope.is_empty())
-            .map(Arc::from)
+            .map(Box::from)
             .collect();
         scopes.sort_unstable();
         scopes.dedup();

@@ -13,43 +13,43 @@ use crate::jwks::url::issuer_transport;
 pub struct IssuerParts {
     /// The issuer identifier, compared byte by byte with `iss`.
     pub url: Arc<str>,
-    /// The signature algorithms its tokens may have.
+    /// The signature algorithms its tokens may have; [`Issuer::DEFAULT_ALGORITHMS`] is a good choice.
     pub algorithms: Vec<Algorithm>,
-    /// The kinds of tokens that are taken.
-    pub token_types: TokenTypes,
+    /// The accepted values of `typ`: of `at+jwt`, `application/at+jwt`, `JWT` and `absent`. `None` takes the first two,
+    /// as RFC 9068 section 4 demands; the others are for issuers that do not follow it.
+    pub token_types: Option<Vec<String>>,
     /// How its tokens name the human and the agent.
     pub identity: IdentityForm,
     /// The claim with the subject's groups, an array of strings: a name, or a JSON Pointer when it starts with `/`.
-    pub groups_claim: Arc<str>,
-    /// The claim with the subject's roles, as [`Self::groups_claim`].
-    pub roles_claim: Arc<str>,
+    /// `None` is `groups`.
+    pub groups_claim: Option<String>,
+    /// The claim with the subject's roles, as [`Self::groups_claim`]. `None` is `roles`.
+    pub roles_claim: Option<String>,
 }
 
 impl IssuerParts {
-    /// The strictest parts for an issuer: every algorithm but ES384 (a verification takes 0.7 ms, an invitation to flood
-    /// us), access tokens of RFC 9068 alone, the agent in `act`, and the claims `groups` and `roles`.
+    /// The strictest rules for the issuer at `url`: every fast algorithm, RFC 9068 tokens alone, actors by `act`.
     pub fn strict(url: Arc<str>) -> Self {
-        let cheap = |algorithm: &Algorithm| *algorithm != Algorithm::Es384;
         Self {
             url,
-            algorithms: Algorithm::ALL.into_iter().filter(cheap).collect(),
-            token_types: TokenTypes::default(),
+            algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
+            token_types: None,
             identity: IdentityForm::default(),
-            groups_claim: Arc::from("groups"),
-            roles_claim: Arc::from("roles"),
+            groups_claim: None,
+            roles_claim: None,
         }
     }
 }
 
 /// Which `typ` a token may have.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum TokenTypes {
-    /// `at+jwt` or `application/at+jwt` (RFC 9068 section 4).
-    #[default]
-    AccessToken,
-    /// Also `JWT` and none, for issuers that do not follow RFC 9068. What then tells an ID token is its audience and the
-    /// claims that only such tokens have.
-    DangerAnyJwt,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct TokenTypes {
+    /// `at+jwt`, with or without `application/`.
+    pub(super) access_token: bool,
+    /// `JWT`. What then tells an ID token is its audience, and the claims that only such tokens have.
+    pub(super) jwt: bool,
+    /// None at all; as with `JWT`.
+    pub(super) absent: bool,
 }
 
 /// How an issuer's tokens name the human and the agent.
@@ -59,9 +59,9 @@ pub enum IdentityForm {
     #[default]
     Act,
     /// The token is an agent's; the human it acts for stands in this claim, a string.
-    HumanClaim(Arc<str>),
+    HumanClaim(String),
     /// The token is the human's; these clients are agents.
-    ListedAgents(BTreeSet<Arc<str>>),
+    ListedAgents(BTreeSet<String>),
 }
 
 /// The rules of one issuer, checked.
@@ -71,8 +71,8 @@ pub struct Issuer {
     algorithms: Vec<Algorithm>,
     token_types: TokenTypes,
     identity: IdentityForm,
-    groups_claim: Arc<str>,
-    roles_claim: Arc<str>,
+    groups_claim: String,
+    roles_claim: String,
 }
 
 /// What makes an issuer's rules unusable.
@@ -83,13 +83,30 @@ pub enum IssuerError {
     Algorithms(Arc<str>),
     /// A claim is named that means something else, or none.
     #[error("the issuer `{0}` cannot carry identity in the claim `{1}`")]
-    Claim(Arc<str>, Arc<str>),
+    Claim(Arc<str>, String),
+    /// A `typ` is named that no access token has.
+    #[error(
+        "the issuer `{0}` cannot have tokens of the type `{1}`: known are at+jwt, application/at+jwt, JWT and absent"
+    )]
+    TokenType(Arc<str>, String),
     /// The identifier is not a URL that evidence may come from.
     #[error("the issuer `{0}` is not an https URL (http on loopback) without query and fragment")]
     Url(Arc<str>),
 }
 
 impl Issuer {
+    /// Every algorithm but ES384: ten of its verifications are a hundred of another's, an invitation to flood us.
+    pub const DEFAULT_ALGORITHMS: [Algorithm; 8] = [
+        Algorithm::EdDSA,
+        Algorithm::Es256,
+        Algorithm::Ps256,
+        Algorithm::Ps384,
+        Algorithm::Ps512,
+        Algorithm::Rs256,
+        Algorithm::Rs384,
+        Algorithm::Rs512,
+    ];
+
     /// Checks the rules of an issuer.
     ///
     /// # Errors
@@ -109,13 +126,15 @@ impl Issuer {
         if algorithms.is_empty() {
             return Err(IssuerError::Algorithms(url));
         }
-        let mut claims = vec![&groups_claim, &roles_claim];
-        if let IdentityForm::HumanClaim(name) = &identity {
-            claims.push(name);
+        let groups_claim = groups_claim.unwrap_or_else(|| "groups".to_owned());
+        let roles_claim = roles_claim.unwrap_or_else(|| "roles".to_owned());
+        if let Some(claim) = taken_claim(&groups_claim, &roles_claim, &identity) {
+            return Err(IssuerError::Claim(url, claim));
         }
-        if let Some(claim) = claims.into_iter().find(|claim| is_taken(claim)) {
-            return Err(IssuerError::Claim(url, Arc::clone(claim)));
-        }
+        let token_types = match token_types {
+            Some(names) => TokenTypes::read(&names).map_err(|name| IssuerError::TokenType(Arc::clone(&url), name))?,
+            None => TokenTypes::ACCESS_TOKEN,
+        };
         algorithms.sort_unstable();
         algorithms.dedup();
         Ok(Self {
@@ -144,7 +163,7 @@ impl Issuer {
     }
 
     /// The kinds of tokens that are taken.
-    pub const fn token_types(&self) -> TokenTypes {
+    pub(super) const fn token_types(&self) -> TokenTypes {
         self.token_types
     }
 
@@ -162,6 +181,50 @@ impl Issuer {
     pub(super) fn roles_claim(&self) -> &str {
         &self.roles_claim
     }
+}
+
+impl TokenTypes {
+    const ACCESS_TOKEN: Self = Self {
+        access_token: true,
+        jwt: false,
+        absent: false,
+    };
+
+    /// The types of these names, or the name that is none; an empty list is the empty name.
+    fn read(names: &[String]) -> Result<Self, String> {
+        let mut types = Self {
+            access_token: false,
+            jwt: false,
+            absent: false,
+        };
+        for name in names {
+            match name.as_str() {
+                "at+jwt" | "application/at+jwt" => types.access_token = true,
+                "JWT" => types.jwt = true,
+                "absent" => types.absent = true,
+                _ => return Err(name.clone()),
+            }
+        }
+        if names.is_empty() {
+            Err(String::new())
+        } else {
+            Ok(types)
+        }
+    }
+}
+
+/// The first claim, if any, that cannot carry what the rules want of it.
+fn taken_claim(groups: &str, roles: &str, identity: &IdentityForm) -> Option<String> {
+    let human = match identity {
+        IdentityForm::HumanClaim(name) => Some(name.as_str()),
+        IdentityForm::Act | IdentityForm::ListedAgents(_) => None,
+    };
+    let claims = [Some(groups), Some(roles), human];
+    claims
+        .into_iter()
+        .flatten()
+        .find(|claim| is_taken(claim))
+        .map(str::to_owned)
 }
 
 /// Whether a claim has a meaning of its own, or the name is empty.

@@ -6,7 +6,7 @@
 use crate::crypto::{Algorithm, decode_base64url};
 use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Node};
-use crate::token::TokenTypes;
+use crate::token::issuer::TokenTypes;
 
 /// A token in three parts, none of them empty.
 pub(super) struct Signed<'t> {
@@ -115,22 +115,27 @@ impl Header {
 /// Checks that a token is an access token (RFC 9068 section 4, RFC 8725 section 3.11).
 pub(super) fn check_type(header: &Header, claims: Node<'_>, types: TokenTypes) -> Result<(), Denial> {
     let another = |operator| Err(Denial::new(DenyReason::TokenType, operator));
-    match (header.media_type, types) {
-        (MediaType::AccessToken, _) => Ok(()),
-        (MediaType::Jwt | MediaType::Absent, TokenTypes::DangerAnyJwt) => {
-            if FOREIGN_CLAIMS.iter().any(|name| claims.member(name).is_some()) {
-                return another("the token has claims of an ID token or of an event");
-            }
-            // Keycloak says in the claim `typ` what the header does not.
-            match claims.member("typ") {
-                Some(kind) if !kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) => {
-                    another("the token's claim `typ` is not `Bearer`")
-                }
-                _ => Ok(()),
-            }
+    let accepted = match header.media_type {
+        MediaType::Absent => types.absent,
+        MediaType::AccessToken => types.access_token,
+        MediaType::Jwt => types.jwt,
+        MediaType::Other => false,
+    };
+    if !accepted {
+        return another("the token's `typ` is not accepted from its issuer");
+    }
+    if header.media_type == MediaType::AccessToken {
+        return Ok(());
+    }
+    if FOREIGN_CLAIMS.iter().any(|name| claims.member(name).is_some()) {
+        return another("the token has claims of an ID token or of an event");
+    }
+    // Keycloak says in the claim `typ` what the header does not.
+    match claims.member("typ") {
+        Some(kind) if !kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) => {
+            another("the token's claim `typ` is not `Bearer`")
         }
-        (MediaType::Jwt | MediaType::Absent, TokenTypes::AccessToken) => another("the token is not typed at+jwt"),
-        (MediaType::Other, _) => another("the token is typed as another kind"),
+        _ => Ok(()),
     }
 }
 

@@ -1,1 +1,470 @@
+//! Tokens that pass and their refused neighbours: rules, times, audiences, claims and the cache.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_fixtures::keys::{self, Key};
+use portcullis_fixtures::token::TokenBuilder;
+use serde_json::{Value, json};
+
+use super::{
+    IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, TokenCache, TokenLimits, Verification, VerifiedToken,
+    verify,
+};
+use crate::credential::BearerToken;
+use crate::crypto::Algorithm;
+use crate::denial::DenyReason;
+use crate::jwks::{JwksLimits, KeySet};
+use crate::time::UnixTime;
+
+mod attacks;
+
+pub(super) const ISSUER: &str = "https://as.example/t";
+pub(super) const RESOURCE: &str = "https://gate.example/mcp";
+pub(super) const NOW: u64 = 1_800_000_000;
+
+const LIMITS: TokenLimits = TokenLimits {
+    token_bytes_max: 4_096,
+    lifetime_max: Duration::from_secs(3_600),
+    leeway: Duration::from_secs(60),
+    keys_age_max: Duration::from_secs(3_600),
+};
+
+pub(super) fn parts(url: &str) -> IssuerParts {
+    IssuerParts {
+        url: Arc::from(url),
+        algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
+        token_types: None,
+        identity: IdentityForm::Act,
+        groups_claim: None,
+        roles_claim: None,
+    }
+}
+
+pub(super) fn key_set(keys: &[&Key], fetched_at: u64) -> Arc<KeySet> {
+    let limits = JwksLimits {
+        bytes_max: 65_536,
+        keys_max: 10,
+    };
+    Arc::new(KeySet::parse(keys::jwks(keys).as_bytes(), &limits, UnixTime::from_secs(fetched_at)).unwrap())
+}
+
+/// A resource with its accepted issuers, and a cache.
+pub(super) struct World {
+    pub(super) accepted: Vec<IssuerKeys>,
+    audiences: Vec<Arc<str>>,
+    cache: TokenCache,
+}
+
+impl World {
+    pub(super) fn of(accepted: Vec<IssuerKeys>) -> Self {
+        Self {
+            accepted,
+            audiences: vec![Arc::from(RESOURCE), Arc::from("second")],
+            cache: TokenCache::new(100),
+        }
+    }
+
+    /// One issuer with one Ed25519 key.
+    pub(super) fn with(parts: IssuerParts) -> Self {
+        Self::of(vec![IssuerKeys {
+            issuer: Arc::new(Issuer::new(parts).unwrap()),
+            keys: Some(key_set(&[keys::ed25519()], NOW)),
+        }])
+    }
+
+    pub(super) fn new() -> Self {
+        Self::with(parts(ISSUER))
+    }
+
+    fn verify_at(&self, token: &str, now: u64) -> Result<Verification, DenyReason> {
+        let Some(bearer) = BearerToken::parse(token) else {
+            return Err(DenyReason::CredentialScheme);
+        };
+        let now = UnixTime::from_secs(now);
+        verify(bearer, &self.accepted, &self.audiences, now, &LIMITS, &self.cache).map_err(|denial| denial.reason)
+    }
+
+    /// What becomes of a token; one that needs keys that nobody brings is refused.
+    pub(super) fn judge_at(&self, token: &str, now: u64) -> Result<Arc<VerifiedToken>, DenyReason> {
+        match self.verify_at(token, now)? {
+            Verification::Verified(verified) => Ok(verified),
+            Verification::NeedsKeys { issuer, otherwise } => {
+                assert!(self.accepted.iter().any(|entry| *entry.issuer.url() == issuer));
+                Err(otherwise.reason)
+            }
+        }
+    }
+
+    /// Judges twice, so that the cache answers the second time where it may.
+    pub(super) fn check(&self, token: &str, expected: Result<(), DenyReason>) {
+        for _ in 0..2 {
+            assert_eq!(self.judge_at(token, NOW).map(|_| ()), expected, "{token}");
+        }
+    }
+
+    pub(super) fn claims(&self, change: Value, expected: Result<(), DenyReason>) {
+        let builder = change
+            .as_object()
+            .unwrap()
+            .iter()
+            .fold(good(), |builder, (name, value)| builder.claim(name, value.clone()));
+        for _ in 0..2 {
+            let judged = self.judge_at(&builder.sign(keys::ed25519()), NOW);
+            assert_eq!(judged.map(|_| ()), expected, "{change}");
+        }
+    }
+}
+
+pub(super) fn good() -> TokenBuilder {
+    TokenBuilder::new(ISSUER, RESOURCE, NOW)
+}
+
+const CLAIMS: Result<(), DenyReason> = Err(DenyReason::TokenClaims);
+
+#[test]
+fn every_algorithm_verifies_with_its_own_key() {
+    use portcullis_fixtures::keys::Algorithm as Signing;
+    let all = [keys::ed25519(), keys::es256(), keys::es384(), keys::rsa()];
+    let world = |algorithms: &[Algorithm]| {
+        let mut parts = parts(ISSUER);
+        parts.algorithms = algorithms.to_vec();
+        World::of(vec![IssuerKeys {
+            issuer: Arc::new(Issuer::new(parts).unwrap()),
+            keys: Some(key_set(&all, NOW)),
+        }])
+    };
+    let (every, default) = (world(&Algorithm::ALL), world(&Issuer::DEFAULT_ALGORITHMS));
+    for signing in Signing::ALL {
+        let algorithm = Algorithm::from_name(signing.as_str()).unwrap();
+        let token = good().sign_with(signing.key(), signing);
+        every.check(&token, Ok(()));
+        let refused = Err(DenyReason::TokenAlgorithm);
+        default.check(&token, if algorithm == Algorithm::Es384 { refused } else { Ok(()) });
+        world(&[algorithm]).check(&token, Ok(()));
+        let others: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(|other| *other != algorithm).collect();
+        world(&others).check(&token, refused);
+    }
+}
+
+#[test]
+fn times_are_checked_to_the_second() {
+    let world = World::new();
+    let token = good().claim("nbf", NOW + 10).expires(NOW + 300).sign(keys::ed25519());
+    // Issued at NOW, valid from NOW + 10 to NOW + 300, a minute of leeway on each side.
+    for (now, expected) in [
+        (NOW - 61, Err(DenyReason::TokenNotYetValid)),
+        (NOW - 60, Err(DenyReason::TokenNotYetValid)),
+        (NOW - 51, Err(DenyReason::TokenNotYetValid)),
+        (NOW - 50, Ok(())),
+        (NOW + 359, Ok(())),
+        (NOW + 360, Err(DenyReason::TokenExpired)),
+        (NOW + 100, Ok(())),
+    ] {
+        assert_eq!(world.judge_at(&token, now).map(|_| ()), expected, "{now}");
+    }
+    for (change, expected) in [
+        (json!({"iat": NOW + 60, "exp": NOW + 90}), Ok(())),
+        (
+            json!({"iat": NOW + 61, "exp": NOW + 90}),
+            Err(DenyReason::TokenNotYetValid),
+        ),
+        (json!({"iat": NOW - 59, "exp": NOW - 58}), Ok(())),
+        (json!({"iat": NOW - 90, "exp": NOW - 60}), Err(DenyReason::TokenExpired)),
+        (json!({"exp": NOW + 3_600}), Ok(())),
+        (json!({"exp": NOW + 3_601}), Err(DenyReason::TokenLifetime)),
+        (json!({"exp": NOW}), CLAIMS),
+        (json!({"exp": NOW - 1}), CLAIMS),
+    ] {
+        world.claims(change, expected);
+    }
+    world.check(&good().without("exp").sign(keys::ed25519()), CLAIMS);
+    world.check(&good().without("iat").sign(keys::ed25519()), CLAIMS);
+}
+
+#[test]
+fn audiences_and_issuers_are_compared_byte_by_byte() {
+    let world = World::new();
+    for (aud, expected) in [
+        (json!(RESOURCE), Ok(())),
+        (json!("second"), Ok(())),
+        (json!(["other", "second"]), Ok(())),
+        (json!("https://gate.example/mcp/"), Err(DenyReason::TokenAudience)),
+        (json!("https://GATE.example/mcp"), Err(DenyReason::TokenAudience)),
+        (json!(["other"]), Err(DenyReason::TokenAudience)),
+        (json!(["secon", "econd", "*"]), Err(DenyReason::TokenAudience)),
+    ] {
+        world.claims(json!({ "aud": aud }), expected);
+    }
+    for iss in [
+        "https://as.example/t/",
+        "https://as.example",
+        "https://as.example/T",
+        "",
+    ] {
+        world.claims(json!({ "iss": iss }), Err(DenyReason::TokenIssuer));
+    }
+}
+
+#[test]
+fn types_are_those_that_the_issuer_may_have() {
+    let world = |types: Option<&[&str]>| {
+        let mut parts = parts(ISSUER);
+        parts.token_types = types.map(|types| types.iter().map(|&name| name.to_owned()).collect());
+        World::with(parts)
+    };
+    let token = |typ: Value, claims: Value| {
+        let builder = claims
+            .as_object()
+            .unwrap()
+            .iter()
+            .fold(good(), |builder, (name, value)| builder.claim(name, value.clone()));
+        builder.header("typ", typ).sign(keys::ed25519())
+    };
+    let strict = world(None);
+    let wide = world(Some(&["at+jwt", "JWT", "absent"]));
+    let narrow = world(Some(&["JWT"]));
+    let refused = Err(DenyReason::TokenType);
+    for (typ, by_strict, by_wide, by_narrow) in [
+        (json!("at+jwt"), Ok(()), Ok(()), refused),
+        (json!("AT+JWT"), Ok(()), Ok(()), refused),
+        (json!("application/at+jwt"), Ok(()), Ok(()), refused),
+        (json!("JWT"), refused, Ok(()), Ok(())),
+        (json!(null), refused, Ok(()), refused),
+        (json!("oauth-id-jag+jwt"), refused, refused, refused),
+        (json!("dpop+jwt"), refused, refused, refused),
+        (json!("logout+jwt"), refused, refused, refused),
+        (json!("secevent+jwt"), refused, refused, refused),
+        (json!("token-introspection+jwt"), refused, refused, refused),
+        (json!("application/jwt"), refused, refused, refused),
+        (json!(""), refused, refused, refused),
+    ] {
+        let token = token(typ, json!({}));
+        strict.check(&token, by_strict);
+        wide.check(&token, by_wide);
+        narrow.check(&token, by_narrow);
+    }
+    for (claims, expected) in [
+        (json!({"typ": "Bearer"}), Ok(())),
+        (json!({"typ": "ID"}), refused),
+        (json!({"typ": "Refresh"}), refused),
+        (json!({"typ": 1}), refused),
+        (json!({"nonce": "n"}), refused),
+        (json!({"at_hash": "h"}), refused),
+        (json!({"events": {}}), refused),
+    ] {
+        wide.check(&token(json!("JWT"), claims.clone()), expected);
+        wide.check(&token(json!("at+jwt"), claims), Ok(()));
+    }
+    strict.check(&token(json!(["at+jwt"]), json!({})), Err(DenyReason::TokenMalformed));
+}
+
+#[test]
+fn scopes_and_clients_are_read_from_either_claim() {
+    let world = World::new();
+    let scopes = |change: Value, expected: &[&str]| {
+        let builder = change
+            .as_object()
+            .unwrap()
+            .iter()
+            .fold(good(), |builder, (name, value)| builder.claim(name, value.clone()));
+        let token = world.judge_at(&builder.sign(keys::ed25519()), NOW).unwrap();
+        let found: Vec<&str> = token.scopes().iter().map(|scope| &**scope).collect();
+        assert_eq!(found, expected, "{change}");
+        assert!(expected.iter().all(|scope| token.has_scope(scope)));
+        assert!(!token.has_scope("rep") && !token.has_scope("repo repo:read") && !token.has_scope(""));
+    };
+    scopes(json!({}), &[]);
+    scopes(json!({"scope": ""}), &[]);
+    scopes(json!({"scope": "repo:read repo repo"}), &["repo", "repo:read"]);
+    scopes(json!({"scp": ["repo:read", "repo"]}), &["repo", "repo:read"]);
+    scopes(json!({"scp": "repo:read repo"}), &["repo", "repo:read"]);
+    scopes(json!({"scp": ["a"], "scope": "a"}), &["a"]);
+    for change in [
+        json!({"scope": ["repo"]}),
+        json!({"scope": null}),
+        json!({"scope": "a\tb"}),
+        json!({"scope": "a\"b"}),
+        json!({"scope": "ä"}),
+        json!({"scp": ["a b"]}),
+        json!({"scp": [""]}),
+        json!({"scp": {}}),
+        json!({"scp": ["a"], "scope": "a b"}),
+        json!({"client_id": "a", "azp": "b"}),
+        json!({"client_id": ""}),
+        json!({"azp": 7}),
+    ] {
+        world.claims(change, CLAIMS);
+    }
+    let azp = good().without("client_id").claim("azp", "party");
+    assert_eq!(
+        &**world.judge_at(&azp.sign(keys::ed25519()), NOW).unwrap().client_id(),
+        "party"
+    );
+    world.check(&good().without("client_id").sign(keys::ed25519()), CLAIMS);
+    world.claims(json!({"azp": "desktop"}), Ok(()));
+}
+
+#[test]
+fn a_verified_token_says_what_the_issuer_wrote() {
+    let mut parts = parts(ISSUER);
+    parts.groups_claim = Some("/realm_access/groups".to_owned());
+    parts.roles_claim = Some("https://as.example/roles".to_owned());
+    let world = World::with(parts);
+    let token = good()
+        .claim("realm_access", json!({"groups": ["sales", "emea"]}))
+        .claim("https://as.example/roles", json!(["analyst"]))
+        .claim("roles", json!(["admin"]))
+        .claim("acr", "2")
+        .claim("amr", json!(["pwd", "otp"]))
+        .claim("auth_time", NOW - 5)
+        .claim("jti", "j-1")
+        .act("first")
+        .act("agent-1");
+    let verified = world.judge_at(&token.sign(keys::ed25519()), NOW).unwrap();
+    let texts = |list: &[Box<str>]| list.join(",");
+    assert_eq!(texts(verified.groups()), "sales,emea");
+    assert_eq!(texts(verified.roles()), "analyst");
+    assert_eq!(texts(verified.amr()), "pwd,otp");
+    assert_eq!(texts(verified.audiences()), RESOURCE);
+    assert_eq!((verified.acr(), verified.auth_time()), (Some("2"), Some(NOW - 5)));
+    assert_eq!((verified.jti(), &**verified.subject()), (Some("j-1"), "alice"));
+    assert_eq!((&**verified.issuer(), &**verified.client_id()), (ISSUER, "desktop"));
+    assert_eq!(verified.issued_at(), UnixTime::from_secs(NOW));
+    assert_eq!(verified.expires(), UnixTime::from_secs(NOW + 300));
+    let actors: Vec<&str> = verified.actors().iter().map(|actor| &*actor.subject).collect();
+    assert_eq!(actors, ["agent-1", "first"]);
+    assert_eq!(verified.claims_json(), token.claims_json());
+    assert!(!format!("{verified:?}").contains("alice"));
+    for change in [
+        json!({"realm_access": {"groups": "sales"}}),
+        json!({"realm_access": {"groups": [1]}}),
+        json!({"https://as.example/roles": {}}),
+        json!({"acr": 2}),
+        json!({"amr": "pwd"}),
+        json!({"auth_time": "now"}),
+        json!({"jti": 7}),
+        json!({"sub": ""}),
+        json!({"sub": 7}),
+        json!({"act": "agent"}),
+        json!({"act": null}),
+        json!({"act": {}}),
+        json!({"act": {"sub": ""}}),
+        json!({"act": {"sub": "a", "iss": 1}}),
+        json!({"act": {"sub": "a", "act": []}}),
+    ] {
+        world.claims(change, CLAIMS);
+    }
+}
+
+#[test]
+fn rules_of_an_issuer_are_checked() {
+    let check = |change: fn(&mut IssuerParts), expected: Option<IssuerError>| {
+        let mut parts = parts(ISSUER);
+        change(&mut parts);
+        assert_eq!(Issuer::new(parts).err(), expected);
+    };
+    let url = || Arc::<str>::from(ISSUER);
+    check(|_| (), None);
+    check(|parts| parts.url = Arc::from("http://127.0.0.1:1/t"), None);
+    check(
+        |parts| parts.url = Arc::from("http://as.example"),
+        Some(IssuerError::Url(Arc::from("http://as.example"))),
+    );
+    check(|parts| parts.algorithms.clear(), Some(IssuerError::Algorithms(url())));
+    check(
+        |parts| parts.token_types = Some(vec!["at+jwt".to_owned(), "jwt".to_owned()]),
+        Some(IssuerError::TokenType(url(), "jwt".to_owned())),
+    );
+    check(
+        |parts| parts.token_types = Some(Vec::new()),
+        Some(IssuerError::TokenType(url(), String::new())),
+    );
+    check(
+        |parts| parts.identity = IdentityForm::HumanClaim("initiator".to_owned()),
+        None,
+    );
+    check(
+        |parts| parts.identity = IdentityForm::HumanClaim("sub".to_owned()),
+        Some(IssuerError::Claim(url(), "sub".to_owned())),
+    );
+    check(
+        |parts| parts.roles_claim = Some("/scope".to_owned()),
+        Some(IssuerError::Claim(url(), "/scope".to_owned())),
+    );
+    check(
+        |parts| parts.groups_claim = Some(String::new()),
+        Some(IssuerError::Claim(url(), String::new())),
+    );
+}
+
+#[test]
+fn the_cache_forgets_what_may_have_changed() {
+    let mut world = World::new();
+    let token = good().sign(keys::ed25519());
+    let first = world.judge_at(&token, NOW).unwrap();
+    let again = world.judge_at(&token, NOW).unwrap();
+    assert!(Arc::ptr_eq(&first, &again), "the second time the cache answers");
+
+    // The same keys fetched later confirm the token; it is not verified anew.
+    world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW + 50));
+    assert!(Arc::ptr_eq(&first, &world.judge_at(&token, NOW + 50).unwrap()));
+    assert_eq!(first.keys_fetched_at(), UnixTime::from_secs(NOW + 50));
+
+    // A removed key takes its tokens along at once.
+    let rotated = Key::new_ed25519("ed-2");
+    world.accepted[0].keys = Some(key_set(&[&rotated], NOW));
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenKeyUnknown));
+
+    // So do keys that are too old, and keys that are gone.
+    world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW));
+    assert!(world.judge_at(&token, NOW + 300).is_ok());
+    world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW - 3_601));
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::KeysUnavailable));
+    world.accepted[0].keys = None;
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::KeysUnavailable));
+
+    // Equal rules keep it, other rules do not.
+    world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW));
+    let kept = world.judge_at(&token, NOW).unwrap();
+    world.accepted[0].issuer = Arc::new(Issuer::new(parts(ISSUER)).unwrap());
+    assert!(Arc::ptr_eq(&kept, &world.judge_at(&token, NOW).unwrap()));
+    let mut other = parts(ISSUER);
+    other.algorithms = vec![Algorithm::Rs256];
+    world.accepted[0].issuer = Arc::new(Issuer::new(other).unwrap());
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenAlgorithm));
+    world.accepted[0].issuer = Arc::new(Issuer::new(parts("https://other.example")).unwrap());
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenIssuer));
+}
+
+#[test]
+fn the_cache_checks_time_and_audience_on_every_hit() {
+    let mut world = World::new();
+    let token = good().sign(keys::ed25519());
+    assert!(world.judge_at(&token, NOW).is_ok());
+    assert_eq!(world.judge_at(&token, NOW + 360).err(), Some(DenyReason::TokenExpired));
+    assert_eq!(
+        world.judge_at(&token, NOW - 61).err(),
+        Some(DenyReason::TokenNotYetValid)
+    );
+    world.audiences = vec![Arc::from("second")];
+    assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenAudience));
+}
+
+#[test]
+fn the_cache_is_bounded_and_drops_the_oldest() {
+    let world = World {
+        cache: TokenCache::new(3),
+        ..World::new()
+    };
+    let tokens: Vec<String> = (0..5).map(|_| good().sign(keys::ed25519())).collect();
+    let first: Vec<Arc<VerifiedToken>> = tokens.iter().map(|token| world.judge_at(token, NOW).unwrap()).collect();
+    assert_eq!(world.cache.len(), 3);
+    for (place, before) in first.iter().enumerate().rev() {
+        let kept = Arc::ptr_eq(before, &world.judge_at(&tokens[place], NOW).unwrap());
+        assert_eq!(kept, place >= 2, "{place}");
+    }
+    assert_eq!(world.cache.len(), 3);
+    assert!(!world.cache.is_empty());
+    assert!(TokenCache::new(0).is_empty());
+}

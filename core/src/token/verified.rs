@@ -5,10 +5,11 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crypto::sha256;
 use crate::denial::{Denial, DenyReason};
-use crate::jwks::Generation;
+use crate::jwks::{Generation, KeySet};
 use crate::time::UnixTime;
 use crate::token::{Issuer, TokenLimits};
 
@@ -48,19 +49,19 @@ pub struct Actor {
 pub(super) struct Claims {
     pub(super) subject: Arc<str>,
     pub(super) client_id: Arc<str>,
-    pub(super) scopes: Box<[Arc<str>]>,
-    pub(super) audiences: Box<[Arc<str>]>,
+    pub(super) scopes: Box<[Box<str>]>,
+    pub(super) audiences: Box<[Box<str>]>,
     pub(super) expires: u64,
     pub(super) not_before: Option<u64>,
     pub(super) issued_at: u64,
     pub(super) jti: Option<Box<str>>,
     pub(super) acr: Option<Box<str>>,
-    pub(super) amr: Box<[Arc<str>]>,
+    pub(super) amr: Box<[Box<str>]>,
     pub(super) auth_time: Option<u64>,
     pub(super) actors: Box<[Actor]>,
     pub(super) human: Option<Arc<str>>,
-    pub(super) groups: Box<[Arc<str>]>,
-    pub(super) roles: Box<[Arc<str>]>,
+    pub(super) groups: Box<[Box<str>]>,
+    pub(super) roles: Box<[Box<str>]>,
     pub(super) text: Box<str>,
 }
 
@@ -69,6 +70,8 @@ pub struct VerifiedToken {
     rules: Arc<Issuer>,
     digest: TokenDigest,
     generation: Generation,
+    /// When the key set was fetched, in nanoseconds: a later fetch of the same keys confirms the token anew.
+    keys_fetched_at: AtomicU64,
     claims: Claims,
 }
 
@@ -83,13 +86,25 @@ impl std::fmt::Debug for VerifiedToken {
 }
 
 impl VerifiedToken {
-    pub(super) const fn new(rules: Arc<Issuer>, digest: TokenDigest, generation: Generation, claims: Claims) -> Self {
+    pub(super) fn new(rules: Arc<Issuer>, digest: TokenDigest, keys: &KeySet, claims: Claims) -> Self {
         Self {
             rules,
             digest,
-            generation,
+            generation: keys.generation(),
+            keys_fetched_at: AtomicU64::new(keys.fetched_at().nanos()),
             claims,
         }
+    }
+
+    /// Whether `keys` are those that verified the token; if so, their fetch is the newest evidence for it.
+    pub(super) fn is_confirmed_by(&self, keys: &KeySet) -> bool {
+        let same = self.generation == keys.generation();
+        let fetched_at = keys.fetched_at().nanos();
+        // Written only when it changes, so that workers do not take the line from each other.
+        if same && self.keys_fetched_at.load(Ordering::Relaxed) < fetched_at {
+            self.keys_fetched_at.store(fetched_at, Ordering::Relaxed);
+        }
+        same
     }
 
     /// Checks `exp`, `nbf`, `iat` and the lifetime.
@@ -118,7 +133,8 @@ impl VerifiedToken {
 
     /// Checks that one of the token's audiences is one of ours, byte by byte.
     pub(super) fn check_audience(&self, ours: &[Arc<str>]) -> Result<(), Denial> {
-        if self.claims.audiences.iter().any(|audience| ours.contains(audience)) {
+        let is_ours = |audience: &str| ours.iter().any(|known| **known == *audience);
+        if self.claims.audiences.iter().any(|audience| is_ours(audience)) {
             Ok(())
         } else {
             Err(Denial::new(
@@ -138,9 +154,9 @@ impl VerifiedToken {
         &self.rules
     }
 
-    /// The key set with which it was verified.
-    pub(super) const fn generation(&self) -> Generation {
-        self.generation
+    /// When the keys that verify the token were fetched: its evidence is as old as that.
+    pub fn keys_fetched_at(&self) -> UnixTime {
+        UnixTime::from_nanos(self.keys_fetched_at.load(Ordering::Relaxed))
     }
 
     /// `sub`.
@@ -154,7 +170,7 @@ impl VerifiedToken {
     }
 
     /// The scopes, sorted, each once.
-    pub fn scopes(&self) -> &[Arc<str>] {
+    pub fn scopes(&self) -> &[Box<str>] {
         &self.claims.scopes
     }
 
@@ -167,7 +183,7 @@ impl VerifiedToken {
     }
 
     /// `aud`, at least one.
-    pub fn audiences(&self) -> &[Arc<str>] {
+    pub fn audiences(&self) -> &[Box<str>] {
         &self.claims.audiences
     }
 
@@ -197,7 +213,7 @@ impl VerifiedToken {
     }
 
     /// `amr` (RFC 8176), empty when absent.
-    pub fn amr(&self) -> &[Arc<str>] {
+    pub fn amr(&self) -> &[Box<str>] {
         &self.claims.amr
     }
 
@@ -217,12 +233,12 @@ impl VerifiedToken {
     }
 
     /// The subject's groups, from the issuer's mapped claim.
-    pub fn groups(&self) -> &[Arc<str>] {
+    pub fn groups(&self) -> &[Box<str>] {
         &self.claims.groups
     }
 
     /// The subject's roles, from the issuer's mapped claim.
-    pub fn roles(&self) -> &[Arc<str>] {
+    pub fn roles(&self) -> &[Box<str>] {
         &self.claims.roles
     }
 

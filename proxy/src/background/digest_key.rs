@@ -68,7 +68,9 @@ fn make(path: &Path) -> Result<Zeroizing<[u8; 32]>, DigestKeyError> {
         .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     tracing::info!(path = %path.display(), "a digest key was made");
     Ok(key)
 }

@@ -192,7 +192,9 @@ fn bare(host: &str) -> &str {
 /// `max-age` of `Cache-Control` (RFC 9111 section 5.2.2.1); `no-store` and `no-cache` count as zero.
 fn max_age(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all(CACHE_CONTROL).iter();
-    let mut directives = values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let mut directives = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','));
     directives.find_map(|directive| {
         let directive = directive.trim().to_ascii_lowercase();
         match directive.split_once('=') {

@@ -119,7 +119,6 @@ impl KeyService {
         }
         *issuers = next;
     }
-
 }
 
 #[async_trait]

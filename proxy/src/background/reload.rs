@@ -152,7 +152,7 @@ impl Reload {
 /// [`BuildError`]; a lowered configuration gives none.
 pub(crate) fn snapshot(config: &Config) -> Result<Snapshot, BuildError> {
     let servers: Result<Vec<_>, BuildError> = config.servers.iter().map(|plan| plan.build().map(Arc::new)).collect();
-    Ok(Snapshot::new(servers?, config.limits.clone(), config.digest))
+    Ok(Snapshot::new(servers?, config.limits.clone(), config.digest)?)
 }
 
 /// Whether the running gate can go over to `new`.

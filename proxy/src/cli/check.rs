@@ -25,7 +25,10 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         }
         (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
         (Format::Json, Err(Diagnostics { diagnostics })) => {
-            println!("{}", serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []}));
+            println!(
+                "{}",
+                serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []})
+            );
         }
     }
     Ok(match checked {

@@ -5,13 +5,14 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
-use portcullis_core::gate::Gate;
+use portcullis_core::gate::{Gate, GateParts};
 use portcullis_core::jwks::refresh::Published;
 use portcullis_core::time::Ticks;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -29,14 +30,39 @@ use crate::service::KeyFetch;
 use crate::shutdown::Shutdown;
 use crate::telemetry;
 
-/// Runs the gate until it is told to end.
+/// How a gate is run.
+pub(super) struct RunOptions {
+    /// The configuration file; SIGHUP reads it again.
+    pub(super) config: PathBuf,
+    /// Threads that serve requests.
+    pub(super) workers: usize,
+    /// Ends the gate.
+    pub(super) shutdown: Shutdown,
+    /// Whether the process's signals reload and end it too.
+    pub(super) signals: bool,
+    /// Called once all listeners listen.
+    pub(super) on_listening: Box<dyn FnOnce(&[SocketAddr]) + Send>,
+}
+
+/// `portcullis run`: serves until the process is told to end.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     telemetry::start(arguments.log);
     let workers = match arguments.workers {
         Some(workers) => usize::from(workers),
         None => thread::available_parallelism()?.get(),
     };
-    let config = match config::load(&arguments.config, Names::Resolve, workers) {
+    serve(RunOptions {
+        config: arguments.config.clone(),
+        workers,
+        shutdown: Shutdown::new(),
+        signals: true,
+        on_listening: Box::new(|_| {}),
+    })
+}
+
+/// Runs the gate until it is told to end. Blocks; call it outside any async runtime.
+pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
+    let config = match config::load(&options.config, Names::Resolve, options.workers) {
         Ok(config) => config,
         Err(diagnostics) => {
             eprint!("{}", diagnostics.pretty());
@@ -61,27 +87,22 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Err(error @ StartError::Client(..)) => return Err(error.into()),
     }
     let fetch: Arc<dyn KeyFetch> = Arc::<KeyService>::clone(&keys);
-    let options = ServeOptions {
+    let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
         listeners: config.listeners.clone(),
         metadata,
         keys: fetch,
-        on_listening: announce(config.listeners.clone()),
+        on_listening: announce(config.listeners.clone(), options.signals, options.on_listening),
         background: Vec::new(),
-        shutdown: Shutdown::new(),
-        signals: true,
+        shutdown: options.shutdown,
+        signals: options.signals,
         drain_deadline: DRAIN_DEADLINE,
-        workers,
+        workers: options.workers,
         upstream_ca: config.upstream_ca.clone(),
     };
-    background.care_for(Reload::new(
-        arguments.config.clone(),
-        workers,
-        config,
-        Arc::clone(&gate),
-        keys,
-    ))?;
-    let served = listen::serve(options);
+    let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), keys);
+    background.care_for(reload, options.signals)?;
+    let served = listen::serve(serve_options);
     gate.flush_refusals(background::now());
     drop(background);
     writer.seal()?;
@@ -110,19 +131,32 @@ fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
 
 fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
     let digest_key = digest_key::take(&config.audit.digest_key).context("the audit digest key cannot be used")?;
-    let mut seed = [0; 48];
+    let mut seed = [0; 16];
     SystemRandom::new()
         .fill(&mut seed)
         .map_err(|_| anyhow::anyhow!("the system gives no randomness"))?;
-    let ticks = Box::new(Monotonic(Instant::now()));
-    let snapshot = snapshot(config)?;
-    let node = Arc::clone(&config.node);
-    Ok(Arc::new(Gate::new(snapshot, audit, ticks, node, *digest_key, seed)))
+    let parts = GateParts {
+        snapshot: snapshot(config)?,
+        audit,
+        node: Arc::clone(&config.node),
+        digest_key: *digest_key,
+        seed,
+        now: background::now(),
+    };
+    Ok(Arc::new(Gate::new(parts, Box::new(Monotonic(Instant::now())))))
 }
 
-/// Tells people and machines where the gate listens.
-fn announce(listeners: Vec<Listener>) -> Box<dyn FnOnce(&[SocketAddr]) + Send> {
+/// Tells people and machines where the gate listens, when it is the process's own.
+fn announce(
+    listeners: Vec<Listener>,
+    aloud: bool,
+    then: Box<dyn FnOnce(&[SocketAddr]) + Send>,
+) -> Box<dyn FnOnce(&[SocketAddr]) + Send> {
     Box::new(move |addresses| {
+        then(addresses);
+        if !aloud {
+            return;
+        }
         let urls: Vec<String> = listeners
             .iter()
             .zip(addresses)
@@ -150,7 +184,7 @@ struct Publisher {
 impl Publish for Publisher {
     fn publish(&self, issuer: &Arc<str>, published: Published) {
         if let Some(keys) = published.keys {
-            self.gate.publish_keys(issuer, keys);
+            self.gate.publish_keys(issuer, &keys);
         }
         if let Some(metadata) = &published.metadata {
             self.metadata.publish(issuer, metadata);
@@ -184,12 +218,14 @@ impl Background {
         Ok(Self { runtime })
     }
 
-    /// Listens to SIGHUP from now on, and writes the summaries of early refusals.
-    fn care_for(&self, reload: Reload) -> anyhow::Result<()> {
+    /// Listens to SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.
+    fn care_for(&self, reload: Reload, signals: bool) -> anyhow::Result<()> {
         let _entered = self.runtime.enter();
-        let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
         let gate = Arc::clone(reload.gate());
-        self.runtime.spawn(reload.run(hangups));
+        if signals {
+            let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
+            self.runtime.spawn(reload.run(hangups));
+        }
         self.runtime.spawn(async move {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {

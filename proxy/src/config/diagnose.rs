@@ -229,13 +229,16 @@ pub(crate) fn of_yaml(error: &serde_saphyr::Error, file: &Path, source: &str) ->
     let new = |code, message: String| Diagnostic::new(code, file, place, message);
     let diagnostic = match error.without_snippet() {
         Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, file, place),
-        Error::SerdeMissingField { field, .. } => {
-            new(Code::MissingKey, format!("the section of this line lacks the key `{field}`"))
-        }
+        Error::SerdeMissingField { field, .. } => new(
+            Code::MissingKey,
+            format!("the section of this line lacks the key `{field}`"),
+        ),
         Error::SerdeUnknownVariant { expected, .. } => {
             new(Code::InvalidValue, format!("this is none of {}", list(expected)))
         }
-        Error::SerdeInvalidType { unexpected, expected, .. } => new(
+        Error::SerdeInvalidType {
+            unexpected, expected, ..
+        } => new(
             Code::WrongType,
             format!("expected {expected}, found {}", kind_of(unexpected)),
         ),
@@ -265,7 +268,8 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
             format!("a secret may not stand in the configuration: `{field}`"),
         );
         diagnostic.key = Some(field.to_owned());
-        return diagnostic.help("write the value to a file and name it by `value_file`, or name a variable by `value_env`");
+        return diagnostic
+            .help("write the value to a file and name it by `value_file`, or name a variable by `value_env`");
     }
     let mut diagnostic = Diagnostic::new(Code::UnknownKey, file, place, format!("unknown key `{field}`"));
     diagnostic.nearest = nearest(field, expected).map(str::to_owned);
@@ -275,7 +279,12 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
 
 fn duplicate_key(key: Option<&str>, file: &Path, place: Place) -> Diagnostic {
     let name = key.unwrap_or_default();
-    let mut diagnostic = Diagnostic::new(Code::DuplicateKey, file, place, format!("the key `{name}` stands twice"));
+    let mut diagnostic = Diagnostic::new(
+        Code::DuplicateKey,
+        file,
+        place,
+        format!("the key `{name}` stands twice"),
+    );
     diagnostic.key = key.map(str::to_owned);
     diagnostic
 }
@@ -285,7 +294,12 @@ pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
     let folded = word.to_ascii_lowercase().replace('-', "_");
     candidates
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_ascii_lowercase()), *candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&folded, &candidate.to_ascii_lowercase()),
+                *candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= candidate.len().max(folded.len()) / 2)
         .min()
         .map(|(_, candidate)| candidate)
@@ -311,7 +325,9 @@ fn plain(expected: &str) -> &str {
 /// The kind in serde's description of an unexpected value, without the value: `string "x"` gives `string`.
 fn kind_of(unexpected: &str) -> &str {
     let end = unexpected.find(['"', '`']).unwrap_or(unexpected.len());
-    unexpected.split_at_checked(end).map_or("a value", |(kind, _)| kind.trim())
+    unexpected
+        .split_at_checked(end)
+        .map_or("a value", |(kind, _)| kind.trim())
 }
 
 /// A source line, cut after the first key that could carry a secret.

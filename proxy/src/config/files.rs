@@ -75,7 +75,9 @@ impl Files {
     /// As the system gives them.
     pub(super) fn read_secret(&self, name: &str) -> io::Result<Zeroizing<String>> {
         let text = Zeroizing::new(read_text(&self.path(name), SECRET_BYTES_MAX)?);
-        Ok(Zeroizing::new(text.lines().next().unwrap_or_default().trim().to_owned()))
+        Ok(Zeroizing::new(
+            text.lines().next().unwrap_or_default().trim().to_owned(),
+        ))
     }
 
     /// SHA-256 over everything that was read.
@@ -99,7 +101,9 @@ impl Files {
 /// The UTF-8 text of a file of at most `bytes_max` bytes.
 fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(bytes_max.saturating_add(1))
+        .read_to_string(&mut text)?;
     if text.len() as u64 > bytes_max {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,

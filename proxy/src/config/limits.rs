@@ -32,10 +32,18 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.bytes(raw.policy_instructions_max.as_ref(), instructions, 100_000_000);
     refusals.bytes(raw.jwks_bytes_max.as_ref(), &mut limits.jwks_bytes_max, 16 * MIB);
     refusals.bytes(raw.jwks_keys_max.as_ref(), &mut limits.jwks_keys_max, 10_000);
-    refusals.bytes(raw.tokens_cached_max.as_ref(), &mut limits.tokens_cached_max, 10_000_000);
+    refusals.bytes(
+        raw.tokens_cached_max.as_ref(),
+        &mut limits.tokens_cached_max,
+        10_000_000,
+    );
     refusals.bytes(raw.answer_bytes_max.as_ref(), &mut limits.answer_bytes_max, 256 * MIB);
     refusals.bytes(raw.streams_max.as_ref(), &mut limits.streams_max, 1_000_000);
-    refusals.bytes(raw.audit_queue_records.as_ref(), &mut limits.audit_queue_records, 10_000_000);
+    refusals.bytes(
+        raw.audit_queue_records.as_ref(),
+        &mut limits.audit_queue_records,
+        10_000_000,
+    );
     refusals.bytes(raw.act_depth_max.as_ref(), &mut limits.act_depth_max, 16);
 }
 
@@ -51,7 +59,11 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.time(raw.unknown_kid_wait.as_ref(), &mut limits.unknown_kid_wait, MINUTE);
     refusals.time(raw.jwks_refresh.as_ref(), &mut limits.jwks_refresh, DAY);
     refusals.time(raw.jwks_age_max.as_ref(), &mut limits.jwks_age_max, 30 * DAY);
-    refusals.time(raw.token_lifetime_max.as_ref(), &mut limits.token_lifetime_max, 30 * DAY);
+    refusals.time(
+        raw.token_lifetime_max.as_ref(),
+        &mut limits.token_lifetime_max,
+        30 * DAY,
+    );
     match raw.leeway.as_ref() {
         // No tolerance at all is strict, hence fine.
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use portcullis_core::crypto::Algorithm;
-use portcullis_core::token::{IdentityForm, Issuer, IssuerParts, TokenTypes};
+use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
 
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
@@ -163,7 +163,11 @@ fn issuers(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan
     for at in raw {
         let url = &at.value.issuer;
         if !seen.insert(url.value.as_str()) {
-            lowering.fault(Code::Repeated, url.place, format!("the issuer `{}` stands twice", url.value));
+            lowering.fault(
+                Code::Repeated,
+                url.place,
+                format!("the issuer `{}` stands twice", url.value),
+            );
         }
         issuers.extend(issuer(lowering, &at.value));
     }
@@ -193,15 +197,9 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
         parts.algorithms = algorithms(lowering, names)?;
     }
     parts.identity = identity(lowering, raw.identity.as_ref())?;
-    if raw.danger_accept_any_jwt {
-        parts.token_types = TokenTypes::DangerAnyJwt;
-    }
-    if let Some(claim) = &raw.groups_claim {
-        parts.groups_claim = Arc::from(claim.value.as_str());
-    }
-    if let Some(claim) = &raw.roles_claim {
-        parts.roles_claim = Arc::from(claim.value.as_str());
-    }
+    parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
+    parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
+    parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
     match Issuer::new(parts) {
         Ok(issuer) => Some(IssuerPlan {
             issuer: Arc::new(issuer),
@@ -243,11 +241,9 @@ fn identity(lowering: &mut Lowering<'_>, raw: Option<&RawIdentity>) -> Option<Id
     };
     match (raw.form.value, &raw.agents, &raw.claim) {
         (RawForm::Act, None, None) => Some(IdentityForm::Act),
-        (RawForm::HumanClaim, None, Some(claim)) => {
-            Some(IdentityForm::HumanClaim(Arc::from(claim.value.as_str())))
-        },
+        (RawForm::HumanClaim, None, Some(claim)) => Some(IdentityForm::HumanClaim(claim.value.clone())),
         (RawForm::ListedAgents, Some(agents), None) if !agents.is_empty() => Some(IdentityForm::ListedAgents(
-            agents.iter().map(|agent| Arc::from(agent.value.as_str())).collect(),
+            agents.iter().map(|agent| agent.value.clone()).collect(),
         )),
         (form, _, _) => {
             let needs = match form {
@@ -273,10 +269,18 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     for at in &raw.servers {
         let (name, path) = (&at.value.name, &at.value.path);
         if !names.insert(name.value.as_str()) {
-            lowering.fault(Code::Repeated, name.place, format!("the server `{}` stands twice", name.value));
+            lowering.fault(
+                Code::Repeated,
+                name.place,
+                format!("the server `{}` stands twice", name.value),
+            );
         }
         if !paths.insert(path.value.as_str()) {
-            lowering.fault(Code::Repeated, path.place, format!("the path `{}` has two servers", path.value));
+            lowering.fault(
+                Code::Repeated,
+                path.place,
+                format!("the path `{}` has two servers", path.value),
+            );
         }
         servers.extend(server::lower(lowering, at, issuers, &known));
     }
@@ -304,3 +308,6 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+/// Every `typ` that an issuer may give its access tokens, `absent` for none.
+const ANY_JWT: [&str; 4] = ["at+jwt", "application/at+jwt", "JWT", "absent"];

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
+use portcullis_core::gate::SnapshotError;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
 use portcullis_core::limit::Rate;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
@@ -60,6 +61,9 @@ pub(crate) enum BuildError {
     /// The server as a whole.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The servers beside each other.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// Its tools.
     #[error(transparent)]
     Tools(#[from] ToolTableError),
@@ -156,7 +160,7 @@ pub(super) fn lower(
         let place = match &error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
-            BuildError::Server(_) | BuildError::Tools(_) => at.place,
+            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
         return None;
@@ -174,7 +178,10 @@ fn accepted_issuers(
         lowering.fault_with(
             Code::ServerIssuerMissing,
             at.place,
-            format!("server `{}` has no `issuers`: no token could be verified", at.value.name.value),
+            format!(
+                "server `{}` has no `issuers`: no token could be verified",
+                at.value.name.value
+            ),
             Some("name at least one of the list `issuers` at the top"),
         );
         return None;
@@ -216,7 +223,11 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
         match raw::read::<RawTools>(&text) {
             Ok(table) if table.file.is_none() => tools.add(&table),
             Ok(_) => {
-                lowering.fault(Code::ToolsInvalid, file.place, "a tool file may not name a further file");
+                lowering.fault(
+                    Code::ToolsInvalid,
+                    file.place,
+                    "a tool file may not name a further file",
+                );
                 return None;
             }
             Err(error) => {
@@ -264,7 +275,10 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
         lowering.fault_with(
             Code::ServerPolicyMissing,
             at.value.policy.as_ref().map_or(at.place, |raw| raw.place),
-            format!("server `{}` has no policy: nothing could be decided", at.value.name.value),
+            format!(
+                "server `{}` has no policy: nothing could be decided",
+                at.value.name.value
+            ),
             Some("write `policy: {files: [policy.rego]}`"),
         );
         return None;
@@ -278,7 +292,9 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
                 column: u64::from(finding.column),
             };
             let mut files = source.modules.iter().chain(&source.data);
-            let text = files.find(|file| file.name == finding.file).map_or("", |file| &file.text);
+            let text = files
+                .find(|file| file.name == finding.file)
+                .map_or("", |file| &file.text);
             let path = Path::new(&finding.file);
             let diagnostic = Diagnostic::new(Code::PolicyRefused, path, place, finding.message).excerpt_of(text);
             lowering.fault_elsewhere(diagnostic);

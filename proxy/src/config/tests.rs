@@ -543,3 +543,119 @@ error[E0501 policy_refused]: expecting expression
 "#,
     );
 }
+
+#[test]
+fn what_collides_is_named_twice() {
+    check(
+        "limits:",
+        "  - name: crm\n    path: /other/mcp\n    resource: https://gate.example.test/other/mcp\n    issuers: [https://login.example.test]\n    upstream: {url: \"http://127.0.0.1:9000/mcp\"}\n    tools: {rows: {crm.read: {scopes: []}}}\n    policy: {files: [policy.rego]}\nlimits:",
+        r"
+error[E0406 repeated]: the server `crm` stands twice
+  --> gate.yaml:21:11
+    |
+ 21 |   - name: crm
+    |           ^
+",
+    );
+    check(
+        "servers:",
+        "  - issuer: https://login.example.test\nservers:",
+        r"
+error[E0406 repeated]: the issuer `https://login.example.test` stands twice
+  --> gate.yaml:8:13
+   |
+ 8 |   - issuer: https://login.example.test
+   |             ^
+",
+    );
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = load_with(
+        "    issuers: [https://login.example.test]\n    upstream:",
+        "    rate: {per_second: 0, burst: 1}\n    upstream:",
+    )
+    .map(|_| ())
+    .unwrap_err();
+    let found: Vec<&str> = text.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(
+        found,
+        [
+            "error[E0401 server_issuer_missing]: server `crm` has no `issuers`: no token could be verified",
+            "error[E0105 invalid_value]: a rate of zero lets no call through",
+        ]
+    );
+    assert!(text.ends_with("2 faults; nothing was started or changed\n"), "{text}");
+}
+
+#[test]
+fn a_diagnostic_is_json_for_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.yaml");
+    fs::write(&path, RIGHT.replacen("listen:", "lissten:", 1)).unwrap();
+    let diagnostics = load(&path, Names::Skip, 1).unwrap_err();
+    let json = serde_json::to_value(&diagnostics.diagnostics).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([{
+            "code": "E0101",
+            "name": "unknown_key",
+            "file": path,
+            "line": 1,
+            "column": 1,
+            "key": "lissten",
+            "nearest": "listen",
+            "message": "unknown key `lissten`",
+            "excerpt": "lissten:",
+            "help": "keys here: `node`, `listen`, `audit`, `issuers`, `servers`, `upstream_ca`, `limits`",
+        }])
+    );
+}
+
+#[test]
+fn an_upstream_that_does_not_resolve_is_the_worlds_fault_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.yaml");
+    fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
+    fs::write(folder.path().join("secret.txt"), "Bearer s3cret\n").unwrap();
+    let text = RIGHT.replacen("http://127.0.0.1:9000", "http://upstream.invalid:9000", 1);
+    fs::write(&path, &text).unwrap();
+    assert!(load(&path, Names::Skip, 1).is_ok(), "a check needs no network");
+    assert!(load(&path, Names::Resolve, 1).unwrap_err().only_outside());
+    fs::write(&path, text.replacen("RS256", "HS256", 1)).unwrap();
+    assert!(!load(&path, Names::Resolve, 1).unwrap_err().only_outside());
+}
+
+/// The sample shows every key that there is, and is right as it stands.
+#[test]
+fn the_packaged_sample_is_right_and_whole() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/portcullis.yaml");
+    let config = load(&path, Names::Skip, 1).unwrap_or_else(|diagnostics| panic!("{}", diagnostics.pretty()));
+    assert_eq!(config.limits, Limits::default(), "the sample shows the defaults");
+    let sample = fs::read_to_string(&path).unwrap();
+    let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).unwrap();
+    let mut sections: Vec<&serde_json::Value> = vec![&schema];
+    sections.extend(schema["$defs"].as_object().unwrap().values());
+    let keys = sections.iter().filter_map(|section| section["properties"].as_object());
+    for key in keys.flat_map(|properties| properties.keys()) {
+        assert!(sample.contains(&format!("{key}:")), "`{key}` is not in the sample");
+    }
+}
+
+/// What editors get: every key is described, and no other one is allowed.
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = serde_json::to_value(schemars::schema_for!(RawConfig)).unwrap();
+    let mut sections: Vec<&serde_json::Value> = vec![&schema];
+    sections.extend(schema["$defs"].as_object().unwrap().values());
+    for section in sections {
+        let Some(properties) = section["properties"].as_object() else {
+            continue;
+        };
+        assert_eq!(section["additionalProperties"], false, "{section}");
+        for (key, property) in properties {
+            assert!(property["description"].is_string(), "`{key}` has no description");
+        }
+    }
+}

@@ -176,13 +176,13 @@ fn an_answer_is_one_message_for_its_call() {
 #[test]
 fn ids_match_by_value() {
     let escaped = call(r#""a\u0062""#, "ping");
-    assert_eq!(escaped.request_id(), Some(r#""a\u0062""#));
+    assert_eq!(escaped.id_raw(), Some(r#""a\u0062""#));
     let answer = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#);
     assert_eq!(seen(&answer(r#""ab""#), &escaped), Ok("result"));
     assert_eq!(seen(&answer(r#""\u0061b""#), &escaped), Ok("result"));
     assert_eq!(seen(&answer(r#""AB""#), &escaped), Err(ReplyError::IdMismatch));
     let notified = expected(&[], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
-    assert_eq!(notified.request_id(), None);
+    assert_eq!(notified.id_raw(), None);
     for id in ["1", "\"\"", "null"] {
         assert_eq!(seen(&answer(id), &notified), Err(ReplyError::IdMismatch), "{id}");
     }

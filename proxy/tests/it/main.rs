@@ -1,0 +1,11 @@
+//! Tests of the house rules and of the built binary, seen from outside.
+
+// `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
+#[cfg(test)]
+mod gate;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod interop;
+#[cfg(test)]
+mod road;
