@@ -5,6 +5,9 @@
 //! conflict, an error, a limit, a panic or an obligation that cannot be carried out is a [`PolicyFailure`]. It never
 //! reads a file: sources come in as text.
 //!
+//! Where the machine is known to fail open, the text is repaired before it is compiled, or the tree interpreter must
+//! confirm each allow, or the policy is refused.
+//!
 //! A policy defines `data.portcullis.request.decision` and `data.portcullis.response.decision`, and may define
 //! `data.portcullis.request.visible`. Errors of builtins are undefined, as in OPA's default mode.
 
