@@ -6,4 +6,6 @@ mod gate;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod road;
