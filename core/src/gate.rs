@@ -32,6 +32,7 @@ use crate::jwks::KeySet;
 use crate::limit::Limiter;
 use crate::policy::{EvalLimits, PolicyFailure, Worker};
 use crate::record_id::RecordIds;
+use crate::redact;
 use crate::time::{Ticks, UnixTime};
 use crate::token::TokenCache;
 
@@ -85,7 +86,8 @@ impl std::fmt::Debug for Gate {
 pub struct Scratch {
     call: json::Scratch,
     answer: json::Scratch,
-    inner: json::Scratch,
+    arguments: json::Scratch,
+    redact: redact::Scratch,
     worker: Worker,
 }
 
@@ -101,7 +103,8 @@ impl Scratch {
         Self {
             call: json::Scratch::default(),
             answer: json::Scratch::default(),
-            inner: json::Scratch::default(),
+            arguments: json::Scratch::default(),
+            redact: redact::Scratch::default(),
             worker: Worker::new(worker),
         }
     }

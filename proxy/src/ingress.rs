@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
+use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
@@ -335,7 +336,7 @@ pub(crate) async fn gone(session: &mut ServerSession) {
 }
 
 /// Reads on for a moment after a refusal: closing with unread bytes would reset the connection, and the client
-/// would lose the answer.
+/// would lose the answer. The connection is closed afterwards.
 pub(crate) async fn linger(session: &mut ServerSession) {
     let drain = async {
         let mut seen = 0_usize;
@@ -346,8 +347,32 @@ pub(crate) async fn linger(session: &mut ServerSession) {
             }
         }
     };
-    // Whatever happens here, the connection is closed afterwards.
+    // However much was read, the client has had its moment.
     let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+    close(session).await;
+}
+
+/// The same after a head that could not be read, when there is no body to speak of: Pingora would panic.
+pub(crate) async fn linger_without_head(session: &mut ServerSession) {
+    Guarded::head_came(session);
+    let drain = async {
+        for _ in 0..LINGER_BYTES_MAX {
+            // One byte is read at a time; this error says that there was one.
+            match session.read_body_or_idle(true).await {
+                Err(error) if *error.etype() == ErrorType::ConnectError => {}
+                _ => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+    close(session).await;
+}
+
+/// Ends an HTTP/1 connection; an HTTP/2 stream has ended with its answer, and shutting it down would reset it.
+async fn close(session: &mut ServerSession) {
+    if !session.is_http2() {
+        session.shutdown().await;
+    }
 }
 
 #[cold]

@@ -17,7 +17,6 @@ use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{ListenerConfig, Listeners};
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
-use pingora_core::services::background::{BackgroundService, GenBackgroundService};
 use pingora_core::services::listening;
 use portcullis_core::gate::Gate;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -64,8 +63,6 @@ pub(crate) struct ServeOptions {
     /// Called once all sockets listen, with their addresses in the order of `listeners`.
     #[expect(clippy::type_complexity, reason = "one callback that is called once")]
     pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr])>,
-    /// Run beside the server, each on a thread of its own, until it ends.
-    pub(crate) background: Vec<(&'static str, Arc<dyn BackgroundService + Send + Sync>)>,
     /// The handle that ends the server.
     pub(crate) shutdown: Shutdown,
     /// Whether SIGTERM, SIGINT and SIGQUIT end it as well.
@@ -134,9 +131,6 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         inner: listening::Service::with_listeners("portcullis".to_owned(), listeners, Entrance { service }),
         sockets,
     });
-    for (name, task) in options.background {
-        server.add_service(GenBackgroundService::new(name.to_owned(), Arc::new(Background(task))));
-    }
     (options.on_listening)(&addresses);
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
@@ -208,16 +202,6 @@ impl pingora_core::services::Service for Prebound {
 
     fn name(&self) -> &str {
         pingora_core::services::Service::name(&self.inner)
-    }
-}
-
-/// A background service behind a pointer, for Pingora's generic wrapper.
-struct Background(Arc<dyn BackgroundService + Send + Sync>);
-
-#[async_trait]
-impl BackgroundService for Background {
-    async fn start(&self, shutdown: ShutdownWatch) {
-        self.0.start(shutdown).await;
     }
 }
 

@@ -106,7 +106,7 @@ impl HttpServerApp for Service {
             Err(ReadError::Gone) => return None,
             Err(ReadError::Refused(denial)) => {
                 let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
-                ingress::linger(&mut session).await;
+                ingress::linger_without_head(&mut session).await;
                 return None;
             }
         }
@@ -142,10 +142,6 @@ pub(crate) fn server_options() -> HttpServerOptions {
 async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
     if !session.is_body_done() {
         ingress::linger(&mut session).await;
-        // An HTTP/2 stream has ended with its answer; shutting it down would reset it.
-        if !session.is_http2() {
-            session.shutdown().await;
-        }
         return None;
     }
     let settings = HttpPersistentSettings::for_session(&session);

@@ -39,7 +39,7 @@ pub(super) struct Place {
 /// The bytes that may leave, and how many values were taken out of them.
 struct Passed {
     edited: Option<Bytes>,
-    redactions: u64,
+    redactions: usize,
 }
 
 /// Judges one answer.
@@ -61,7 +61,7 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     if case.snapshot.limits().answer_bytes_max < body.len() {
         return withheld(case, facts, DenyReason::AnswerTooLarge, "the answer is larger than the limit");
     }
-    let Scratch { answer: parsed, worker, inner, .. } = scratch;
+    let Scratch { answer: parsed, worker, arguments, redact, .. } = scratch;
     let reply = match rpc::read_reply(&body, parsed, super::json_limits(case.snapshot.limits()), &call.expected) {
         Ok(reply) => reply,
         Err(_) => return withheld(case, facts, DenyReason::AnswerInvalid, "the answer is not one to this request"),
@@ -70,14 +70,14 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     if answers && place.answered || !answers && !place.streaming {
         return withheld(case, facts, DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
     }
-    let passed = review(case, call, &reply, &mut facts, now, &mut Tools { worker, inner });
+    let passed = review(case, call, &reply, &mut facts, now, &mut Tools { worker, arguments, redact });
     match passed {
         // What is no response has no id to refuse: it is kept back in silence, on the record.
         Err(_) if !answers => Finding { release: Release::Dropped, facts, answers },
         Err(denial) => Finding { answers, ..withheld(case, facts, denial.reason, denial.operator) },
         Ok(Passed { edited, redactions }) => {
             facts.outcome = Outcome::Reviewed;
-            facts.redactions = redactions;
+            facts.redactions = u64::try_from(redactions).unwrap_or(u64::MAX);
             let release = match edited {
                 Some(body) => Release::Redacted { status, body },
                 None => Release::Pass { status, body: body.clone() },
@@ -90,7 +90,8 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
 /// The parts of the scratch that a review works with beside the parsed answer.
 struct Tools<'s> {
     worker: &'s mut Worker,
-    inner: &'s mut json::Scratch,
+    arguments: &'s mut json::Scratch,
+    redact: &'s mut redact::Scratch,
 }
 
 fn review(
@@ -125,13 +126,17 @@ fn review(
             (document.text(), count)
         }
         Reply::Result { document, result } => {
-            let applied = redact::apply_result(*result, &redactions, tools.inner, &mut edits)
-                .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out"))?;
-            (document.text(), applied.count)
+            let limits = super::json_limits(case.snapshot.limits());
+            let applied = redact::apply_result(*result, &redactions, limits, tools.redact, &mut edits)
+                .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
+            (document.text(), applied.redactions)
         }
         _ if redactions.is_empty() => return Ok(Passed { edited: None, redactions: 0 }),
+        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        _ => return Err(Denial::new(DenyReason::AnswerWithheld, "an obligation cannot be carried out")),
+        Reply::Notification { .. } | Reply::ServerRequest { .. } => {
+            return Err(Denial::new(DenyReason::AnswerWithheld, "free text of the server cannot be redacted"));
+        }
     };
     spliced(text, &edits, count)
 }
@@ -156,7 +161,7 @@ fn decide(
     let arguments = match case.body.get(call.arguments.clone()) {
         Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
             let limits = super::json_limits(case.snapshot.limits());
-            Some(json::parse(raw, tools.inner, limits).map_err(|_| unread())?.root())
+            Some(json::parse(raw, tools.arguments, limits).map_err(|_| unread())?.root())
         }
         _ => None,
     };
@@ -194,7 +199,7 @@ fn filter_tools(
     now: UnixTime,
     tools: &mut Tools<'_>,
     edits: &mut Edits,
-) -> Result<u64, Denial> {
+) -> Result<usize, Denial> {
     let table = case.server.tools();
     let token = case.principal.token();
     let policy = case.server.policy();
@@ -218,15 +223,24 @@ fn filter_tools(
     };
     let ttl_ms_max = call.version.is_modern().then(|| token.expires().since(now).as_millis());
     let ttl_ms_max = ttl_ms_max.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
-    let filtered = redact::filter_tools(result, keep, ttl_ms_max, edits);
+    let filtered = redact::filter_tools(result, ttl_ms_max, keep, edits);
     match (failure, filtered) {
         (Some(failure), _) => Err(super::policy_failed(failure)),
-        (None, Ok(dropped)) => Ok(dropped),
+        (None, Ok(filtered)) => Ok(filtered.dropped),
         (None, Err(_)) => Err(Denial::new(DenyReason::AnswerInvalid, "the list of tools is not one")),
     }
 }
 
-fn spliced(text: &str, edits: &Edits, redactions: u64) -> Result<Passed, Denial> {
+/// Takes the free text out of an error of the upstream: its code says what went wrong, and a pointer finds nothing in
+/// the rest.
+fn blank_error(error: Node<'_>, edits: &mut Edits) -> usize {
+    if let Some(message) = error.member("message") {
+        edits.replace_string(message.span(), "the server refused the call");
+    }
+    if edits.remove_member(error, "data") { 2 } else { 1 }
+}
+
+fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denial> {
     if edits.is_empty() {
         return Ok(Passed { edited: None, redactions });
     }

@@ -27,6 +27,20 @@ pub struct IssuerParts {
     pub roles_claim: Option<String>,
 }
 
+impl IssuerParts {
+    /// The strictest rules for the issuer at `url`: every fast algorithm, RFC 9068 tokens alone, actors by `act`.
+    pub fn strict(url: Arc<str>) -> Self {
+        Self {
+            url,
+            algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
+            token_types: None,
+            identity: IdentityForm::default(),
+            groups_claim: None,
+            roles_claim: None,
+        }
+    }
+}
+
 /// Which `typ` a token may have.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct TokenTypes {

@@ -192,19 +192,14 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
         None => None,
     };
     let url: Arc<str> = Arc::from(raw.issuer.value.as_str());
-    let algorithms = match &raw.algorithms {
-        Some(names) => algorithms(lowering, names)?,
-        None => Issuer::DEFAULT_ALGORITHMS.to_vec(),
-    };
-    let text = |claim: &Option<At<String>>| claim.as_ref().map(|claim| claim.value.clone());
-    let parts = IssuerParts {
-        url: Arc::clone(&url),
-        algorithms,
-        token_types: raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec()),
-        identity: identity(lowering, raw.identity.as_ref())?,
-        groups_claim: text(&raw.groups_claim),
-        roles_claim: text(&raw.roles_claim),
-    };
+    let mut parts = IssuerParts::strict(Arc::clone(&url));
+    if let Some(names) = &raw.algorithms {
+        parts.algorithms = algorithms(lowering, names)?;
+    }
+    parts.identity = identity(lowering, raw.identity.as_ref())?;
+    parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
+    parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
+    parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
     match Issuer::new(parts) {
         Ok(issuer) => Some(IssuerPlan {
             issuer: Arc::new(issuer),

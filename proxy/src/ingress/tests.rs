@@ -1,4 +1,6 @@
-use super::{Framing, Guarded, ReadError, await_head, check_raw, framing_of, gone, read_body, take_head};
+use super::{
+    Framing, Guarded, ReadError, await_head, check_raw, framing_of, gone, linger_without_head, read_body, take_head,
+};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
@@ -307,4 +309,17 @@ async fn a_client_that_leaves_while_it_waits_is_noticed() {
     assert!(waiting.is_err(), "a client that waits is not gone");
     drop(client);
     gone(&mut session).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_head_that_was_refused_is_read_and_dropped() {
+    let (mut client, mut session) = connect();
+    client.write_all(b"no head\r\n\r\n and more").await.unwrap();
+    assert_eq!(reason(await_head(&mut session).await), Some(DenyReason::HeadMalformed));
+    client.write_all(&[b'x'; 1_000]).await.unwrap();
+    linger_without_head(&mut session).await;
+    drop(session);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
 }

@@ -1,5 +1,6 @@
 //! A gate under test: the built binary before a demo MCP server, with tokens of a dev issuer, all on loopback.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub(crate) const PATH: &str = "/crm/mcp";
 pub(crate) const RESOURCE: &str = "http://gate.test/crm/mcp";
 /// The one web page that may call.
 pub(crate) const ORIGIN: &str = "https://page.test";
+
+/// The file of the gate's log.
+const LOG: &str = "gate.log";
 
 /// A running gate with its surroundings; dropping it ends them.
 pub(crate) struct Gate {
@@ -49,13 +53,17 @@ impl Gate {
             .args(["run", "--workers", "2", "--log", "debug", "--config"])
             .arg(folder.path().join("gate.yaml"))
             .stdout(Stdio::piped())
+            .stderr(File::create(folder.path().join(LOG)).unwrap())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening http://");
-        let address = address.unwrap_or_else(|| panic!("the gate says `{line}`")).parse().unwrap();
+        let address = address
+            .unwrap_or_else(|| panic!("the gate says `{line}`"))
+            .parse()
+            .unwrap();
         Self {
             issuer,
             upstream,
@@ -81,10 +89,18 @@ impl Gate {
         self.connect().exchange(&call.to_http(HOST, PATH)).unwrap()
     }
 
+    /// What the gate has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap()
+    }
+
     /// Tells the gate to end, as an init system does.
     pub(crate) fn terminate(&self) {
         let pid = self.process.id().to_string();
-        let killed = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status().unwrap();
+        let killed = Command::new("sh")
+            .args(["-c", "kill -TERM \"$0\"", &pid])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
@@ -134,6 +150,8 @@ servers:
       files: [request.rego, response.rego]
       data: [data.json]
 limits:
+  # Wall time, and the machine that tests is busy: what takes too long is another test's matter.
+  policy_deadline: 2s
   audit_deadline: 5s
 {limits}
 "

@@ -6,6 +6,8 @@ mod gate;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod interop;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod road;

@@ -1,9 +1,9 @@
 //! The road of a request through the built gate: what arrives, what is refused, what comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_fixtures::calls::{Call, Era};
-use portcullis_fixtures::http1::request;
+use portcullis_fixtures::http1::{Connection, request};
 use portcullis_fixtures::mcp::{Answers, Canned};
 use portcullis_fixtures::persona::{ALICE, BOB};
 use portcullis_fixtures::server::End;
@@ -11,11 +11,30 @@ use serde_json::Value;
 
 use crate::gate::{Gate, HOST, ORIGIN, PATH};
 
-const TOOL: &str = "salesforce.opportunity.list";
+/// A tool whose answers are passed on as they are.
+const TOOL: &str = "demo.echo";
 
 /// A call that the policy allows to Alice; the blanks show that the very bytes are forwarded.
-fn allowed(era: Era, id: u64) -> Call {
-    Call::tools_call(era, id, TOOL, "{ \"account_id\" :\"acc-1001\"}")
+fn allowed(id: u64) -> Call {
+    Call::tools_call(Era::Modern, id, TOOL, "{ \"padding\" :\"a\"}")
+}
+
+/// The same of the legacy era, within a session that is opened first.
+fn allowed_in_session(gate: &Gate, token: &str, id: u64) -> Call {
+    let opened = gate.call(&Call::initialize(1).bearer(token));
+    assert_eq!(opened.status, 200, "{}", opened.text());
+    let session = opened.header("mcp-session-id").unwrap();
+    Call::tools_call(Era::Legacy, id, TOOL, "{ \"padding\" :\"a\"}").header("mcp-session-id", session)
+}
+
+/// A call that the policy allows to Alice and denies to Bob.
+fn of_alice(id: u64) -> Call {
+    Call::tools_call(
+        Era::Modern,
+        id,
+        "salesforce.opportunity.read",
+        r#"{"account_id":"acc-1001"}"#,
+    )
 }
 
 fn json(body: &[u8]) -> Value {
@@ -26,8 +45,11 @@ fn json(body: &[u8]) -> Value {
 fn an_allowed_call_arrives_byte_for_byte_and_without_the_token() {
     let gate = Gate::start("");
     let token = gate.token(&ALICE);
-    for (era, id) in [(Era::Legacy, 1), (Era::Modern, 2)] {
-        let call = allowed(era, id).bearer(&token).header("x-portcullis-subject", "root").header("cookie", "a=b");
+    for (id, call) in [(7, allowed(7)), (8, allowed_in_session(&gate, &token, 8))] {
+        let call = call
+            .bearer(&token)
+            .header("x-portcullis-subject", "root")
+            .header("cookie", "a=b");
         let answer = gate.call(&call);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(json(&answer.body)["id"], id);
@@ -40,7 +62,10 @@ fn an_allowed_call_arrives_byte_for_byte_and_without_the_token() {
         let names: Vec<&str> = arrived.headers.iter().map(|(name, _)| name.as_str()).collect();
         for name in names {
             let known = ["accept", "authorization", "content-length", "content-type", "host"];
-            assert!(known.contains(&name) || name.starts_with("mcp-"), "`{name}` went upstream");
+            assert!(
+                known.contains(&name) || name.starts_with("mcp-"),
+                "`{name}` went upstream"
+            );
         }
     }
     assert_eq!(gate.upstream.connections(), 1, "the connection serves again");
@@ -51,30 +76,60 @@ fn a_refused_request_never_arrives() {
     let gate = Gate::start("  body_bytes_max: 2000");
     let token = gate.token(&ALICE);
     let bearer = format!("Bearer {token}");
-    let good = allowed(Era::Legacy, 1);
+    let good = allowed(1);
     let call = |call: &Call| call.to_http(HOST, PATH);
-    let long = Call::tools_call(Era::Legacy, 1, TOOL, &format!("{{\"account_id\":\"{}\"}}", "a".repeat(2_000)));
-    let deep = Call::tools_call(Era::Legacy, 1, TOOL, &format!("{}{}", "[".repeat(100), "]".repeat(100)));
-    let raw = |head: &str, body: &str| format!("{head}\r\nhost: {HOST}\r\nauthorization: {bearer}\r\n{body}").into_bytes();
+    let long = Call::tools_call(
+        Era::Modern,
+        1,
+        TOOL,
+        &format!("{{\"padding\":\"{}\"}}", "a".repeat(2_000)),
+    );
+    let deep = Call::tools_call(Era::Modern, 1, TOOL, &format!("{}{}", "[".repeat(100), "]".repeat(100)));
+    let raw =
+        |head: &str, body: &str| format!("{head}\r\nhost: {HOST}\r\nauthorization: {bearer}\r\n{body}").into_bytes();
     let get = |headers: &[(&str, &str)]| request("GET", HOST, PATH, headers.iter().copied(), b"");
     let cases: Vec<(&str, Vec<u8>, u16)> = vec![
         ("no token", call(&good), 401),
         ("GET without a token", get(&[]), 401),
         ("GET with a token", get(&[("authorization", &bearer)]), 405),
         ("a foreign token", call(&good.clone().bearer("a.b.c")), 401),
-        ("another scheme", call(&good.clone().header("authorization", "Basic YTpi")), 401),
-        ("two tokens", call(&good.clone().bearer(&token).bearer(&token)), 400),
-        ("a query", good.clone().bearer(&token).to_http(HOST, "/crm/mcp?a=b"), 400),
-        ("an unknown path", good.clone().bearer(&token).to_http(HOST, "/other"), 404),
-        ("another host", good.clone().bearer(&token).to_http("evil.test", PATH), 403),
-        ("another origin", call(&good.clone().bearer(&token).header("origin", "https://evil.test")), 403),
-        ("another account", call(&good.clone().bearer(&gate.token(&BOB))), 403),
         (
-            "another tool",
-            call(&Call::tools_call(Era::Legacy, 1, "salesforce.account.delete", "{}").bearer(&token)),
+            "another scheme",
+            call(&good.clone().header("authorization", "Basic YTpi")),
+            401,
+        ),
+        ("two tokens", call(&good.clone().bearer(&token).bearer(&token)), 400),
+        (
+            "a query",
+            good.clone().bearer(&token).to_http(HOST, "/crm/mcp?a=b"),
+            400,
+        ),
+        (
+            "an unknown path",
+            good.clone().bearer(&token).to_http(HOST, "/other"),
+            404,
+        ),
+        (
+            "another host",
+            good.clone().bearer(&token).to_http("evil.test", PATH),
             403,
         ),
-        ("an unmapped tool", call(&Call::tools_call(Era::Legacy, 1, "other", "{}").bearer(&token)), 403),
+        (
+            "another origin",
+            call(&good.clone().bearer(&token).header("origin", "https://evil.test")),
+            403,
+        ),
+        ("another account", call(&of_alice(1).bearer(&gate.token(&BOB))), 403),
+        (
+            "a tool of another scope",
+            call(&Call::tools_call(Era::Modern, 1, "salesforce.account.delete", "{}").bearer(&token)),
+            403,
+        ),
+        (
+            "an unmapped tool",
+            call(&Call::tools_call(Era::Modern, 1, "other", "{}").bearer(&token)),
+            403,
+        ),
         ("a batch", call(&Call::post("[]".to_owned()).bearer(&token)), 400),
         ("no JSON", call(&Call::post("{".to_owned()).bearer(&token)), 400),
         ("no body", call(&Call::post(String::new()).bearer(&token)), 400),
@@ -82,7 +137,10 @@ fn a_refused_request_never_arrives() {
         ("a long body", call(&long.bearer(&token)), 413),
         (
             "a long body by declaration alone",
-            raw("POST /crm/mcp HTTP/1.1", "content-type: application/json\r\ncontent-length: 2001\r\n\r\n"),
+            raw(
+                "POST /crm/mcp HTTP/1.1",
+                "content-type: application/json\r\ncontent-length: 2001\r\n\r\n",
+            ),
             413,
         ),
         (
@@ -98,52 +156,120 @@ fn a_refused_request_never_arrives() {
         ),
         (
             "another media type",
-            call(&good.clone().without_header("content-type").header("content-type", "text/plain").bearer(&token)),
+            call(
+                &good
+                    .clone()
+                    .without_header("content-type")
+                    .header("content-type", "text/plain")
+                    .bearer(&token),
+            ),
             415,
         ),
-        ("a coded body", call(&good.clone().header("content-encoding", "gzip").bearer(&token)), 415),
+        (
+            "a coded body",
+            call(&good.clone().header("content-encoding", "gzip").bearer(&token)),
+            415,
+        ),
         (
             "no acceptable answer",
-            call(&good.clone().without_header("accept").header("accept", "text/html").bearer(&token)),
+            call(
+                &good
+                    .clone()
+                    .without_header("accept")
+                    .header("accept", "text/html")
+                    .bearer(&token),
+            ),
             406,
         ),
         (
             "two framings",
-            raw("POST /crm/mcp HTTP/1.1", "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            raw(
+                "POST /crm/mcp HTTP/1.1",
+                "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+            ),
             400,
         ),
-        ("two lengths", raw("POST /crm/mcp HTTP/1.1", "content-length: 2\r\ncontent-length: 2\r\n\r\n{}"), 400),
-        ("a bare line feed", raw("POST /crm/mcp HTTP/1.1", "x: a\ncontent-length: 2\r\n\r\n{}"), 400),
-        ("a folded field", raw("POST /crm/mcp HTTP/1.1", "x: a\r\n b\r\ncontent-length: 2\r\n\r\n{}"), 400),
-        ("absolute form", raw("POST http://gate.test/crm/mcp HTTP/1.1", "content-length: 2\r\n\r\n{}"), 400),
-        ("HTTP/1.0", raw("POST /crm/mcp HTTP/1.0", "content-length: 2\r\n\r\n{}"), 400),
-        ("a long head", raw("POST /crm/mcp HTTP/1.1", &format!("x: {}\r\n\r\n", "a".repeat(40_000))), 431),
-        ("a wide head", raw("POST /crm/mcp HTTP/1.1", &format!("{}\r\n", "x: a\r\n".repeat(101))), 431),
+        (
+            "two lengths",
+            raw(
+                "POST /crm/mcp HTTP/1.1",
+                "content-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+            ),
+            400,
+        ),
+        (
+            "a bare line feed",
+            raw("POST /crm/mcp HTTP/1.1", "x: a\ncontent-length: 2\r\n\r\n{}"),
+            400,
+        ),
+        (
+            "a folded field",
+            raw("POST /crm/mcp HTTP/1.1", "x: a\r\n b\r\ncontent-length: 2\r\n\r\n{}"),
+            400,
+        ),
+        (
+            "absolute form",
+            raw("POST http://gate.test/crm/mcp HTTP/1.1", "content-length: 2\r\n\r\n{}"),
+            400,
+        ),
+        (
+            "HTTP/1.0",
+            raw("POST /crm/mcp HTTP/1.0", "content-length: 2\r\n\r\n{}"),
+            400,
+        ),
+        (
+            "a long head",
+            raw("POST /crm/mcp HTTP/1.1", &format!("x: {}\r\n\r\n", "a".repeat(40_000))),
+            431,
+        ),
+        (
+            "a wide head",
+            raw("POST /crm/mcp HTTP/1.1", &format!("{}\r\n", "x: a\r\n".repeat(101))),
+            431,
+        ),
     ];
     for (name, bytes, status) in cases {
         let mut connection = gate.connect();
-        let answer = connection.exchange(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let answer = connection
+            .exchange(&bytes)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         let body = json(&answer.body);
         assert_eq!(body["error"]["data"]["status"], status, "{name}");
-        assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{name}");
+        let cured = status == 401 || name == "a tool of another scope";
+        assert_eq!(answer.header("www-authenticate").is_some(), cured, "{name}");
         assert_eq!(answer.header("allow"), (status == 405).then_some("POST"), "{name}");
     }
     assert_eq!(gate.upstream.capture().count(), 0, "a refused request went upstream");
+    let log = gate.log();
+    assert!(log.contains("credential_missing"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    let signature = token.rsplit('.').next().unwrap();
+    assert!(!log.contains(signature), "a token stands in the log");
 }
 
 #[test]
 fn a_refusal_names_the_cure_and_keeps_the_connection() {
     let gate = Gate::start("");
     let mut connection = gate.connect();
-    let denied = connection.exchange(&allowed(Era::Legacy, 7).bearer(&gate.token(&BOB)).to_http(HOST, PATH)).unwrap();
+    let denied = connection
+        .exchange(&of_alice(7).bearer(&gate.token(&BOB)).to_http(HOST, PATH))
+        .unwrap();
     let body = json(&denied.body);
-    assert_eq!((denied.status, &body["id"], &body["error"]["code"]), (403, &Value::from(7), &Value::from(40_301)));
-    assert_eq!(body["error"]["data"]["instance"].as_str(), denied.header("portcullis-record-id"));
+    assert_eq!(
+        (denied.status, &body["id"], &body["error"]["code"]),
+        (403, &Value::from(7), &Value::from(40_301))
+    );
+    assert_eq!(
+        body["error"]["data"]["instance"].as_str(),
+        denied.header("portcullis-record-id")
+    );
     assert_eq!(denied.header("connection"), Some("keep-alive"));
-    let next = connection.exchange(&allowed(Era::Legacy, 8).bearer(&gate.token(&ALICE)).to_http(HOST, PATH)).unwrap();
+    let next = connection
+        .exchange(&allowed(8).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
+        .unwrap();
     assert_eq!(next.status, 200, "{}", next.text());
-    let missing = gate.call(&allowed(Era::Legacy, 9));
+    let missing = gate.call(&allowed(9));
     let challenge = missing.header("www-authenticate").unwrap();
     assert!(challenge.starts_with("Bearer "), "{challenge}");
     let metadata = r#"resource_metadata="http://gate.test/.well-known/oauth-protected-resource/crm/mcp""#;
@@ -166,8 +292,8 @@ fn a_stream_is_passed_on_message_by_message() {
     let gate = Gate::start("");
     gate.upstream.set_answers(Answers::Sse);
     let token = gate.token(&ALICE);
-    for (era, id) in [(Era::Legacy, 1), (Era::Modern, 2)] {
-        let answer = gate.call(&allowed(era, id).bearer(&token));
+    for (id, call) in [(7, allowed(7)), (8, allowed_in_session(&gate, &token, 8))] {
+        let answer = gate.call(&call.bearer(&token));
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.header("content-type"), Some("text/event-stream"));
         assert_eq!(answer.header("x-accel-buffering"), Some("no"));
@@ -176,7 +302,10 @@ fn a_stream_is_passed_on_message_by_message() {
         let last = json(data.last().unwrap().as_bytes());
         assert_eq!(last["id"], id, "{text}");
         assert!(last.get("result").is_some(), "{text}");
-        assert!(!text.lines().any(|line| line.starts_with("id:")), "an event id offers a resume: {text}");
+        assert!(
+            !text.lines().any(|line| line.starts_with("id:")),
+            "an event id offers a resume: {text}"
+        );
     }
 }
 
@@ -207,7 +336,7 @@ fn a_wrong_answer_is_withheld() {
     ];
     for (name, canned) in cases {
         gate.upstream.answer_next(canned);
-        let answer = gate.call(&allowed(Era::Legacy, 1).bearer(&token));
+        let answer = gate.call(&allowed(1).bearer(&token));
         assert_eq!(answer.status, 502, "{name}: {}", answer.text());
         assert!(!answer.text().contains("secret"), "{name}");
         assert_eq!(json(&answer.body)["id"], 1, "{name}");
@@ -223,12 +352,15 @@ fn a_stream_that_breaks_ends_in_an_error_message() {
     let long = format!("data: \"{}\"\n\n", "secret".repeat(1_000));
     let cases = [
         ("an end before the answer", Canned::sse(&[": hello\n\n"])),
-        ("a torn event", Canned::sse(&["data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"secret"])),
+        (
+            "a torn event",
+            Canned::sse(&["data: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"secret"]),
+        ),
         ("a long event", Canned::sse(&[&long])),
     ];
     for (name, canned) in cases {
         gate.upstream.answer_next(canned);
-        let answer = gate.call(&allowed(Era::Legacy, 1).bearer(&token));
+        let answer = gate.call(&allowed(1).bearer(&token));
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
         let text = answer.text();
         assert!(!text.contains("secret"), "{name}: {text}");
@@ -243,7 +375,9 @@ fn a_stream_that_breaks_ends_in_an_error_message() {
 fn the_way_to_the_issuer_needs_no_token() {
     let gate = Gate::start("");
     let get = |target: &str, headers: &[(&str, &str)]| {
-        gate.connect().exchange(&request("GET", HOST, target, headers.iter().copied(), b"")).unwrap()
+        gate.connect()
+            .exchange(&request("GET", HOST, target, headers.iter().copied(), b""))
+            .unwrap()
     };
     for target in [
         "/.well-known/oauth-protected-resource/crm/mcp",
@@ -259,11 +393,21 @@ fn the_way_to_the_issuer_needs_no_token() {
         let foreign = get(target, &[("origin", "https://evil.test")]);
         assert_eq!(foreign.header("access-control-allow-origin"), None);
     }
-    for target in ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/crm/mcp"] {
+    for target in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/crm/mcp",
+    ] {
         let answer = get(target, &[]);
-        assert_eq!((answer.status, &json(&answer.body)["issuer"]), (200, &Value::from(gate.issuer.url())), "{target}");
+        assert_eq!(
+            (answer.status, &json(&answer.body)["issuer"]),
+            (200, &Value::from(gate.issuer.url())),
+            "{target}"
+        );
     }
-    for target in ["/.well-known/oauth-protected-resource/other", "/.well-known/oauth-authorization-server/other"] {
+    for target in [
+        "/.well-known/oauth-protected-resource/other",
+        "/.well-known/oauth-authorization-server/other",
+    ] {
         assert_eq!(get(target, &[]).status, 404, "{target}");
     }
     assert_eq!(get("/livez", &[]).status, 200);
@@ -276,16 +420,36 @@ fn a_page_may_try_from_its_own_origin_alone() {
     let gate = Gate::start("");
     let preflight = |origin: &str| {
         let headers = [("origin", origin), ("access-control-request-method", "POST")];
-        gate.connect().exchange(&request("OPTIONS", HOST, PATH, headers, b"")).unwrap()
+        gate.connect()
+            .exchange(&request("OPTIONS", HOST, PATH, headers, b""))
+            .unwrap()
     };
     let own = preflight(ORIGIN);
-    assert_eq!((own.status, own.header("access-control-allow-methods")), (204, Some("POST")));
-    assert!(own.header("access-control-allow-headers").unwrap().contains("authorization"));
+    assert_eq!(
+        (own.status, own.header("access-control-allow-methods")),
+        (204, Some("POST"))
+    );
+    assert!(
+        own.header("access-control-allow-headers")
+            .unwrap()
+            .contains("authorization")
+    );
     let foreign = preflight("https://evil.test");
-    assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (403, None));
-    let refused = gate.call(&allowed(Era::Legacy, 1).header("origin", ORIGIN));
-    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, Some(ORIGIN)));
-    assert!(refused.header("access-control-expose-headers").unwrap().contains("www-authenticate"));
+    assert_eq!(
+        (foreign.status, foreign.header("access-control-allow-origin")),
+        (403, None)
+    );
+    let refused = gate.call(&allowed(1).header("origin", ORIGIN));
+    assert_eq!(
+        (refused.status, refused.header("access-control-allow-origin")),
+        (401, Some(ORIGIN))
+    );
+    assert!(
+        refused
+            .header("access-control-expose-headers")
+            .unwrap()
+            .contains("www-authenticate")
+    );
 }
 
 #[test]
@@ -293,10 +457,10 @@ fn a_running_call_is_finished_before_the_gate_ends() {
     let gate = Gate::start("");
     gate.upstream.set_delay(Duration::from_millis(500));
     let mut running = gate.connect();
-    running.send(&allowed(Era::Legacy, 1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH)).unwrap();
-    while gate.upstream.capture().count() == 0 {
-        std::thread::yield_now();
-    }
+    running
+        .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
+        .unwrap();
+    until(|| gate.upstream.capture().count() == 1);
     gate.terminate();
     let answer = running.read_response().unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -310,13 +474,68 @@ fn a_client_that_leaves_ends_the_call() {
     let gate = Gate::start("");
     gate.upstream.set_delay(Duration::from_secs(60));
     let mut leaving = gate.connect();
-    leaving.send(&allowed(Era::Legacy, 1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH)).unwrap();
-    while gate.upstream.capture().count() == 0 {
-        std::thread::yield_now();
-    }
+    leaving
+        .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
+        .unwrap();
+    until(|| gate.upstream.capture().count() == 1);
     drop(leaving);
     gate.terminate();
     let (status, records) = gate.records();
     assert!(status.success(), "{status}");
     assert!(records.contains("\"client_gone\""), "{records}");
+}
+
+/// An event stream that says hello and then stays open without an answer.
+fn open_stream(gate: &Gate) -> Connection {
+    gate.upstream
+        .answer_next(Canned::sse(&[": hello\n\n"]).ending(End::Open));
+    let mut connection = gate.connect();
+    connection
+        .send(&allowed(1).bearer(&gate.token(&ALICE)).to_http(HOST, PATH))
+        .unwrap();
+    until(|| gate.upstream.answers_open() == 1);
+    connection
+}
+
+/// Waits for what another thread or process brings about; the test's own deadline is the bound.
+#[track_caller]
+fn until(reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come about");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_leaves_its_stream_ends_it_upstream() {
+    let gate = Gate::start("");
+    drop(open_stream(&gate));
+    until(|| gate.upstream.answers_open() == 0);
+    gate.terminate();
+    let (status, records) = gate.records();
+    assert!(status.success(), "{status}");
+    assert!(records.contains("\"client_gone\""), "{records}");
+}
+
+#[test]
+fn a_second_signal_cuts_what_still_runs() {
+    let gate = Gate::start("");
+    let mut running = open_stream(&gate);
+    gate.terminate();
+    until(|| gate.log().contains("draining"));
+    let late = gate.call(&allowed(2).bearer(&gate.token(&ALICE)));
+    assert_eq!(
+        (late.status, late.header("connection")),
+        (503, Some("close")),
+        "{}",
+        late.text()
+    );
+    assert!(late.header("retry-after").is_some());
+    gate.terminate();
+    let text = running.read_response().unwrap().text();
+    assert!(text.contains("the gate is shutting down"), "{text}");
+    let (status, records) = gate.records();
+    assert!(status.success(), "{status}");
+    assert!(records.contains("\"unknown\""), "{records}");
 }

@@ -44,7 +44,12 @@ fn records(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
             "-" => text(record, "/method"),
             tool => tool.to_owned(),
         };
-        let (decision, rule) = (text(record, "/decision"), text(record, "/rule"));
+        // A refusal before the policy was asked has a reason and no rule.
+        let rule = match text(record, "/rule").as_str() {
+            "-" => text(record, "/reason"),
+            rule => rule.to_owned(),
+        };
+        let decision = text(record, "/decision");
         let redactions = record.get("redactions").and_then(Value::as_u64).unwrap_or_default();
         let redacted = if redactions > 0 { format!(", {redactions} taken out") } else { String::new() };
         let (subject, actor) = (text(record, "/subject/id"), text(record, "/actor/id"));

@@ -163,9 +163,10 @@ impl Guide<'_> {
         let answer = self.call(Place::Crm, &Call::tools_list(Era::Modern, 9), &ALICE).await?;
         let tools = answer.body.pointer("/result/tools").and_then(Value::as_array).cloned().unwrap_or_default();
         let names: BTreeSet<&str> = tools.iter().filter_map(|tool| tool.get("name")?.as_str()).collect();
-        let ok = names == BTreeSet::from(["salesforce.opportunity.list", "salesforce.opportunity.read"]);
+        let hers = ["demo.echo", "salesforce.opportunity.list", "salesforce.opportunity.read"];
+        let ok = names == BTreeSet::from(hers);
         let got = names.into_iter().collect::<Vec<_>>().join(" ");
-        self.note("alice lists the tools", "only what she may call", got, ok);
+        self.note("alice lists the tools", "three of four: no account.delete", got, ok);
         Ok(())
     }
 
