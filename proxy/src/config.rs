@@ -68,6 +68,29 @@ pub(crate) struct IssuerPlan {
     pub danger_allow_private_addresses: bool,
 }
 
+#[cfg(test)]
+impl IssuerPlan {
+    /// An issuer with the default rules, for tests of what uses one.
+    pub(crate) fn plain(url: &str) -> Self {
+        let url: Arc<str> = Arc::from(url);
+        let parts = portcullis_core::token::IssuerParts {
+            url: Arc::clone(&url),
+            algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
+            token_types: None,
+            identity: portcullis_core::token::IdentityForm::Act,
+            groups_claim: None,
+            roles_claim: None,
+        };
+        Self {
+            issuer: Arc::new(Issuer::new(parts).unwrap()),
+            url,
+            jwks_uri: None,
+            ca_pem: None,
+            danger_allow_private_addresses: false,
+        }
+    }
+}
+
 /// Whether names of upstreams are looked up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Names {

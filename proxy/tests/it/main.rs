@@ -8,4 +8,6 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod road;

@@ -5,7 +5,6 @@ use std::thread;
 use portcullis_core::jwks::JwksLimits;
 use portcullis_core::jwks::refresh::{KeySource, RefreshSettings, Refresher};
 use portcullis_core::time::UnixTime;
-use portcullis_core::token::{Issuer, IssuerParts};
 
 use super::*;
 
@@ -184,12 +183,8 @@ fn request(issuer: &str, bytes_max: usize) -> FetchRequest {
 
 fn plan(url: &str, danger: bool) -> IssuerPlan {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let url: Arc<str> = Arc::from(url);
     IssuerPlan {
-        issuer: Arc::new(Issuer::new(IssuerParts::strict(Arc::clone(&url))).unwrap()),
-        url,
-        jwks_uri: None,
-        ca_pem: None,
         danger_allow_private_addresses: danger,
+        ..IssuerPlan::plain(url)
     }
 }

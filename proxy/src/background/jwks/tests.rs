@@ -1,7 +1,6 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use portcullis_core::token::{Issuer, IssuerParts};
 use portcullis_fixtures::issuer::{Issuer as DevIssuer, IssuerSettings};
 use tokio::sync::Notify;
 
@@ -43,14 +42,7 @@ impl Seen {
 
 fn plan(issuer: &DevIssuer) -> IssuerPlan {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let url: Arc<str> = Arc::from(issuer.url());
-    IssuerPlan {
-        issuer: Arc::new(Issuer::new(IssuerParts::strict(Arc::clone(&url))).unwrap()),
-        url,
-        jwks_uri: None,
-        ca_pem: None,
-        danger_allow_private_addresses: false,
-    }
+    IssuerPlan::plain(issuer.url())
 }
 
 fn service(publish: &Arc<Seen>) -> KeyService {
