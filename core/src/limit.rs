@@ -62,7 +62,7 @@ impl Limiter {
     /// # Errors
     /// The time until the next call would pass.
     pub fn take(&self, caller: Caller<'_>, rate: Rate, now: UnixTime) -> Result<(), Duration> {
-        let cost_ns = 1_000_000_000_u64 / u64::from(rate.per_second.max(1));
+        let cost_ns = SECOND_NS.checked_div(u64::from(rate.per_second)).unwrap_or(SECOND_NS);
         let full_ns = cost_ns.saturating_mul(u64::from(rate.burst.max(1)));
         if self.buckets.len() >= self.callers_max {
             self.forget_full(full_ns, now);
@@ -98,6 +98,9 @@ impl Limiter {
         });
     }
 }
+
+/// A second in nanoseconds.
+const SECOND_NS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests;

@@ -47,16 +47,26 @@ impl<'g> Recorded<'g> {
     /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
     #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
     pub fn permit(self, durable: &Durable) -> Result<Permit<'g>, Self> {
-        if durable.reached(self.position) { Ok(Permit { case: self.case }) } else { Err(self) }
+        if durable.reached(self.position) {
+            Ok(Permit { case: self.case })
+        } else {
+            Err(self)
+        }
     }
 
     /// The log did not take the record in time: closes the pair and gives the refusal for the client.
     #[cold]
     pub fn give_up(self, now: UnixTime) -> Denial {
-        let mut denial = self.case.denial(DenyReason::AuditUnavailable, "the record was not durable within its deadline");
+        let mut denial = self.case.denial(
+            DenyReason::AuditUnavailable,
+            "the record was not durable within its deadline",
+        );
         denial.retry_after_s = Some(1);
         // The log is failing already: a closing record that it does not take changes nothing.
-        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, audit::Outcome::NotForwarded, None, now));
+        let _ = self
+            .case
+            .gate
+            .submit(|out| records::write_close(out, &self.case, audit::Outcome::NotForwarded, None, now));
         denial
     }
 }

@@ -51,7 +51,12 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     };
     let digest = case.gate.key.mac(&body);
     let Some(call) = &case.call else {
-        return withheld(case, PartFacts::new(status, Some(digest)), DenyReason::AnswerInvalid, "no call was read");
+        return withheld(
+            case,
+            PartFacts::new(status, Some(digest)),
+            DenyReason::AnswerInvalid,
+            "no call was read",
+        );
     };
     if !place.streaming && call.method.is_notification() {
         // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
@@ -59,30 +64,76 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     }
     let mut facts = PartFacts::new(status, Some(digest));
     if case.snapshot.limits().answer_bytes_max < body.len() {
-        return withheld(case, facts, DenyReason::AnswerTooLarge, "the answer is larger than the limit");
+        return withheld(
+            case,
+            facts,
+            DenyReason::AnswerTooLarge,
+            "the answer is larger than the limit",
+        );
     }
-    let Scratch { answer: parsed, worker, arguments, redact, .. } = scratch;
-    let reply = match rpc::read_reply(&body, parsed, super::json_limits(case.snapshot.limits()), &call.expected) {
-        Ok(reply) => reply,
-        Err(_) => return withheld(case, facts, DenyReason::AnswerInvalid, "the answer is not one to this request"),
+    let Scratch {
+        answer: parsed,
+        worker,
+        arguments,
+        redact,
+        ..
+    } = scratch;
+    let limits = super::json_limits(case.snapshot.limits());
+    let Ok(reply) = rpc::read_reply(&body, parsed, limits, &call.expected) else {
+        return withheld(
+            case,
+            facts,
+            DenyReason::AnswerInvalid,
+            "the answer is not one to this request",
+        );
     };
     let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
     if answers && place.answered || !answers && !place.streaming {
-        return withheld(case, facts, DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
+        return withheld(
+            case,
+            facts,
+            DenyReason::AnswerInvalid,
+            "the answer comes twice, or is no response",
+        );
     }
-    let passed = review(case, call, &reply, &mut facts, now, &mut Tools { worker, arguments, redact });
+    let passed = review(
+        case,
+        call,
+        &reply,
+        &mut facts,
+        now,
+        &mut Tools {
+            worker,
+            arguments,
+            redact,
+        },
+    );
     match passed {
         // What is no response has no id to refuse: it is kept back in silence, on the record.
-        Err(_) if !answers => Finding { release: Release::Dropped, facts, answers },
-        Err(denial) => Finding { answers, ..withheld(case, facts, denial.reason, denial.operator) },
+        Err(_) if !answers => Finding {
+            release: Release::Dropped,
+            facts,
+            answers,
+        },
+        Err(denial) => Finding {
+            answers,
+            ..withheld(case, facts, denial.reason, denial.operator)
+        },
         Ok(Passed { edited, redactions }) => {
             facts.outcome = Outcome::Reviewed;
             facts.redactions = u64::try_from(redactions).unwrap_or(u64::MAX);
             let release = match edited {
                 Some(body) => Release::Redacted { status, body },
-                None => Release::Pass { status, body: body.clone() },
+                None => Release::Pass {
+                    status,
+                    body: body.clone(),
+                },
             };
-            Finding { release, facts, answers }
+            Finding {
+                release,
+                facts,
+                answers,
+            }
         }
     }
 }
@@ -107,7 +158,10 @@ fn review(
         Reply::Notification { params, .. } => ("notification", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
         Reply::ServerRequest { .. } => {
-            return Err(Denial::new(DenyReason::AnswerWithheld, "requests of the server are not judged yet"));
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "requests of the server are not judged yet",
+            ));
         }
     };
     let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
@@ -115,9 +169,17 @@ fn review(
     let obligations = decision.obligations.redact.clone();
     facts.decision = Some(decision);
     if !allowed {
-        return Err(Denial::new(DenyReason::AnswerWithheld, "the policy keeps the answer back"));
+        return Err(Denial::new(
+            DenyReason::AnswerWithheld,
+            "the policy keeps the answer back",
+        ));
     }
-    let mut redactions: Vec<Redaction> = case.verdict.iter().flat_map(|verdict| verdict.redactions()).cloned().collect();
+    let mut redactions: Vec<Redaction> = case
+        .verdict
+        .iter()
+        .flat_map(|verdict| verdict.redactions())
+        .cloned()
+        .collect();
     redactions.extend(obligations);
     let mut edits = Edits::default();
     let (text, count) = match reply {
@@ -131,11 +193,19 @@ fn review(
                 .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
             (document.text(), applied.redactions)
         }
-        _ if redactions.is_empty() => return Ok(Passed { edited: None, redactions: 0 }),
+        _ if redactions.is_empty() => {
+            return Ok(Passed {
+                edited: None,
+                redactions: 0,
+            });
+        }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
         Reply::Notification { .. } | Reply::ServerRequest { .. } => {
-            return Err(Denial::new(DenyReason::AnswerWithheld, "free text of the server cannot be redacted"));
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "free text of the server cannot be redacted",
+            ));
         }
     };
     spliced(text, &edits, count)
@@ -155,7 +225,9 @@ fn decide(
     let limits = super::eval_limits(case.snapshot.limits());
     let table = case.server.tools();
     let grant = match call.tool.as_deref() {
-        Some(tool) => table.grant(tool, |scope| case.principal.token().has_scope(scope)).map_err(|_| unread())?,
+        Some(tool) => table
+            .grant(tool, |scope| case.principal.token().has_scope(scope))
+            .map_err(|_| unread())?,
         None => table.grant_without_tool(),
     };
     let arguments = match case.body.get(call.arguments.clone()) {
@@ -165,7 +237,9 @@ fn decide(
         }
         _ => None,
     };
-    let request = case.input(call.tool.as_deref(), &grant, arguments, now).ok_or_else(unread)?;
+    let request = case
+        .input(call.tool.as_deref(), &grant, arguments, now)
+        .ok_or_else(unread)?;
     let Some(verdict) = &case.verdict else {
         return Err(unread());
     };
@@ -179,7 +253,9 @@ fn decide(
         structured,
         is_error,
     };
-    policy.review(&input, tools.worker, &limits, &*case.gate.ticks).map_err(super::policy_failed)
+    policy
+        .review(&input, tools.worker, &limits, &*case.gate.ticks)
+        .map_err(super::policy_failed)
 }
 
 /// What the policy sees of a result: the parts of a tool's answer, or the whole of any other.
@@ -188,7 +264,12 @@ fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<
         return ("result", Some(result), None, false);
     }
     let is_error = result.member("isError").and_then(Node::as_bool).unwrap_or(false);
-    ("result", result.member("content"), result.member("structuredContent"), is_error)
+    (
+        "result",
+        result.member("content"),
+        result.member("structuredContent"),
+        is_error,
+    )
 }
 
 /// Takes out of a list what the caller may not call: no row, missing scopes, or hidden by the policy.
@@ -242,13 +323,22 @@ fn blank_error(error: Node<'_>, edits: &mut Edits) -> usize {
 
 fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denial> {
     if edits.is_empty() {
-        return Ok(Passed { edited: None, redactions });
+        return Ok(Passed {
+            edited: None,
+            redactions,
+        });
     }
     let mut edited = Vec::with_capacity(text.len());
-    edits
-        .apply(text, &mut edited)
-        .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "the redactions overlap in a way that cannot be spliced"))?;
-    Ok(Passed { edited: Some(Bytes::from(edited)), redactions })
+    edits.apply(text, &mut edited).map_err(|_| {
+        Denial::new(
+            DenyReason::AnswerWithheld,
+            "the redactions overlap in a way that cannot be spliced",
+        )
+    })?;
+    Ok(Passed {
+        edited: Some(Bytes::from(edited)),
+        redactions,
+    })
 }
 
 /// The release of a status whose body, if any, is not passed on.
@@ -264,17 +354,30 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
         _ => false,
     };
     if !passes {
-        return withheld(case, facts, DenyReason::UpstreamFailed, "the upstream's status is no answer");
+        return withheld(
+            case,
+            facts,
+            DenyReason::UpstreamFailed,
+            "the upstream's status is no answer",
+        );
     }
     facts.outcome = Outcome::Reviewed;
     // Whatever success the upstream names, the answer to a notification is 202 (MCP streamable HTTP).
     let status = if status < 300 { 202 } else { status };
-    Finding { release: Release::Empty { status }, facts, answers: true }
+    Finding {
+        release: Release::Empty { status },
+        facts,
+        answers: true,
+    }
 }
 
 #[cold]
 fn withheld(case: &Case<'_>, mut facts: PartFacts, reason: DenyReason, operator: &'static str) -> Finding {
     facts.outcome = Outcome::Withheld;
     facts.refusal = Some(reason.code());
-    Finding { release: Release::Withheld(case.denial(reason, operator)), facts, answers: true }
+    Finding {
+        release: Release::Withheld(case.denial(reason, operator)),
+        facts,
+        answers: true,
+    }
 }

@@ -5,10 +5,10 @@
 
 use bytes::Bytes;
 
+use super::Scratch;
 use super::case::Case;
 use super::records::{self, Part};
 use super::review::{self, Finding, Place};
-use super::Scratch;
 use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
@@ -101,7 +101,13 @@ pub enum Release {
 
 impl<'g> Ticket<'g> {
     pub(super) fn new(case: Case<'g>) -> Self {
-        Self { case, closed: false, answered: false, streaming: false, totals: Totals::default() }
+        Self {
+            case,
+            closed: false,
+            answered: false,
+            streaming: false,
+            totals: Totals::default(),
+        }
     }
 
     /// The record that this answers.
@@ -133,14 +139,24 @@ impl<'g> Ticket<'g> {
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed, Denial> {
-        let place = Place { streaming: self.streaming, answered: self.answered };
-        let Finding { release, facts, answers } = review::judge(&self.case, answer, place, now, scratch);
+        let place = Place {
+            streaming: self.streaming,
+            answered: self.answered,
+        };
+        let Finding {
+            release,
+            facts,
+            answers,
+        } = review::judge(&self.case, answer, place, now, scratch);
         self.answered |= answers;
         if self.streaming {
             let number = self.totals.messages;
             self.totals.messages = self.totals.messages.saturating_add(1);
             self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
-            self.totals.withheld = self.totals.withheld.saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
+            self.totals.withheld = self
+                .totals
+                .withheld
+                .saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
             return self.recorded(release, &Part::Message { number, facts }, now);
         }
         let reviewed = self.recorded(release, &Part::Whole { facts }, now);
@@ -164,7 +180,11 @@ impl<'g> Ticket<'g> {
         if self.closed {
             return Err(self.failed(DenyReason::AnswerInvalid, "the exchange is closed already"));
         }
-        match self.case.gate.submit(|out| records::write_part(out, &self.case, part, now)) {
+        match self
+            .case
+            .gate
+            .submit(|out| records::write_part(out, &self.case, part, now))
+        {
             Ok(position) => Ok(Reviewed { release, position }),
             Err(denial) => Err(self.failed(denial.reason, denial.operator)),
         }
@@ -176,7 +196,10 @@ impl<'g> Ticket<'g> {
         }
         let totals = self.streaming.then_some(self.totals);
         // Not awaited, and a log that takes no more closes nothing: recovery writes `unknown` for what stays open.
-        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, outcome.recorded(), totals, now));
+        let _ = self
+            .case
+            .gate
+            .submit(|out| records::write_close(out, &self.case, outcome.recorded(), totals, now));
     }
 }
 
@@ -211,8 +234,11 @@ impl Reviewed {
     ///
     /// # Errors
     /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
-    #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
     pub fn release(self, durable: &Durable) -> Result<Release, Self> {
-        if durable.reached(self.position) { Ok(self.release) } else { Err(self) }
+        if durable.reached(self.position) {
+            Ok(self.release)
+        } else {
+            Err(self)
+        }
     }
 }

@@ -54,7 +54,14 @@ pub struct Visit<'g> {
 impl<'g> Visit<'g> {
     pub(super) fn new(gate: &'g Gate, now: UnixTime) -> Self {
         let started_us = gate.ticks.now_us();
-        Self { gate, snapshot: gate.snapshot(), route: None, now, started_us, authenticated_us: started_us }
+        Self {
+            gate,
+            snapshot: gate.snapshot(),
+            route: None,
+            now,
+            started_us,
+            authenticated_us: started_us,
+        }
     }
 
     /// The limits that hold for this request.
@@ -127,9 +134,19 @@ impl<'g> Visit<'g> {
         scratch: &mut Scratch,
     ) -> Result<Recorded<'g>, Denial> {
         let Some(route) = self.route.clone() else {
-            return Err(Denial::new(DenyReason::RouteUnknown, "the visit was never authenticated"));
+            return Err(Denial::new(
+                DenyReason::RouteUnknown,
+                "the visit was never authenticated",
+            ));
         };
-        let mut case = Case::new(self.gate, self.snapshot, Arc::clone(&route.server), principal, head.client_ip, now);
+        let mut case = Case::new(
+            self.gate,
+            self.snapshot,
+            Arc::clone(&route.server),
+            principal,
+            head.client_ip,
+            now,
+        );
         case.client_cert_sha256 = head.client_cert_sha256.copied();
         case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
         match judge(&mut case, head, &body, scratch) {
@@ -146,7 +163,7 @@ impl<'g> Visit<'g> {
             Err(Refusal { mut denial, decision }) => {
                 denial.record_id = Some(case.record_id);
                 case.gate
-                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_ref()))
+                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_deref()))
                     .map_err(|unrecorded| case.denial(unrecorded.reason, unrecorded.operator))?;
                 Err(denial)
             }
@@ -159,7 +176,10 @@ impl<'g> Visit<'g> {
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(DenyReason::RouteUnknown, "no server is configured at this path"));
+            return Err(Denial::new(
+                DenyReason::RouteUnknown,
+                "no server is configured at this path",
+            ));
         };
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
@@ -170,7 +190,10 @@ impl<'g> Visit<'g> {
         let token = match token::verify(bearer, &route.issuers, audiences, self.now, &bounds, &self.gate.tokens) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => {
-                return Ok(Bound::Without { issuer, otherwise: challenged(otherwise, server) });
+                return Ok(Bound::Without {
+                    issuer,
+                    otherwise: challenged(otherwise, server),
+                });
             }
             Err(denial) => return Err(challenged(denial, server)),
         };
@@ -178,7 +201,10 @@ impl<'g> Visit<'g> {
             .map_err(|denial| challenged(denial, server))?;
         self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
-            return Err(Denial::new(DenyReason::HttpMethod, "only POST is judged on an endpoint"));
+            return Err(Denial::new(
+                DenyReason::HttpMethod,
+                "only POST is judged on an endpoint",
+            ));
         }
         head.json_body()?;
         head.accepts_both()?;
@@ -188,7 +214,11 @@ impl<'g> Visit<'g> {
 
     fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
         let subject = principal.subject();
-        let caller = Caller { tenant: principal.tenant(), issuer: subject.issuer(), subject: subject.id() };
+        let caller = Caller {
+            tenant: principal.tenant(),
+            issuer: subject.issuer(),
+            subject: subject.id(),
+        };
         self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Denial::new(DenyReason::RateLimited, "the subject's calls exceed its rate").with_retry_after_s(seconds)
@@ -218,12 +248,16 @@ fn token_limits(limits: &Limits) -> TokenLimits {
 /// Host and origin: a page that was lured to our address asks for another host or comes from another origin.
 fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial> {
     if !server.accepts_host(head.host) {
-        return Err(Denial::new(DenyReason::HostUnknown, "the host is not one of the server's"));
+        return Err(Denial::new(
+            DenyReason::HostUnknown,
+            "the host is not one of the server's",
+        ));
     }
     match head.single(&ORIGIN)? {
-        Some(origin) if !server.accepts_origin(origin) => {
-            Err(Denial::new(DenyReason::OriginForbidden, "the origin is not one of the server's"))
-        }
+        Some(origin) if !server.accepts_origin(origin) => Err(Denial::new(
+            DenyReason::OriginForbidden,
+            "the origin is not one of the server's",
+        )),
         _ => Ok(()),
     }
 }
@@ -247,7 +281,7 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
 /// A refusal, with the policy's decision when it was the policy that refused.
 struct Refusal {
     denial: Denial,
-    decision: Option<Decision>,
+    decision: Option<Box<Decision>>,
 }
 
 impl From<Denial> for Refusal {
@@ -257,17 +291,14 @@ impl From<Denial> for Refusal {
 }
 
 /// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
-fn judge(
-    case: &mut Case<'_>,
-    head: &RequestHead<'_>,
-    body: &Bytes,
-    scratch: &mut Scratch,
-) -> Result<Verdict, Refusal> {
+fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mut Scratch) -> Result<Verdict, Refusal> {
     let gate = case.gate;
     let parsing_us = gate.ticks.now_us();
     let limits = case.snapshot.limits();
-    let call_limits =
-        rpc::CallLimits { json: super::json_limits(limits), tool_name_bytes_max: limits.tool_name_bytes_max };
+    let call_limits = rpc::CallLimits {
+        json: super::json_limits(limits),
+        tool_name_bytes_max: limits.tool_name_bytes_max,
+    };
     let call = rpc::read_call(head, body, &mut scratch.call, call_limits)?;
     case.learn(&call);
     let deciding_us = gate.ticks.now_us();
@@ -289,13 +320,19 @@ fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdi
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.tool().is_some() && !policy.visible(&input, worker, &limits, ticks).map_err(super::policy_failed)? {
+    if call.tool().is_some()
+        && !policy
+            .visible(&input, worker, &limits, ticks)
+            .map_err(super::policy_failed)?
+    {
         return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller").into());
     }
-    let decision = policy.decide(&input, worker, &limits, ticks).map_err(super::policy_failed)?;
+    let decision = policy
+        .decide(&input, worker, &limits, ticks)
+        .map_err(super::policy_failed)?;
     Verdict::of(decision).map_err(|decision| Refusal {
         denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
-        decision: Some(decision),
+        decision: Some(Box::new(decision)),
     })
 }
 
@@ -308,9 +345,15 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
     let token = case.principal.token();
     match tools.grant(tool, |scope| token.has_scope(scope)) {
         Ok(grant) => Ok(grant),
-        Err(ScopeRefusal::Unmapped) => Err(Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")),
+        Err(ScopeRefusal::Unmapped) => Err(Denial::new(
+            DenyReason::ToolUnmapped,
+            "the tool has no row in the scope table",
+        )),
         Err(ScopeRefusal::Insufficient(required)) => {
-            let denial = Denial::new(DenyReason::ScopeInsufficient, "the token's scopes do not cover the tool");
+            let denial = Denial::new(
+                DenyReason::ScopeInsufficient,
+                "the token's scopes do not cover the tool",
+            );
             Err(denial.with_challenge(Challenge {
                 error: Some(ChallengeError::InsufficientScope),
                 scope: Some(step_up_scope(required, token.scopes(), call.version().is_modern())),
