@@ -12,17 +12,28 @@ const MASK: &str = "***";
 /// What stands in place of a tagged value.
 const TAG: &str = "[redacted]";
 
-/// The bounds of a text within a result; the result itself is bounded already.
-const TEXT_LIMITS: json::Limits = json::Limits {
-    depth: 64,
-    members: 100_000,
-};
+/// The buffers of a redaction, made once for each worker.
+#[derive(Default)]
+pub struct Scratch {
+    edits: Edits,
+    json: json::Scratch,
+    text: Vec<u8>,
+}
 
 /// What was done to a result.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Applied {
     /// How many values were changed or taken out.
-    pub count: u64,
+    pub redactions: usize,
+}
+
+/// What is left of a list of tools.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Filtered {
+    /// Tools that stay.
+    pub kept: usize,
+    /// Tools that go.
+    pub dropped: usize,
 }
 
 /// Why a result may not leave at all.
@@ -55,14 +66,15 @@ impl Withhold {
 }
 
 /// Notes in `edits` what `redactions` change in `result`, the result of a tool call. Without redactions it changes
-/// nothing and looks at nothing. `inner` reads the texts within it. Members named `_meta`, which have no form, are taken out.
+/// nothing and looks at nothing. Members named `_meta`, which have no form, are taken out.
 ///
 /// # Errors
 /// [`Withhold`]; what `edits` then holds must not be used.
 pub fn apply_result(
     result: Node<'_>,
     redactions: &[Redaction],
-    inner: &mut json::Scratch,
+    limits: json::Limits,
+    scratch: &mut Scratch,
     edits: &mut Edits,
 ) -> Result<Applied, Withhold> {
     let mut applied = Applied::default();
@@ -77,7 +89,7 @@ pub fn apply_result(
             "_meta" => {
                 edits.remove_member(result, member.key);
             }
-            "content" => apply_content(member.value, redactions, inner, edits, &mut applied)?,
+            "content" => apply_content(member.value, redactions, limits, scratch, edits, &mut applied)?,
             "isError" | "resultType" => {}
             "structuredContent" => {
                 let whole = apply_document(member.value, redactions, edits, &mut applied)?;
@@ -92,24 +104,25 @@ pub fn apply_result(
 }
 
 /// Notes in `edits` that tools of `result`, a list of tools, go unless `keep` says so of their name. With
-/// `ttl_ms_max` (MCP 2026-07-28) the list also becomes private to this caller and lives no longer than that. Gives
-/// how many tools went.
+/// `ttl_ms_max` (MCP 2026-07-28) the list also becomes private to this caller and lives no longer than that.
 ///
 /// # Errors
 /// [`Withhold::Shape`] when it is no list of named tools.
 pub fn filter_tools(
     result: Node<'_>,
-    mut keep: impl FnMut(&str) -> bool,
     ttl_ms_max: Option<u64>,
+    mut keep: impl FnMut(&str) -> bool,
     edits: &mut Edits,
-) -> Result<u64, Withhold> {
+) -> Result<Filtered, Withhold> {
     let tools = result.member("tools").filter(|tools| tools.kind() == Kind::Array);
     let tools = tools.ok_or(Withhold::Shape)?;
-    let mut dropped = 0_u64;
+    let mut filtered = Filtered::default();
     for tool in tools.elements() {
         let name = tool.member("name").and_then(Node::as_str).ok_or(Withhold::Shape)?;
-        if !keep(name) {
-            dropped = dropped.saturating_add(1);
+        if keep(name) {
+            filtered.kept = filtered.kept.saturating_add(1);
+        } else {
+            filtered.dropped = filtered.dropped.saturating_add(1);
             edits.remove_element(tools, tool);
         }
     }
@@ -119,7 +132,7 @@ pub fn filter_tools(
         let ttl_ms = result.member("ttlMs").and_then(Node::as_u64).unwrap_or(0);
         set_member(result, "ttlMs", &ttl_ms.min(ttl_ms_max).to_string(), edits);
     }
-    Ok(dropped)
+    Ok(filtered)
 }
 
 fn set_member(object: Node<'_>, key: &str, json: &str, edits: &mut Edits) {
@@ -133,7 +146,8 @@ fn set_member(object: Node<'_>, key: &str, json: &str, edits: &mut Edits) {
 fn apply_content(
     content: Node<'_>,
     redactions: &[Redaction],
-    inner: &mut json::Scratch,
+    limits: json::Limits,
+    scratch: &mut Scratch,
     edits: &mut Edits,
     applied: &mut Applied,
 ) -> Result<(), Withhold> {
@@ -143,18 +157,18 @@ fn apply_content(
     for item in content.elements() {
         let text = text_of(item, edits)?;
         let decoded = text.as_str().ok_or(Withhold::Shape)?;
-        let document = json::parse(decoded.as_bytes(), inner, TEXT_LIMITS).map_err(|_| Withhold::NotJson)?;
-        let mut changes = Edits::default();
-        match apply_document(document.root(), redactions, &mut changes, applied)? {
+        let document = json::parse(decoded.as_bytes(), &mut scratch.json, limits).map_err(|_| Withhold::NotJson)?;
+        scratch.edits.clear();
+        match apply_document(document.root(), redactions, &mut scratch.edits, applied)? {
             Whole::Goes => {
                 edits.remove_element(content, item);
             }
-            Whole::Stays if changes.is_empty() => {}
+            Whole::Stays if scratch.edits.is_empty() => {}
             Whole::Stays => {
-                let mut changed = Vec::with_capacity(decoded.len());
-                let spliced = changes.apply(document.text(), &mut changed);
+                scratch.text.clear();
+                let spliced = scratch.edits.apply(document.text(), &mut scratch.text);
                 spliced.map_err(|_| Withhold::Shape)?;
-                let changed = str::from_utf8(&changed).map_err(|_| Withhold::NotJson)?;
+                let changed = str::from_utf8(&scratch.text).map_err(|_| Withhold::NotJson)?;
                 edits.replace_string(text.span(), changed);
             }
         }
@@ -213,7 +227,7 @@ fn apply_document(
                 holder: None,
                 node: root,
             };
-            let mut found = 0_u64;
+            let mut found = 0_usize;
             let mut missed = false;
             each_place(start, redaction.at.steps(), &mut |place| {
                 found = found.saturating_add(1);
@@ -229,7 +243,7 @@ fn apply_document(
             if action == Action::Withhold && found != 0 {
                 return Err(Withhold::Obligation);
             }
-            applied.count = applied.count.saturating_add(found);
+            applied.redactions = applied.redactions.saturating_add(found);
         }
     }
     Ok(whole)

@@ -25,21 +25,21 @@ fn redactions(texts: &[&str]) -> Vec<Redaction> {
 }
 
 /// `result` after `redactions`, or why it is withheld.
-fn redacted(result: &str, asked: &[&str]) -> Result<(String, u64), Withhold> {
+fn redacted(result: &str, asked: &[&str]) -> Result<(String, usize), Withhold> {
     let mut outer = json::Scratch::default();
     let document = json::parse(result.as_bytes(), &mut outer, LIMITS).unwrap();
     let mut edits = Edits::default();
-    let mut inner = json::Scratch::default();
-    let applied = apply_result(document.root(), &redactions(asked), &mut inner, &mut edits)?;
+    let mut scratch = Scratch::default();
+    let applied = apply_result(document.root(), &redactions(asked), LIMITS, &mut scratch, &mut edits)?;
     let mut out = Vec::new();
     edits.apply(document.text(), &mut out).unwrap();
     let out = String::from_utf8(out).unwrap();
     json::parse(out.as_bytes(), &mut json::Scratch::default(), LIMITS).unwrap();
-    Ok((out, applied.count))
+    Ok((out, applied.redactions))
 }
 
 /// Compares the structured content after `redactions`.
-fn check(structured: &str, asked: &[&str], expected: &str, count: u64) {
+fn check(structured: &str, asked: &[&str], expected: &str, count: usize) {
     let result = |inner: &str| format!("{{\"structuredContent\": {inner} ,\"isError\":false}}");
     let outcome = redacted(&result(structured), asked);
     assert_eq!(outcome, Ok((result(expected), count)), "{structured} {asked:?}");
@@ -56,7 +56,7 @@ fn check(structured: &str, asked: &[&str], expected: &str, count: u64) {
 
 #[test]
 fn changes_what_pointers_lead_to_and_nothing_else() {
-    let cases: &[(&str, &[&str], &str, u64)] = &[
+    let cases: &[(&str, &[&str], &str, usize)] = &[
         (
             r#"{"a": 1, "b" : [2 ]}"#,
             &["mask /a"],
@@ -195,16 +195,16 @@ fn filters_lists_of_tools() {
         let mut scratch = json::Scratch::default();
         let document = json::parse(list.as_bytes(), &mut scratch, LIMITS).unwrap();
         let mut edits = Edits::default();
-        let dropped = filter_tools(document.root(), |name| wanted.contains(&name), ttl, &mut edits)?;
+        let filtered = filter_tools(document.root(), ttl, |name| wanted.contains(&name), &mut edits)?;
         let mut out = Vec::new();
         edits.apply(document.text(), &mut out).unwrap();
-        Ok((String::from_utf8(out).unwrap(), dropped))
+        Ok((String::from_utf8(out).unwrap(), filtered.kept, filtered.dropped))
     };
-    assert_eq!(filtered(list, None, &["a", "b", "c"]), Ok((list.to_owned(), 0)));
+    assert_eq!(filtered(list, None, &["a", "b", "c"]), Ok((list.to_owned(), 3, 0)));
     let only_b = r#"{"tools":[ {"name":"b","x":[1]}],"nextCursor":"n"}"#;
-    assert_eq!(filtered(list, None, &["b", "B"]), Ok((only_b.to_owned(), 2)));
+    assert_eq!(filtered(list, None, &["b", "B"]), Ok((only_b.to_owned(), 1, 2)));
     let none = r#"{"tools":[ ],"nextCursor":"n"}"#;
-    assert_eq!(filtered(list, None, &[]), Ok((none.to_owned(), 3)));
+    assert_eq!(filtered(list, None, &[]), Ok((none.to_owned(), 0, 3)));
     for (tail, expected) in [
         (
             r#""cacheScope":"public","ttlMs":9000"#,
@@ -224,7 +224,7 @@ fn filters_lists_of_tools() {
         ),
     ] {
         let outcome = filtered(&format!("{{\"tools\":[],{tail}}}"), Some(5_000), &[]);
-        assert_eq!(outcome, Ok((format!("{{\"tools\":[],{expected}}}"), 0)));
+        assert_eq!(outcome, Ok((format!("{{\"tools\":[],{expected}}}"), 0, 0)));
     }
     let (added, ..) = filtered(r#"{"tools":[]}"#, Some(5_000), &[]).unwrap();
     assert!(
