@@ -24,7 +24,7 @@ mod syntax;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
-pub use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
+pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
 
@@ -148,7 +148,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when there is no decision; the call is then refused.
-    pub fn decide(
+    pub(crate) fn decide(
         &self,
         input: &RequestInput<'_>,
         worker: &mut Worker,
@@ -165,7 +165,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when it could not be evaluated; the tool is then hidden.
-    pub fn visible(
+    pub(crate) fn visible(
         &self,
         input: &RequestInput<'_>,
         worker: &mut Worker,
@@ -184,7 +184,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when there is no decision; the answer is then withheld.
-    pub fn review(
+    pub(crate) fn review(
         &self,
         input: &ResponseInput<'_>,
         worker: &mut Worker,

@@ -34,7 +34,6 @@ fn rebuilt(node: Node<'_>) -> Value {
         Kind::Null => Value::Null,
         Kind::Number => match node.as_number().unwrap() {
             Number::Integer(value) => value.into(),
-            Number::Unsigned(value) => value.into(),
             Number::Float(value) => value.into(),
         },
         Kind::Object => Value::Object(

@@ -1,7 +1,8 @@
 //! Answers, each read for one call.
 
 use crate::json::{ParseError, Scratch};
-use crate::rpc::{Expected, Reply, ReplyError, read_reply};
+use crate::rpc::reply::ReplyError;
+use crate::rpc::{Expected, Reply, read_reply};
 
 use super::{JSON, expected};
 
