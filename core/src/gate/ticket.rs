@@ -15,7 +15,6 @@ use crate::record_id::RecordId;
 use crate::time::UnixTime;
 
 /// What came back from the upstream, whole.
-#[derive(Debug)]
 pub enum Answer {
     /// A status without a body that matters: 202 for a notification, 404 for a session that is gone.
     Empty {
@@ -74,7 +73,6 @@ pub struct Reviewed {
 }
 
 /// What leaves towards the client.
-#[derive(Debug)]
 pub enum Release {
     /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
     Dropped,
@@ -99,6 +97,30 @@ pub enum Release {
     },
     /// Nothing of the answer; the refusal instead, in a stream as a JSON-RPC error.
     Withheld(Denial),
+}
+
+/// Tells form and length only: an answer belongs in no log.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty { status } => write!(formatter, "Empty({status})"),
+            Self::Json { status, body } => write!(formatter, "Json({status}, {} bytes)", body.len()),
+            Self::Message { data } => write!(formatter, "Message({} bytes)", data.len()),
+        }
+    }
+}
+
+/// Tells form and length only: an answer belongs in no log.
+impl std::fmt::Debug for Release {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dropped => formatter.write_str("Dropped"),
+            Self::Empty { status } => write!(formatter, "Empty({status})"),
+            Self::Pass { status, body } => write!(formatter, "Pass({status}, {} bytes)", body.len()),
+            Self::Redacted { status, body } => write!(formatter, "Redacted({status}, {} bytes)", body.len()),
+            Self::Withheld(denial) => write!(formatter, "Withheld({})", denial.reason.code()),
+        }
+    }
 }
 
 impl<'g> Ticket<'g> {
