@@ -120,20 +120,24 @@ impl Forward {
 }
 
 /// The fields of a request that an MCP server needs (streamable HTTP); each was checked against the body.
-const FORWARDED: [HeaderName; 4] = [
+const FORWARDED: [HeaderName; 3] = [
     HeaderName::from_static("mcp-method"),
     HeaderName::from_static("mcp-name"),
     HeaderName::from_static("mcp-protocol-version"),
-    HeaderName::from_static("mcp-session-id"),
 ];
 
+/// The field that names a session of the legacy era.
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
 /// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none is repeated.
-pub(super) fn forward_headers(headers: &http::HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+///
+/// `in_session` says whether the call was judged as one of a session: what was not judged and recorded is not sent.
+pub(super) fn forward_headers(headers: &http::HeaderMap, in_session: bool) -> Vec<(HeaderName, HeaderValue)> {
     let mut forwarded = vec![
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     ];
-    for name in FORWARDED {
+    for name in FORWARDED.into_iter().chain(in_session.then_some(SESSION)) {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
         }

@@ -151,7 +151,8 @@ impl<'g> Visit<'g> {
         case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                case.forward_headers = forward_headers(head.headers);
+                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
+                case.forward_headers = forward_headers(head.headers, in_session);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
