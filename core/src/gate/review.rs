@@ -50,26 +50,64 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         Answer::Message { data } => (200, data),
     };
     let digest = case.gate.key.mac(&body);
+    let mut facts = PartFacts::new(status, Some(digest));
     let Some(call) = &case.call else {
-        return withheld(
-            case,
-            PartFacts::new(status, Some(digest)),
-            DenyReason::AnswerInvalid,
-            "no call was read",
-        );
+        return withheld(case, facts, DenyReason::AnswerInvalid, "no call was read");
     };
     if !place.streaming && call.method.is_notification() {
         // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
         return without_body(case, status, Some(digest));
     }
-    let mut facts = PartFacts::new(status, Some(digest));
+    let Weighed { answers, passed } = weigh(case, call, &body, place, &mut facts, now, scratch);
+    let release = match passed {
+        Ok(Passed { edited, redactions }) => {
+            facts.outcome = Outcome::Reviewed;
+            facts.redactions = u64::try_from(redactions).unwrap_or(u64::MAX);
+            match edited {
+                Some(body) => Release::Redacted { status, body },
+                None => Release::Pass { status, body },
+            }
+        }
+        // What is no response has no id to refuse, and no request is answered twice: kept back in silence, on record.
+        Err(denial) if !answers || place.answered => {
+            facts.refusal = Some(denial.reason.code());
+            Release::Dropped
+        }
+        Err(denial) => return withheld(case, facts, denial.reason, denial.operator),
+    };
+    Finding {
+        release,
+        facts,
+        answers,
+    }
+}
+
+/// What one message is worth.
+struct Weighed {
+    /// Whether it is the response to the request, or stands where that should.
+    answers: bool,
+    passed: Result<Passed, Denial>,
+}
+
+/// Reads one message and reviews it.
+fn weigh(
+    case: &Case<'_>,
+    call: &CallFacts,
+    body: &[u8],
+    place: Place,
+    facts: &mut PartFacts,
+    now: UnixTime,
+    scratch: &mut Scratch,
+) -> Weighed {
+    let refused = |reason, operator| Weighed {
+        answers: true,
+        passed: Err(Denial::new(reason, operator)),
+    };
+    if !facts.status.is_some_and(carries_answer) {
+        return refused(DenyReason::UpstreamFailed, "the upstream's status is no answer");
+    }
     if case.snapshot.limits().answer_bytes_max < body.len() {
-        return withheld(
-            case,
-            facts,
-            DenyReason::AnswerTooLarge,
-            "the answer is larger than the limit",
-        );
+        return refused(DenyReason::AnswerTooLarge, "the answer is larger than the limit");
     }
     let Scratch {
         answer: parsed,
@@ -79,63 +117,31 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         ..
     } = scratch;
     let limits = super::json_limits(case.snapshot.limits());
-    let Ok(reply) = rpc::read_reply(&body, parsed, limits, &call.expected) else {
-        return withheld(
-            case,
-            facts,
-            DenyReason::AnswerInvalid,
-            "the answer is not one to this request",
-        );
+    let Ok(reply) = rpc::read_reply(body, parsed, limits, &call.expected) else {
+        return refused(DenyReason::AnswerInvalid, "the answer is not one to this request");
     };
     let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
     if answers && place.answered || !answers && !place.streaming {
-        return withheld(
-            case,
-            facts,
-            DenyReason::AnswerInvalid,
-            "the answer comes twice, or is no response",
-        );
+        return refused(DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
     }
-    let passed = review(
-        case,
-        call,
-        &reply,
-        &mut facts,
-        now,
-        &mut Tools {
-            worker,
-            arguments,
-            redact,
-        },
-    );
-    match passed {
-        // What is no response has no id to refuse: it is kept back in silence, on the record.
-        Err(_) if !answers => Finding {
-            release: Release::Dropped,
-            facts,
-            answers,
-        },
-        Err(denial) => Finding {
-            answers,
-            ..withheld(case, facts, denial.reason, denial.operator)
-        },
-        Ok(Passed { edited, redactions }) => {
-            facts.outcome = Outcome::Reviewed;
-            facts.redactions = u64::try_from(redactions).unwrap_or(u64::MAX);
-            let release = match edited {
-                Some(body) => Release::Redacted { status, body },
-                None => Release::Pass {
-                    status,
-                    body: body.clone(),
-                },
-            };
-            Finding {
-                release,
-                facts,
-                answers,
-            }
-        }
+    if matches!(reply, Reply::Result { .. }) && facts.status != Some(200) {
+        return refused(DenyReason::AnswerInvalid, "a result comes with the status of a failure");
     }
+    let mut tools = Tools {
+        worker,
+        arguments,
+        redact,
+    };
+    Weighed {
+        answers,
+        passed: review(case, call, &reply, facts, now, &mut tools),
+    }
+}
+
+/// Whether a message may come with this status. With 401, 403 and 407 the upstream refuses the gate: no client can cure
+/// that, and it would take the refusal for the gate's own.
+const fn carries_answer(status: u16) -> bool {
+    matches!(status, 200 | 400 | 402 | 404..=406 | 408..=599)
 }
 
 /// The parts of the scratch that a review works with beside the parsed answer.
@@ -155,9 +161,9 @@ fn review(
 ) -> Result<Passed, Denial> {
     let (kind, content, structured, is_error) = match reply {
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
-        Reply::Notification { params, .. } => ("notification", *params, None, false),
+        Reply::Notification { params } => ("notification", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
-        Reply::ServerRequest { .. } => {
+        Reply::ServerRequest => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "requests of the server are not judged yet",
@@ -184,8 +190,14 @@ fn review(
     let mut edits = Edits::default();
     let (text, count) = match reply {
         Reply::Result { document, result } if call.method == Method::ToolsList => {
-            let count = filter_tools(case, call, *result, now, tools, &mut edits)?;
-            (document.text(), count)
+            // A list has no structured content: pointers would have no root.
+            if !redactions.is_empty() {
+                return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
+            }
+            (
+                document.text(),
+                filter_tools(case, call, *result, now, tools, &mut edits)?,
+            )
         }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());
@@ -193,7 +205,7 @@ fn review(
                 .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
             (document.text(), applied.redactions)
         }
-        _ if redactions.is_empty() => {
+        Reply::Error { .. } | Reply::Notification { .. } | Reply::ServerRequest if redactions.is_empty() => {
             return Ok(Passed {
                 edited: None,
                 redactions: 0,
@@ -201,7 +213,7 @@ fn review(
         }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::ServerRequest { .. } => {
+        Reply::Notification { .. } | Reply::ServerRequest => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "free text of the server cannot be redacted",

@@ -22,7 +22,7 @@ use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
 use crate::time::UnixTime;
-use crate::token::{self, TokenLimits, Verification};
+use crate::token::{self, TokenLimits, Verification, VerifiedToken};
 
 /// What a visit needs from outside before it can go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Visit<'g> {
     gate: &'g Gate,
     snapshot: Arc<Snapshot>,
     route: Option<Arc<Route>>,
+    /// The token that this visit has verified for its route.
+    token: Option<Arc<VerifiedToken>>,
     now: UnixTime,
     started_us: u64,
     authenticated_us: u64,
@@ -58,6 +60,7 @@ impl<'g> Visit<'g> {
             gate,
             snapshot: gate.snapshot(),
             route: None,
+            token: None,
             now,
             started_us,
             authenticated_us: started_us,
@@ -123,7 +126,8 @@ impl<'g> Visit<'g> {
     /// record is on its way to the log, and only [`Recorded::permit`] tells whether it has arrived.
     ///
     /// # Errors
-    /// The refusal with its own record, handed over and not awaited. When even that record cannot be taken, the
+    /// The refusal with its own record, handed over and not awaited; a principal that this visit has not bound is only
+    /// counted. When even that record cannot be taken, the
     /// refusal is [`DenyReason::AuditUnavailable`].
     pub fn authorize(
         self,
@@ -133,11 +137,9 @@ impl<'g> Visit<'g> {
         now: UnixTime,
         scratch: &mut Scratch,
     ) -> Result<Recorded<'g>, Denial> {
-        let Some(route) = self.route.clone() else {
-            return Err(Denial::new(
-                DenyReason::RouteUnknown,
-                "the visit was never authenticated",
-            ));
+        let Some(route) = self.route_proven_by(&principal) else {
+            let denial = Denial::new(DenyReason::IdentityUnbound, "the visit has not bound this principal");
+            return Err(self.refuse(head, denial));
         };
         let mut case = Case::new(
             self.gate,
@@ -151,7 +153,8 @@ impl<'g> Visit<'g> {
         case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                case.forward_headers = forward_headers(head.headers);
+                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
+                case.forward_headers = forward_headers(head.headers, in_session);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -170,11 +173,20 @@ impl<'g> Visit<'g> {
         }
     }
 
+    /// The route, when `principal` was bound by this very visit: another one's may be for another server.
+    fn route_proven_by(&self, principal: &Principal) -> Option<Arc<Route>> {
+        let token = self.token.as_ref()?;
+        let route = self.route.as_ref()?;
+        let own = Arc::ptr_eq(token, principal.token()) && principal.tenant() == route.server.tenant();
+        own.then(|| Arc::clone(route))
+    }
+
     fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
         result.map_err(|denial| self.refuse(head, denial))
     }
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
+        (self.route, self.token) = (None, None);
         let Some(route) = self.snapshot.route_at(head.path).cloned() else {
             return Err(Denial::new(
                 DenyReason::RouteUnknown,
@@ -208,6 +220,7 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.token = Some(Arc::clone(principal.token()));
         self.authenticated_us = self.gate.ticks.now_us();
         Ok(Bound::Principal(principal))
     }
@@ -295,6 +308,11 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     let gate = case.gate;
     let parsing_us = gate.ticks.now_us();
     let limits = case.snapshot.limits();
+    // The body may have taken its time: the token must still hold when the call is judged.
+    if case.principal.token().expires().after(limits.leeway) <= case.now {
+        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
+        return Err(challenged(denial, &case.server).into());
+    }
     let call_limits = rpc::CallLimits {
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,

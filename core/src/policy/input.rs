@@ -5,7 +5,6 @@
 //! `time` builtins. Never sees a token, a header or an address of our own.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use regorus::Value;
 
@@ -147,14 +146,10 @@ pub(crate) struct ResponseInput<'a> {
 /// A list of texts, however its owner keeps them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Texts<'a> {
-    /// Shared texts.
-    Arcs(&'a [Arc<str>]),
     /// Owned texts.
     Boxes(&'a [Box<str>]),
     /// Borrowed texts.
     Strs(&'a [&'a str]),
-    /// Growable texts.
-    Strings(&'a [String]),
 }
 
 impl Default for Texts<'_> {
@@ -166,10 +161,8 @@ impl Default for Texts<'_> {
 impl Texts<'_> {
     fn value(self) -> Value {
         let texts: Vec<Value> = match self {
-            Self::Arcs(texts) => texts.iter().map(|text| Value::from(&**text)).collect(),
             Self::Boxes(texts) => texts.iter().map(|text| Value::from(&**text)).collect(),
             Self::Strs(texts) => texts.iter().map(|text| Value::from(*text)).collect(),
-            Self::Strings(texts) => texts.iter().map(|text| Value::from(text.as_str())).collect(),
         };
         Value::from(texts)
     }

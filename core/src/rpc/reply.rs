@@ -69,10 +69,6 @@ pub(crate) enum Reply<'b> {
     },
     /// A message without an answer, such as progress.
     Notification {
-        /// The whole message.
-        document: Document<'b>,
-        /// The method as the server spells it.
-        method: &'b str,
         /// The parameters, an object when present.
         params: Option<Node<'b>>,
     },
@@ -84,12 +80,7 @@ pub(crate) enum Reply<'b> {
         result: Node<'b>,
     },
     /// The server asks the client something, such as sampling.
-    ServerRequest {
-        /// The whole message.
-        document: Document<'b>,
-        /// The method as the server spells it.
-        method: &'b str,
-    },
+    ServerRequest,
 }
 
 /// Why an answer is none. Says nothing of its content.
@@ -173,19 +164,17 @@ fn envelope(root: Node<'_>) -> Result<(), ReplyError> {
 /// A message with a method: a request of the server when it has an id, else a notification.
 fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, ReplyError> {
     let root = document.root();
-    let method = method.as_str().ok_or(ReplyError::NotRpc)?;
+    if method.as_str().is_none() {
+        return Err(ReplyError::NotRpc);
+    }
     let params = root.member("params");
     if let Some(params) = params {
         object(params, ReplyError::NotRpc)?;
         meta(params)?;
     }
     match root.member("id").map(RequestId::read) {
-        None => Ok(Reply::Notification {
-            document,
-            method,
-            params,
-        }),
-        Some(Some(_)) => Ok(Reply::ServerRequest { document, method }),
+        None => Ok(Reply::Notification { params }),
+        Some(Some(_)) => Ok(Reply::ServerRequest),
         Some(None) => Err(ReplyError::NotRpc),
     }
 }
