@@ -11,3 +11,5 @@ mod interop;
 mod process;
 #[cfg(test)]
 mod road;
+#[cfg(test)]
+mod readme;
