@@ -8,6 +8,8 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod road;
