@@ -13,3 +13,5 @@ mod kill;
 mod process;
 #[cfg(test)]
 mod road;
+#[cfg(test)]
+mod sizes;
