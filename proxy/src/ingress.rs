@@ -20,10 +20,15 @@ mod guard;
 
 pub(crate) use guard::Guarded;
 
-/// What is read from a client that was refused before its body had ended, so that it can read the answer.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// What is read from a client that was refused before its body had ended, so that it can read the answer: many write
+/// their whole body before they look at one.
+const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long that may take.
-const LINGER_DEADLINE: Duration = Duration::from_millis(500);
+const LINGER_DEADLINE: Duration = Duration::from_secs(2);
+/// The same after a head that could not be read, where bytes come one by one.
+const LINGER_HEAD_BYTES_MAX: usize = 1024 * 1024;
+/// How long that may take.
+const LINGER_HEAD_DEADLINE: Duration = Duration::from_millis(500);
 /// Bytes reserved at once for a body of unknown or larger length.
 const BODY_RESERVE_BYTES: usize = 64 * 1024;
 /// What the HTTP parser says of more fields than it has room for.
@@ -356,7 +361,7 @@ pub(crate) async fn linger(session: &mut ServerSession) {
 pub(crate) async fn linger_without_head(session: &mut ServerSession) {
     Guarded::head_came(session);
     let drain = async {
-        for _ in 0..LINGER_BYTES_MAX {
+        for _ in 0..LINGER_HEAD_BYTES_MAX {
             // One byte is read at a time; this error says that there was one.
             match session.read_body_or_idle(true).await {
                 Err(error) if *error.etype() == ErrorType::ConnectError => {}
@@ -364,7 +369,7 @@ pub(crate) async fn linger_without_head(session: &mut ServerSession) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+    let _ = tokio::time::timeout(LINGER_HEAD_DEADLINE, drain).await;
     close(session).await;
 }
 

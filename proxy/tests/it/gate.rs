@@ -1,10 +1,12 @@
 //! A gate under test: the built binary before a demo MCP server, with tokens of a dev issuer, all on loopback.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use portcullis_fixtures::calls::Call;
 use portcullis_fixtures::http1::{Connection, Response};
@@ -12,6 +14,7 @@ use portcullis_fixtures::issuer::{Issuer, IssuerSettings};
 use portcullis_fixtures::mcp::{Kind, McpServer, McpSettings};
 use portcullis_fixtures::persona::Persona;
 use portcullis_fixtures::policy;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The authority that clients ask for.
@@ -22,61 +25,78 @@ pub(crate) const PATH: &str = "/crm/mcp";
 pub(crate) const RESOURCE: &str = "http://gate.test/crm/mcp";
 /// The one web page that may call.
 pub(crate) const ORIGIN: &str = "https://page.test";
+/// The header that the gate shows to the upstream.
+pub(crate) const CREDENTIAL: &str = "Bearer upstream-secret";
+/// The configuration's file.
+pub(crate) const CONFIG: &str = "gate.yaml";
+/// The file of the request's policy.
+pub(crate) const REQUEST_REGO: &str = "request.rego";
 
 /// The file of the gate's log.
 const LOG: &str = "gate.log";
+/// The folder of the records.
+const AUDIT: &str = "audit";
 
 /// A running gate with its surroundings; dropping it ends them.
 pub(crate) struct Gate {
     pub(crate) issuer: Issuer,
     pub(crate) upstream: McpServer,
-    address: SocketAddr,
-    process: Child,
-    _output: BufReader<ChildStdout>,
+    process: Process,
     folder: TempDir,
+}
+
+/// The process of a gate.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    output: BufReader<ChildStdout>,
 }
 
 impl Gate {
     /// Starts a gate with these further lines of `limits`.
     pub(crate) fn start(limits: &str) -> Self {
+        Self::start_with("127.0.0.1:0", "", limits)
+    }
+
+    /// Starts a gate without a rate that load could exceed.
+    pub(crate) fn start_for_load() -> Self {
+        Self::start_with("127.0.0.1:0", "    rate: {per_second: 1000000, burst: 1000000}", "")
+    }
+
+    /// Starts a gate with these further lines of its listener, its server and its `limits`.
+    pub(crate) fn start_with(listener: &str, server: &str, limits: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(folder, listener, server, limits)
+    }
+
+    /// The same in a folder that holds files already.
+    pub(crate) fn start_in(folder: TempDir, listener: &str, server: &str, limits: &str) -> Self {
         let issuer = Issuer::start(IssuerSettings::default()).unwrap();
         let upstream = McpServer::start(McpSettings::new(Kind::Crm)).unwrap();
-        let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-        write("request.rego", policy::REQUEST_REGO);
+        write(REQUEST_REGO, policy::REQUEST_REGO);
         write("response.rego", policy::RESPONSE_REGO);
         write("data.json", &policy::sample_data(issuer.url()));
         write("tools.json", policy::CRM_TOOLS);
-        write("credential.txt", "Bearer upstream-secret\n");
-        write("gate.yaml", &config(issuer.url(), &upstream.url(), limits));
-        let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["run", "--workers", "2", "--log", "debug", "--config"])
-            .arg(folder.path().join("gate.yaml"))
-            .stdout(Stdio::piped())
-            .stderr(File::create(folder.path().join(LOG)).unwrap())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening http://");
-        let address = address
-            .unwrap_or_else(|| panic!("the gate says `{line}`"))
-            .parse()
-            .unwrap();
+        write("credential.txt", &format!("{CREDENTIAL}\n"));
+        write(CONFIG, &config(issuer.url(), &upstream.url(), listener, server, limits));
+        let process = Process::start(folder.path());
         Self {
             issuer,
             upstream,
-            address,
             process,
-            _output: output,
             folder,
         }
     }
 
+    /// Where the gate listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
     /// A new connection to the gate.
     pub(crate) fn connect(&self) -> Connection {
-        Connection::open(self.address).unwrap()
+        Connection::open(self.process.address).unwrap()
     }
 
     /// A token of `persona` for the gate.
@@ -91,47 +111,167 @@ impl Gate {
 
     /// What the gate has logged so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap()
+        std::fs::read_to_string(self.path(LOG)).unwrap()
+    }
+
+    /// The lines logged so far that have this message.
+    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
+        let log = self.log();
+        // The last line may still be under way.
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == message).collect()
+    }
+
+    /// A file of the gate's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Tells the gate to end, as an init system does.
     pub(crate) fn terminate(&self) {
-        let pid = self.process.id().to_string();
-        let killed = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &pid])
-            .status()
-            .unwrap();
-        assert!(killed.success());
+        self.signal("TERM");
+    }
+
+    /// Sends the signal of that name.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.process.child, name);
+    }
+
+    /// Ends the gate without a warning, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Starts the gate again after its end, on another port.
+    pub(crate) fn restart(&mut self) {
+        self.process = Process::start(self.folder.path());
+    }
+
+    /// Waits for the end of the gate.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.process.child.wait().unwrap()
+    }
+
+    /// Waits for the end of the gate and gives what it printed after its address.
+    pub(crate) fn printed(&mut self) -> String {
+        let mut rest = String::new();
+        self.process.output.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    /// The records written so far; the log verifies.
+    pub(crate) fn tail(&self) -> Vec<Value> {
+        let text = tail(&self.path(AUDIT));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Waits for the end of the gate and gives the records it left, one JSON object a line.
     pub(crate) fn records(mut self) -> (ExitStatus, String) {
-        let status = self.process.wait().unwrap();
-        let directory: PathBuf = self.folder.path().join("audit");
-        let tail = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["audit", "tail"])
-            .arg(directory)
-            .output()
+        let status = self.wait();
+        (status, tail(&self.path(AUDIT)))
+    }
+}
+
+impl Process {
+    fn start(folder: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join(LOG));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["run", "--workers", "2", "--log", "debug", "--config"])
+            .arg(folder.join(CONFIG))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log.unwrap())
+            .spawn()
             .unwrap();
-        assert!(tail.status.success(), "{}", String::from_utf8_lossy(&tail.stderr));
-        (status, String::from_utf8(tail.stdout).unwrap())
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("//").next().and_then(|address| address.parse().ok());
+        match address {
+            Some(address) => Self { child, address, output },
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!(
+                    "the gate says `{line}`: {}",
+                    std::fs::read_to_string(folder.join(LOG)).unwrap()
+                )
+            }
+        }
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // It may have ended already; either way nothing of it is left behind.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the gate's log:\n{}", self.log());
+        }
     }
 }
 
-fn config(issuer: &str, upstream: &str, limits: &str) -> String {
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; either way nothing of it is left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a process the signal of that name.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let pid = process.id().to_string();
+    let killed = Command::new("sh").args(["-c", "kill -$0 $1", name, &pid]).status();
+    assert!(killed.unwrap().success());
+}
+
+/// Waits for what another thread or process brings about.
+#[track_caller]
+pub(crate) fn until(reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come about");
+        std::thread::yield_now();
+    }
+}
+
+/// The ids of the records that `wanted` picks; each has one.
+pub(crate) fn ids(records: &[Value], wanted: impl Fn(&Value) -> bool) -> HashSet<String> {
+    let mut ids = HashSet::new();
+    for record in records.iter().filter(|record| wanted(record)) {
+        let id = record["record_id"].as_str().unwrap().to_owned();
+        assert!(ids.insert(id), "two records of one kind have one id: {record}");
+    }
+    ids
+}
+
+/// Whether a record allows a request.
+pub(crate) fn is_allow(record: &Value) -> bool {
+    record["phase"] == "request" && record["decision"] == "allow"
+}
+
+/// Whether a record ends what an allow began.
+pub(crate) fn is_end(record: &Value) -> bool {
+    record["phase"] == "response" || record["phase"] == "close"
+}
+
+/// What `audit tail` prints of a log that must verify.
+fn tail(directory: &Path) -> String {
+    let tail = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["audit", "tail"])
+        .arg(directory)
+        .output()
+        .unwrap();
+    assert!(tail.status.success(), "{}", String::from_utf8_lossy(&tail.stderr));
+    String::from_utf8(tail.stdout).unwrap()
+}
+
+fn config(issuer: &str, upstream: &str, listener: &str, server: &str, limits: &str) -> String {
     format!(
         "listen:
-  - address: 127.0.0.1:0
+  - address: {listener}
 audit:
-  directory: audit
+  directory: {AUDIT}
 issuers:
   - issuer: {issuer}
     danger_allow_private_addresses: true
@@ -147,8 +287,9 @@ servers:
     tools:
       file: tools.json
     policy:
-      files: [request.rego, response.rego]
+      files: [{REQUEST_REGO}, response.rego]
       data: [data.json]
+{server}
 limits:
   # Wall time, and the machine that tests is busy: what takes too long is another test's matter.
   policy_deadline: 2s

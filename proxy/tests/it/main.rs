@@ -8,8 +8,12 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod road;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod sizes;

@@ -1,6 +1,6 @@
 //! The road of a request through the built gate: what arrives, what is refused, what comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::http1::{Connection, request};
@@ -9,7 +9,7 @@ use portcullis_fixtures::persona::{ALICE, BOB};
 use portcullis_fixtures::server::End;
 use serde_json::Value;
 
-use crate::gate::{Gate, HOST, ORIGIN, PATH};
+use crate::gate::{Gate, HOST, ORIGIN, PATH, until};
 
 /// A tool whose answers are passed on as they are.
 const TOOL: &str = "demo.echo";
@@ -495,16 +495,6 @@ fn open_stream(gate: &Gate) -> Connection {
         .unwrap();
     until(|| gate.upstream.answers_open() == 1);
     connection
-}
-
-/// Waits for what another thread or process brings about; the test's own deadline is the bound.
-#[track_caller]
-fn until(reached: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !reached() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it did not come about");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
