@@ -154,9 +154,12 @@ fn an_answer_passes_byte_by_byte_or_not_at_all() {
 fn an_error_goes_back_with_its_status_unless_something_must_be_redacted() {
     let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"bad session"}}"#;
     let stage = Stage::new();
-    // The obligations of this tool cannot be met in free text.
-    let release = reviewed(&stage, &read_call(Era::Legacy), json(400, error));
-    assert_eq!(withheld(&release), DenyReason::AnswerWithheld);
+    // The obligations of this tool cannot be met in free text: the text goes, the code and the status stay.
+    let wordy = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"jo@example.com","data":{"a":"b"}}}"#;
+    let release = reviewed(&stage, &read_call(Era::Legacy), json(400, wordy));
+    assert!(matches!(release, Release::Redacted { status: 400, .. }));
+    let blanked = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the server refused the call"}}"#;
+    assert_eq!(body_of(&release), blanked);
     let stage = Stage::deciding(ALLOW, ALLOW);
     for (status, passes) in [
         (200, true),

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -60,7 +61,11 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             policy: sample_policy(),
-            limits: Limits::default(),
+            limits: Limits {
+                // Wall time, and the machine that tests is busy; the deadline has its own tests.
+                policy_deadline: Duration::from_secs(10),
+                ..Limits::default()
+            },
             audit: AuditSettings::default(),
             rate: Rate {
                 per_second: 1_000,
