@@ -211,7 +211,7 @@ fn review(
                 redactions: 0,
             });
         }
-        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
+        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
         Reply::Notification { .. } | Reply::ServerRequest => {
             return Err(Denial::new(
@@ -324,13 +324,28 @@ fn filter_tools(
     }
 }
 
-/// Takes the free text out of an error of the upstream: its code says what went wrong, and a pointer finds nothing in
-/// the rest.
-fn blank_error(error: Node<'_>, edits: &mut Edits) -> usize {
-    if let Some(message) = error.member("message") {
-        edits.replace_string(message.span(), "the server refused the call");
+/// Takes everything but its code out of an error of the upstream: the code says what went wrong, and a pointer finds
+/// nothing in the rest.
+fn blank_error(error: Node<'_>, edits: &mut Edits) -> Result<usize, Denial> {
+    let mut blanked = 0_usize;
+    for member in error.members() {
+        let gone = match member.key {
+            "code" => continue,
+            "message" => {
+                edits.replace_string(member.value.span(), "the server refused the call");
+                true
+            }
+            key => edits.remove_member(error, key),
+        };
+        if !gone {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "an error of the server cannot be blanked",
+            ));
+        }
+        blanked = blanked.saturating_add(1);
     }
-    if edits.remove_member(error, "data") { 2 } else { 1 }
+    Ok(blanked)
 }
 
 fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denial> {

@@ -151,15 +151,28 @@ fn an_answer_passes_byte_by_byte_or_not_at_all() {
 }
 
 #[test]
-fn an_error_goes_back_with_its_status_unless_something_must_be_redacted() {
-    let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"bad session"}}"#;
+fn an_error_keeps_nothing_but_its_code_where_something_would_be_redacted() {
     let stage = Stage::new();
-    // The obligations of this tool cannot be met in free text: the text goes, the code and the status stay.
-    let wordy = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"jo@example.com","data":{"a":"b"}}}"#;
-    let release = reviewed(&stage, &read_call(Era::Legacy), json(400, wordy));
-    assert!(matches!(release, Release::Redacted { status: 400, .. }));
-    let blanked = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the server refused the call"}}"#;
-    assert_eq!(body_of(&release), blanked);
+    let error = |members: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{{members}}}}}"#);
+    let left = error(r#""code":-32600,"message":"the server refused the call""#);
+    for (members, redactions) in [
+        (r#""code":-32600,"message":"jo@example.org""#, 1),
+        (r#""code":-32600,"message":"no","data":{"email":"jo@example.org"}"#, 2),
+        (
+            r#""data":"jo@example.org","code":-32600,"email":"jo@example.org","message":"no","x":1"#,
+            4,
+        ),
+    ] {
+        let release = reviewed(&stage, &read_call(Era::Legacy), json(400, &error(members)));
+        assert!(matches!(release, Release::Redacted { status: 400, .. }), "{members}");
+        assert_eq!(body_of(&release), left, "{members}");
+        assert_eq!(stage.last()["redactions"], redactions, "{members}");
+    }
+}
+
+#[test]
+fn an_error_goes_back_with_its_status() {
+    let error = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"bad session"}}"#;
     let stage = Stage::deciding(ALLOW, ALLOW);
     for (status, passes) in [
         (200, true),
