@@ -12,6 +12,8 @@ mod kill;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod road;
 #[cfg(test)]
 mod readme;
