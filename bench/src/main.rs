@@ -39,7 +39,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let upstream: SocketAddr = arguments.next().ok_or(usage)?.parse()?;
     let threads: usize = arguments.next().map_or(Ok(1), |threads| threads.parse())?;
 
-    let conf = ServerConf { threads, ..ServerConf::default() };
+    let conf = ServerConf {
+        threads,
+        ..ServerConf::default()
+    };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, PassThrough { upstream });

@@ -11,14 +11,14 @@ use crate::head::RequestHead;
 
 /// What a client shows to prove who it is.
 #[derive(Clone, Copy, Debug)]
-pub enum Credential<'r> {
+pub(crate) enum Credential<'r> {
     /// A bearer token.
     Bearer(BearerToken<'r>),
 }
 
 /// A bearer token as it came: the characters of `token68`, unchecked beyond that. Printed by nothing.
 #[derive(Clone, Copy)]
-pub struct BearerToken<'r>(&'r str);
+pub(crate) struct BearerToken<'r>(&'r str);
 
 impl std::fmt::Debug for BearerToken<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,14 +28,14 @@ impl std::fmt::Debug for BearerToken<'_> {
 
 impl<'r> BearerToken<'r> {
     /// The token of this text; `None` unless it is one `token68` (RFC 9110 section 11.2).
-    pub fn parse(text: &'r str) -> Option<Self> {
+    pub(crate) fn parse(text: &'r str) -> Option<Self> {
         let bare = text.trim_end_matches('=');
         let token68 = !bare.is_empty() && bare.bytes().all(is_token68);
         token68.then_some(Self(text))
     }
 
     /// The token's text, for verification only.
-    pub const fn as_str(self) -> &'r str {
+    pub(crate) const fn as_str(self) -> &'r str {
         self.0
     }
 }
@@ -47,7 +47,7 @@ impl<'r> BearerToken<'r> {
 /// [`DenyReason::CredentialMissing`] without an `Authorization` field; [`DenyReason::CredentialRepeated`] for two of
 /// them, or one beside a `DPoP` proof; [`DenyReason::CredentialScheme`] for another scheme than `Bearer` (in any case,
 /// RFC 9110 section 11.1), and for a value that is not one token.
-pub fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial> {
+pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial> {
     if head.has_query {
         return Err(refused(DenyReason::QueryPresent, "the target has a query"));
     }

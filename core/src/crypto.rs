@@ -68,7 +68,7 @@ impl Algorithm {
     }
 
     /// The kind of key that this algorithm works with.
-    pub const fn key_kind(self) -> KeyKind {
+    pub(crate) const fn key_kind(self) -> KeyKind {
         match self {
             Self::EdDSA => KeyKind::Ed25519,
             Self::Es256 => KeyKind::P256,
@@ -93,7 +93,7 @@ impl Algorithm {
 
 /// The kind of a public key: its `kty` and, where there is one, its `crv`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum KeyKind {
+pub(crate) enum KeyKind {
     /// `OKP` with `Ed25519`.
     Ed25519,
     /// `EC` with `P-256`.
@@ -108,7 +108,7 @@ pub enum KeyKind {
 ///
 /// A point that does not lie on its curve is found by `ring` when it verifies: such a key verifies nothing.
 #[derive(Clone, Debug)]
-pub struct PublicKey(Key);
+pub(crate) struct PublicKey(Key);
 
 #[derive(Clone, Debug)]
 enum Key {
@@ -135,14 +135,14 @@ pub enum PublicKeyError {
 /// The signature is not this key's over this message, or the algorithm is not for this kind of key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the signature does not verify")]
-pub struct SignatureInvalid;
+pub(crate) struct SignatureInvalid;
 
 impl PublicKey {
     /// An Ed25519 key (RFC 8037 section 2).
     ///
     /// # Errors
     /// [`PublicKeyError::CoordinateLength`] unless `x` has 32 octets.
-    pub fn ed25519(x: &[u8]) -> Result<Self, PublicKeyError> {
+    pub(crate) fn ed25519(x: &[u8]) -> Result<Self, PublicKeyError> {
         let x = x.try_into().map_err(|_| PublicKeyError::CoordinateLength)?;
         Ok(Self(Key::Ed25519(x)))
     }
@@ -151,7 +151,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`PublicKeyError::CoordinateLength`] unless both coordinates have 32 octets.
-    pub fn p256(x: &[u8], y: &[u8]) -> Result<Self, PublicKeyError> {
+    pub(crate) fn p256(x: &[u8], y: &[u8]) -> Result<Self, PublicKeyError> {
         Ok(Self(Key::P256(uncompressed::<32, 65>(x, y)?)))
     }
 
@@ -159,7 +159,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`PublicKeyError::CoordinateLength`] unless both coordinates have 48 octets.
-    pub fn p384(x: &[u8], y: &[u8]) -> Result<Self, PublicKeyError> {
+    pub(crate) fn p384(x: &[u8], y: &[u8]) -> Result<Self, PublicKeyError> {
         Ok(Self(Key::P384(uncompressed::<48, 97>(x, y)?)))
     }
 
@@ -168,7 +168,7 @@ impl PublicKey {
     /// # Errors
     /// [`PublicKeyError::RsaModulus`] outside 2048 to 8192 bits, [`PublicKeyError::RsaExponent`] for exponents that
     /// FIPS 186-5 does not allow or `ring` does not take.
-    pub fn rsa(n: &[u8], e: &[u8]) -> Result<Self, PublicKeyError> {
+    pub(crate) fn rsa(n: &[u8], e: &[u8]) -> Result<Self, PublicKeyError> {
         let bits = bit_length(n).ok_or(PublicKeyError::RsaModulus)?;
         if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) || !is_odd(n) {
             return Err(PublicKeyError::RsaModulus);
@@ -184,7 +184,7 @@ impl PublicKey {
     }
 
     /// The kind of this key.
-    pub const fn kind(&self) -> KeyKind {
+    pub(crate) const fn kind(&self) -> KeyKind {
         match self.0 {
             Key::Ed25519(_) => KeyKind::Ed25519,
             Key::P256(_) => KeyKind::P256,
@@ -199,7 +199,12 @@ impl PublicKey {
     ///
     /// # Errors
     /// [`SignatureInvalid`], also when the algorithm is not for this kind of key.
-    pub fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {
+    pub(crate) fn verify(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureInvalid> {
         let verified = match (&self.0, algorithm) {
             (Key::Ed25519(x), Algorithm::EdDSA) => {
                 UnparsedPublicKey::new(&signature::ED25519, x).verify(message, signature)
@@ -223,7 +228,7 @@ impl PublicKey {
 /// The key of a message authentication code, HMAC-SHA-256 (RFC 2104); wiped when dropped, printed nowhere.
 ///
 /// The padded key states are derived anew for each code (some 0.1 us), since `ring` could not wipe them.
-pub struct MacKey(Zeroizing<[u8; 32]>);
+pub(crate) struct MacKey(Zeroizing<[u8; 32]>);
 
 impl std::fmt::Debug for MacKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -233,18 +238,18 @@ impl std::fmt::Debug for MacKey {
 
 impl MacKey {
     /// A key of 32 secret, random bytes.
-    pub fn new(secret: [u8; 32]) -> Self {
+    pub(crate) fn new(secret: [u8; 32]) -> Self {
         Self(Zeroizing::new(secret))
     }
 
     /// The code of `message`.
-    pub fn mac(&self, message: &[u8]) -> [u8; 32] {
+    pub(crate) fn mac(&self, message: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);
         fixed(hmac::sign(&key, message).as_ref())
     }
 
     /// The code of several parts, each with its length in front, so that no two lists of parts collide.
-    pub fn mac_framed(&self, parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn mac_framed(&self, parts: &[&[u8]]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);
         let mut context = hmac::Context::with_key(&key);
         for part in parts {
@@ -257,7 +262,7 @@ impl MacKey {
 
 /// A SHA-256 digest in the making, for text that comes in parts.
 #[derive(Clone)]
-pub struct Sha256(digest::Context);
+pub(crate) struct Sha256(digest::Context);
 
 impl std::fmt::Debug for Sha256 {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -273,40 +278,30 @@ impl Default for Sha256 {
 
 impl Sha256 {
     /// Adds bytes as they are.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// Adds bytes with their length in front, so that no two lists of parts collide.
-    pub fn update_framed(&mut self, bytes: &[u8]) {
+    pub(crate) fn update_framed(&mut self, bytes: &[u8]) {
         self.0
             .update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
         self.0.update(bytes);
     }
 
     /// The digest.
-    pub fn finish(self) -> [u8; 32] {
+    pub(crate) fn finish(self) -> [u8; 32] {
         fixed(self.0.finish().as_ref())
     }
 }
 
 /// The SHA-256 digest of `bytes`.
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     fixed(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
-/// Whether two byte strings are equal, in a time that depends on their lengths alone.
-pub fn equal_constant_time(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    let difference = left.iter().zip(right).fold(0, |seen, (a, b)| seen | (a ^ b));
-    // The barrier keeps the compiler from leaving the loop early.
-    std::hint::black_box(difference) == 0
-}
-
 /// Appends `bytes` in lower-case hexadecimal.
-pub fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len().saturating_mul(2));
     for byte in bytes {
         out.extend([hex_digit(byte >> 4), hex_digit(byte & 0x0f)]);
@@ -314,7 +309,7 @@ pub fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// `bytes` in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .flat_map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 0x0f)])
@@ -325,14 +320,14 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The text is not base64url in the one form that RFC 7515 allows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not base64url without padding in canonical form")]
-pub struct Base64Invalid;
+pub(crate) struct Base64Invalid;
 
 /// Appends what `text` stands for: base64url without padding, line breaks or stray trailing bits (RFC 7515 section 2,
 /// RFC 4648 sections 3.5 and 5), so that each byte string has one spelling.
 ///
 /// # Errors
 /// [`Base64Invalid`]; `out` then holds what it held before.
-pub fn decode_base64url(text: &[u8], out: &mut Vec<u8>) -> Result<(), Base64Invalid> {
+pub(crate) fn decode_base64url(text: &[u8], out: &mut Vec<u8>) -> Result<(), Base64Invalid> {
     let length = out.len();
     URL_SAFE_NO_PAD.decode_vec(text, out).map_err(|_| {
         out.truncate(length);
@@ -341,7 +336,8 @@ pub fn decode_base64url(text: &[u8], out: &mut Vec<u8>) -> Result<(), Base64Inva
 }
 
 /// `bytes` in base64url without padding.
-pub fn encode_base64url(bytes: &[u8]) -> String {
+#[cfg(test)]
+pub(crate) fn encode_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

@@ -78,7 +78,10 @@ pub struct Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gate").field("node", &self.node).finish_non_exhaustive()
+        formatter
+            .debug_struct("Gate")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,7 +96,10 @@ pub struct Scratch {
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Scratch").field("worker", &self.worker).finish_non_exhaustive()
+        formatter
+            .debug_struct("Scratch")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +147,8 @@ impl Gate {
     /// Exchanges the whole configuration at once. Issuers that stay keep their keys; requests under way keep what
     /// they began with.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.snapshot.rcu(|current| Arc::new(snapshot.clone().with_keys_of(current)));
+        self.snapshot
+            .rcu(|current| Arc::new(snapshot.clone().with_keys_of(current)));
     }
 
     /// Exchanges the key set of one issuer.
@@ -169,7 +176,11 @@ impl Gate {
             .servers()
             .flat_map(|server| server.issuers())
             .any(|issuer| snapshot.keys_age(issuer.url(), now).is_none_or(|age| age_max < age));
-        if keyless { Err("an issuer has no usable keys") } else { Ok(()) }
+        if keyless {
+            Err("an issuer has no usable keys")
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what was refused before anybody was known, one record for each server, reason and address: to be called
@@ -178,7 +189,11 @@ impl Gate {
         let since = UnixTime::from_nanos(self.refusals_since_ns.swap(now.nanos(), Ordering::Relaxed));
         let snapshot = self.snapshot.load();
         for (source, count) in self.refusals.take() {
-            let summary = records::Summary { source: &source, count, since };
+            let summary = records::Summary {
+                source: &source,
+                count,
+                since,
+            };
             let record_id = self.record_ids.next(now);
             let _ = self.submit(|out| records::write_refusals(out, self, &snapshot, record_id, &summary, now));
         }
@@ -195,11 +210,17 @@ impl Gate {
 }
 
 fn json_limits(limits: &Limits) -> json::Limits {
-    json::Limits { depth: limits.json_depth_max, members: limits.json_members_max }
+    json::Limits {
+        depth: limits.json_depth_max,
+        members: limits.json_members_max,
+    }
 }
 
 fn eval_limits(limits: &Limits) -> EvalLimits {
-    EvalLimits { deadline: limits.policy_deadline, instructions: limits.policy_instructions_max }
+    EvalLimits {
+        deadline: limits.policy_deadline,
+        instructions: limits.policy_instructions_max,
+    }
 }
 
 #[cold]

@@ -119,7 +119,7 @@ impl Principal {
 /// # Errors
 /// [`DenyReason::IdentityUnbound`] when the actor cannot be told for sure, or `act` is nested deeper than
 /// `act_depth_max`.
-pub fn bind(
+pub(crate) fn bind(
     token: Arc<VerifiedToken>,
     tenant: &Arc<str>,
     act_depth_max: usize,

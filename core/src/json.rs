@@ -15,8 +15,8 @@ mod edits;
 mod node;
 mod walk;
 
-pub use edits::{Edits, SpanOutside, write_string};
-pub use node::{Document, Kind, Member, Node, Number};
+pub(crate) use edits::{Edits, write_string};
+pub(crate) use node::{Document, Kind, Member, Node, Number};
 
 use node::Parsed;
 use walk::Walk;
@@ -27,11 +27,11 @@ const RETAINED_BYTES_MAX: usize = 1 << 20;
 
 /// What a text may hold. Both are inclusive.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Nested arrays and objects; a scalar has depth 0.
-    pub depth: u32,
+    pub(crate) depth: u32,
     /// Members of objects and elements of arrays, all together.
-    pub members: u32,
+    pub(crate) members: u32,
 }
 
 /// Why a text is refused. Says nothing of its content.
@@ -59,7 +59,7 @@ pub enum ParseError {
 }
 
 /// The buffers of a parse, made once for each worker. A [`Document`] borrows them until the next parse.
-pub struct Scratch {
+pub(crate) struct Scratch {
     buffers: Buffers,
     copy: Vec<u8>,
     depth: u32,
@@ -113,7 +113,7 @@ impl Scratch {
 ///
 /// # Errors
 /// The first [`ParseError`] that is found; a text with several faults may be refused for any of them.
-pub fn parse<'s>(text: &'s [u8], scratch: &'s mut Scratch, limits: Limits) -> Result<Document<'s>, ParseError> {
+pub(crate) fn parse<'s>(text: &'s [u8], scratch: &'s mut Scratch, limits: Limits) -> Result<Document<'s>, ParseError> {
     let text = str::from_utf8(text).map_err(|_| ParseError::Malformed)?;
     walk::bounded(text.as_bytes(), limits.members)?;
     scratch.prepare(text.len(), limits);

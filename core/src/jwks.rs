@@ -151,7 +151,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`FindError`] says whether a newer set could help.
-    pub fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, FindError> {
+    pub(crate) fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, FindError> {
         let named = self
             .keys
             .iter()

@@ -23,18 +23,22 @@
 pub mod time;
 pub mod record_id;
 pub mod denial;
-pub mod json;
-pub mod crypto;
+mod json;
+mod crypto;
 pub mod head;
-pub mod credential;
+mod credential;
 pub mod jwks;
 pub mod token;
 pub mod identity;
 pub mod rpc;
 pub mod scope;
-pub mod limit;
+mod limit;
 pub mod policy;
-pub mod redact;
+mod redact;
 pub mod audit;
 pub mod config;
 pub mod gate;
+
+pub use crypto::{Algorithm, PublicKeyError};
+pub use json::ParseError;
+pub use limit::Rate;

@@ -21,20 +21,20 @@ pub struct Rate {
 
 /// Who is limited: nothing crosses a tenant or an issuer.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The tenant of the server.
-    pub tenant: &'a str,
+    pub(crate) tenant: &'a str,
     /// The issuer of the subject.
-    pub issuer: &'a str,
+    pub(crate) issuer: &'a str,
     /// The subject.
-    pub subject: &'a str,
+    pub(crate) subject: &'a str,
 }
 
 /// The buckets of all subjects, bounded in number.
 ///
 /// Two callers whose keyed 128-bit hashes meet would share a bucket; nothing but a rate depends on it.
 #[derive(Debug)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     buckets: DashMap<u128, Bucket>,
     hashers: [RandomState; 2],
     callers_max: usize,
@@ -49,7 +49,7 @@ struct Bucket {
 
 impl Limiter {
     /// An empty limiter that remembers at most about `callers_max` callers.
-    pub fn new(callers_max: usize) -> Self {
+    pub(crate) fn new(callers_max: usize) -> Self {
         Self {
             buckets: DashMap::new(),
             hashers: [RandomState::new(), RandomState::new()],
@@ -61,8 +61,8 @@ impl Limiter {
     ///
     /// # Errors
     /// The time until the next call would pass.
-    pub fn take(&self, caller: Caller<'_>, rate: Rate, now: UnixTime) -> Result<(), Duration> {
-        let cost_ns = 1_000_000_000_u64 / u64::from(rate.per_second.max(1));
+    pub(crate) fn take(&self, caller: Caller<'_>, rate: Rate, now: UnixTime) -> Result<(), Duration> {
+        let cost_ns = SECOND_NS.checked_div(u64::from(rate.per_second)).unwrap_or(SECOND_NS);
         let full_ns = cost_ns.saturating_mul(u64::from(rate.burst.max(1)));
         if self.buckets.len() >= self.callers_max {
             self.forget_full(full_ns, now);
@@ -98,6 +98,9 @@ impl Limiter {
         });
     }
 }
+
+/// A second in nanoseconds.
+const SECOND_NS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests;

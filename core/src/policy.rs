@@ -5,6 +5,9 @@
 //! conflict, an error, a limit, a panic or an obligation that cannot be carried out is a [`PolicyFailure`]. It never
 //! reads a file: sources come in as text.
 //!
+//! Where the machine is known to fail open, the text is repaired before it is compiled, or the tree interpreter must
+//! confirm each allow, or the policy is refused.
+//!
 //! A policy defines `data.portcullis.request.decision` and `data.portcullis.response.decision`, and may define
 //! `data.portcullis.request.visible`. Errors of builtins are undefined, as in OPA's default mode.
 
@@ -21,7 +24,7 @@ mod syntax;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
-pub use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
+pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
 
@@ -145,7 +148,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when there is no decision; the call is then refused.
-    pub fn decide(
+    pub(crate) fn decide(
         &self,
         input: &RequestInput<'_>,
         worker: &mut Worker,
@@ -162,7 +165,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when it could not be evaluated; the tool is then hidden.
-    pub fn visible(
+    pub(crate) fn visible(
         &self,
         input: &RequestInput<'_>,
         worker: &mut Worker,
@@ -181,7 +184,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyFailure`] when there is no decision; the answer is then withheld.
-    pub fn review(
+    pub(crate) fn review(
         &self,
         input: &ResponseInput<'_>,
         worker: &mut Worker,

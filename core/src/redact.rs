@@ -14,7 +14,7 @@ const TAG: &str = "[redacted]";
 
 /// The buffers of a redaction, made once for each worker.
 #[derive(Default)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     edits: Edits,
     json: json::Scratch,
     text: Vec<u8>,
@@ -22,23 +22,23 @@ pub struct Scratch {
 
 /// What was done to a result.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// How many values were changed or taken out.
-    pub redactions: usize,
+    pub(crate) redactions: usize,
 }
 
 /// What is left of a list of tools.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Filtered {
+pub(crate) struct Filtered {
     /// Tools that stay.
-    pub kept: usize,
+    pub(crate) kept: usize,
     /// Tools that go.
-    pub dropped: usize,
+    pub(crate) dropped: usize,
 }
 
 /// Why a result may not leave at all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Withhold {
+pub(crate) enum Withhold {
     /// An item of the content is of a kind that cannot be looked into.
     #[error("content of a kind that cannot be redacted")]
     ContentKind,
@@ -55,7 +55,7 @@ pub enum Withhold {
 
 impl Withhold {
     /// The same as its display, for a [`crate::denial::Denial`].
-    pub const fn operator(self) -> &'static str {
+    pub(crate) const fn operator(self) -> &'static str {
         match self {
             Self::ContentKind => "content of a kind that cannot be redacted",
             Self::NotJson => "text that is not JSON cannot be redacted",
@@ -70,7 +70,7 @@ impl Withhold {
 ///
 /// # Errors
 /// [`Withhold`]; what `edits` then holds must not be used.
-pub fn apply_result(
+pub(crate) fn apply_result(
     result: Node<'_>,
     redactions: &[Redaction],
     limits: json::Limits,
@@ -108,7 +108,7 @@ pub fn apply_result(
 ///
 /// # Errors
 /// [`Withhold::Shape`] when it is no list of named tools.
-pub fn filter_tools(
+pub(crate) fn filter_tools(
     result: Node<'_>,
     ttl_ms_max: Option<u64>,
     mut keep: impl FnMut(&str) -> bool,

@@ -12,9 +12,9 @@ mod mirror;
 mod reply;
 pub mod sse;
 
-pub use call::{Call, CallLimits, read_call};
-pub use message::{IdKind, RequestId};
-pub use reply::{Expected, Reply, ReplyError, read_reply};
+pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use message::IdKind;
+pub(crate) use reply::{Expected, Reply, read_reply};
 
 /// The revisions of MCP that can be judged, oldest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

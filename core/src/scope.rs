@@ -102,7 +102,7 @@ impl ToolTable {
     ///
     /// # Errors
     /// [`ScopeRefusal`], with every scope the tool requires, so that one challenge can name them all.
-    pub fn grant(&self, tool: &str, has: impl Fn(&str) -> bool) -> Result<ScopeGrant<'_>, ScopeRefusal<'_>> {
+    pub(crate) fn grant(&self, tool: &str, has: impl Fn(&str) -> bool) -> Result<ScopeGrant<'_>, ScopeRefusal<'_>> {
         let row = match self.rows.get(tool) {
             Some(row) => row,
             None if self.danger_unmapped_tools => &self.empty,
@@ -120,7 +120,7 @@ impl ToolTable {
     }
 
     /// The grant of a call that names no tool: nothing is required, the policy decides.
-    pub fn grant_without_tool(&self) -> ScopeGrant<'_> {
+    pub(crate) fn grant_without_tool(&self) -> ScopeGrant<'_> {
         ScopeGrant { row: &self.empty }
     }
 

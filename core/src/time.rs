@@ -109,7 +109,7 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 /// Appends `value` in decimal, padded with zeros to `width` digits; wider values keep their low digits.
 fn decimal(out: &mut Vec<u8>, value: u64, width: u32) {
     for position in (0..width).rev() {
-        let digit = value / 10_u64.saturating_pow(position) % 10;
+        let digit = value.checked_div(10_u64.saturating_pow(position)).unwrap_or(0) % 10;
         out.push(b'0'.saturating_add(u8::try_from(digit).unwrap_or(0)));
     }
 }

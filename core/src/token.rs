@@ -68,7 +68,7 @@ pub enum Verification {
 ///
 /// # Errors
 /// The `Token…` reasons of [`DenyReason`].
-pub fn verify(
+pub(crate) fn verify(
     token: BearerToken<'_>,
     accepted: &[IssuerKeys],
     audiences: &[Arc<str>],

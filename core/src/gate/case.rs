@@ -22,7 +22,6 @@ use crate::scope::ScopeGrant;
 use crate::time::UnixTime;
 
 /// Everything about one request that its records, its review and its refusals need.
-#[derive(Debug)]
 pub(super) struct Case<'g> {
     pub(super) gate: &'g Gate,
     pub(super) snapshot: Arc<Snapshot>,
@@ -38,6 +37,13 @@ pub(super) struct Case<'g> {
     /// What the body said; `None` when it could not be read.
     pub(super) call: Option<CallFacts>,
     pub(super) verdict: Option<Verdict>,
+}
+
+/// Tells the record only: the body and the session are the client's.
+impl std::fmt::Debug for Case<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Case({})", self.record_id)
+    }
 }
 
 /// What the body of a request said, detached from the scratch it was parsed in.
@@ -170,7 +176,10 @@ impl<'g> Case<'g> {
                 id_type: call.id_kind.map(IdKind::as_str),
                 ..Operation::default()
             },
-            tool: tool.map(|_| policy::Tool { class: grant.class(), required_scopes: Texts::Boxes(grant.required()) }),
+            tool: tool.map(|_| policy::Tool {
+                class: grant.class(),
+                required_scopes: Texts::Boxes(grant.required()),
+            }),
             subject: Party {
                 groups: Texts::Boxes(token.groups()),
                 roles: Texts::Boxes(token.roles()),
@@ -178,12 +187,20 @@ impl<'g> Case<'g> {
                 claims: Some(token.claims_json()),
                 ..party(principal.subject())
             },
-            actor: principal
-                .on_behalf_of()
-                .map(|_| Party { scopes: Texts::Boxes(token.scopes()), ..party(principal.actor()) }),
+            actor: principal.on_behalf_of().map(|_| Party {
+                scopes: Texts::Boxes(token.scopes()),
+                ..party(principal.actor())
+            }),
             client_id: Some(principal.client_id()),
-            auth: policy::Auth { acr: token.acr(), amr: Texts::Boxes(token.amr()), time: token.auth_time().map(UnixTime::from_secs) },
-            server: policy::Server { name: server.name(), resource: server.resource() },
+            auth: policy::Auth {
+                acr: token.acr(),
+                amr: Texts::Boxes(token.amr()),
+                time: token.auth_time().map(UnixTime::from_secs),
+            },
+            server: policy::Server {
+                name: server.name(),
+                resource: server.resource(),
+            },
             connection: policy::Connection {
                 ip: self.client_ip,
                 client_cert_sha256: self.client_cert_sha256.as_ref(),
@@ -194,5 +211,10 @@ impl<'g> Case<'g> {
 }
 
 fn party(party: &identity::Party) -> Party<'_> {
-    Party { id: party.id(), issuer: party.issuer(), kind: party.kind().as_str(), ..Party::default() }
+    Party {
+        id: party.id(),
+        issuer: party.issuer(),
+        kind: party.kind().as_str(),
+        ..Party::default()
+    }
 }

@@ -10,7 +10,6 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
 use super::case::Case;
-use super::records;
 use super::ticket::Ticket;
 use crate::audit::{self, Durable, Position};
 use crate::config::{Server, Upstream};
@@ -22,13 +21,17 @@ use crate::time::UnixTime;
 #[derive(Debug)]
 #[must_use = "an allowed request is permitted or given up"]
 pub struct Recorded<'g> {
-    case: Case<'g>,
+    /// Closes the pair of records wherever this road ends.
+    ticket: Ticket<'g>,
     position: Position,
 }
 
 impl<'g> Recorded<'g> {
     pub(super) fn new(case: Case<'g>, position: Position) -> Self {
-        Self { case, position }
+        Self {
+            ticket: Ticket::new(case),
+            position,
+        }
     }
 
     /// Where the record stands in the log.
@@ -38,53 +41,59 @@ impl<'g> Recorded<'g> {
 
     /// The id of the record.
     pub fn record_id(&self) -> RecordId {
-        self.case.record_id
+        self.ticket.record_id()
     }
 
     /// The permit to forward, once the record is durable; the only maker of a [`Permit`].
     ///
     /// # Errors
-    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
+    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`]. The
+    /// watermark of another log proves nothing about this record, so it gives itself back for that too.
     #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
     pub fn permit(self, durable: &Durable) -> Result<Permit<'g>, Self> {
-        if durable.reached(self.position) { Ok(Permit { case: self.case }) } else { Err(self) }
+        let own = std::ptr::eq(durable, self.ticket.case.gate.durable());
+        if own && durable.reached(self.position) {
+            Ok(Permit { ticket: self.ticket })
+        } else {
+            Err(self)
+        }
     }
 
     /// The log did not take the record in time: closes the pair and gives the refusal for the client.
     #[cold]
     pub fn give_up(self, now: UnixTime) -> Denial {
-        let mut denial = self.case.denial(DenyReason::AuditUnavailable, "the record was not durable within its deadline");
-        denial.retry_after_s = Some(1);
-        // The log is failing already: a closing record that it does not take changes nothing.
-        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, audit::Outcome::NotForwarded, None, now));
-        denial
+        let Self { mut ticket, .. } = self;
+        ticket.close_once(audit::Outcome::NotForwarded, now);
+        ticket.failed(
+            DenyReason::AuditUnavailable,
+            "the record was not durable within its deadline",
+        )
     }
 }
 
-/// Proof of a durable allow. Spending it is the only way to the upstream.
+/// Proof of a durable allow. Spending it is the only way to the upstream; dropped, it closes its pair of records.
 #[derive(Debug)]
 #[must_use = "a permit is spent"]
 pub struct Permit<'g> {
-    case: Case<'g>,
+    ticket: Ticket<'g>,
 }
 
 impl<'g> Permit<'g> {
     /// What goes upstream, and the ticket for what comes back.
     pub fn spend(self) -> (Forward, Ticket<'g>) {
-        let case = self.case;
+        let case = &self.ticket.case;
         let forward = Forward {
             body: case.body.clone(),
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
             record_id: case.record_id,
         };
-        (forward, Ticket::new(case))
+        (forward, self.ticket.forwarded())
     }
 }
 
 /// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
 /// upstream's credential. Nothing else of the client's head goes along, least of all its token.
-#[derive(Debug)]
 pub struct Forward {
     /// The very bytes that were judged.
     pub body: Bytes,
@@ -96,6 +105,13 @@ pub struct Forward {
     pub record_id: RecordId,
 }
 
+/// Tells the record only: body and session are the client's.
+impl std::fmt::Debug for Forward {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Forward({})", self.record_id)
+    }
+}
+
 impl Forward {
     /// Where the call goes.
     pub fn upstream(&self) -> &Upstream {
@@ -104,20 +120,24 @@ impl Forward {
 }
 
 /// The fields of a request that an MCP server needs (streamable HTTP); each was checked against the body.
-const FORWARDED: [HeaderName; 4] = [
+const FORWARDED: [HeaderName; 3] = [
     HeaderName::from_static("mcp-method"),
     HeaderName::from_static("mcp-name"),
     HeaderName::from_static("mcp-protocol-version"),
-    HeaderName::from_static("mcp-session-id"),
 ];
 
+/// The field that names a session of the legacy era.
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+
 /// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none is repeated.
-pub(super) fn forward_headers(headers: &http::HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+///
+/// `in_session` says whether the call was judged as one of a session: what was not judged and recorded is not sent.
+pub(super) fn forward_headers(headers: &http::HeaderMap, in_session: bool) -> Vec<(HeaderName, HeaderValue)> {
     let mut forwarded = vec![
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     ];
-    for name in FORWARDED {
+    for name in FORWARDED.into_iter().chain(in_session.then_some(SESSION)) {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
         }

@@ -97,7 +97,10 @@ pub(super) fn write_part(out: &mut Vec<u8>, case: &Case<'_>, part: &Part, now: U
             write_response(out, case, ResponsePhase::Open, &PartFacts::opening(*status), now);
         }
         Part::Message { number, facts } => {
-            let phase = ResponsePhase::Part { number: *number, outcome: facts.outcome };
+            let phase = ResponsePhase::Part {
+                number: *number,
+                outcome: facts.outcome,
+            };
             write_response(out, case, phase, facts, now);
         }
         Part::Whole { facts } => {
@@ -108,7 +111,13 @@ pub(super) fn write_part(out: &mut Vec<u8>, case: &Case<'_>, part: &Part, now: U
 
 /// The record that closes an exchange without an answer, or a stream.
 pub(super) fn write_close(out: &mut Vec<u8>, case: &Case<'_>, outcome: Outcome, totals: Option<Totals>, now: UnixTime) {
-    write_response(out, case, ResponsePhase::Close { outcome, totals }, &PartFacts::closing(outcome), now);
+    write_response(
+        out,
+        case,
+        ResponsePhase::Close { outcome, totals },
+        &PartFacts::closing(outcome),
+        now,
+    );
 }
 
 fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, facts: &PartFacts, now: UnixTime) {
@@ -188,11 +197,18 @@ impl PartFacts {
     }
 
     fn opening(status: u16) -> Self {
-        Self { outcome: Outcome::Reviewed, ..Self::new(status, None) }
+        Self {
+            outcome: Outcome::Reviewed,
+            ..Self::new(status, None)
+        }
     }
 
     fn closing(outcome: Outcome) -> Self {
-        Self { status: None, outcome, ..Self::new(0, None) }
+        Self {
+            status: None,
+            outcome,
+            ..Self::new(0, None)
+        }
     }
 }
 
@@ -208,25 +224,44 @@ fn identities<'c>(case: &'c Case<'_>) -> Identities<'c> {
 }
 
 fn party(party: &identity::Party) -> Party<'_> {
-    Party { id: party.id(), issuer: party.issuer(), kind: party.kind().as_str() }
+    Party {
+        id: party.id(),
+        issuer: party.issuer(),
+        kind: party.kind().as_str(),
+    }
 }
 
 fn node(gate: &Gate) -> GateNode<'_> {
-    GateNode { version: env!("CARGO_PKG_VERSION"), node: &gate.node }
+    GateNode {
+        version: env!("CARGO_PKG_VERSION"),
+        node: &gate.node,
+    }
 }
 
 fn obligations(redactions: &[Redaction]) -> Vec<RedactObligation<'_>> {
     redactions
         .iter()
-        .map(|redaction| RedactObligation { at: redaction.at.as_str(), action: redaction.action.name() })
+        .map(|redaction| RedactObligation {
+            at: redaction.at.as_str(),
+            action: redaction.action.name(),
+        })
         .collect()
 }
 
 fn stages(stages: Stages) -> [StageTime; 3] {
     [
-        StageTime { stage: "token", us: stages.token },
-        StageTime { stage: "parse", us: stages.parse },
-        StageTime { stage: "policy", us: stages.policy },
+        StageTime {
+            stage: "token",
+            us: stages.token,
+        },
+        StageTime {
+            stage: "parse",
+            us: stages.parse,
+        },
+        StageTime {
+            stage: "policy",
+            us: stages.policy,
+        },
     ]
 }
 

@@ -43,7 +43,10 @@ impl Refusals {
     /// Takes the counts, in no order.
     pub(super) fn take(&self) -> Vec<(Source, u64)> {
         let sources: Vec<Source> = self.counts.iter().map(|entry| entry.key().clone()).collect();
-        sources.into_iter().filter_map(|source| self.counts.remove(&source)).collect()
+        sources
+            .into_iter()
+            .filter_map(|source| self.counts.remove(&source))
+            .collect()
     }
 }
 
@@ -52,7 +55,11 @@ mod tests {
     use super::*;
 
     fn source(last: u8, reason: DenyReason) -> Source {
-        Source { server: None, reason, client_ip: Some([127, 0, 0, last].into()) }
+        Source {
+            server: None,
+            reason,
+            client_ip: Some([127, 0, 0, last].into()),
+        }
     }
 
     #[test]
@@ -64,7 +71,13 @@ mod tests {
         refusals.count(source(2, DenyReason::TokenExpired));
         let mut taken = refusals.take();
         taken.sort_by_key(|(_, count)| *count);
-        assert_eq!(taken, [(source(2, DenyReason::TokenExpired), 1), (source(1, DenyReason::TokenExpired), 3)]);
+        assert_eq!(
+            taken,
+            [
+                (source(2, DenyReason::TokenExpired), 1),
+                (source(1, DenyReason::TokenExpired), 3)
+            ]
+        );
         assert_eq!(refusals.take(), []);
     }
 
@@ -73,7 +86,11 @@ mod tests {
         let refusals = Refusals::default();
         for number in 0..5_000_u32 {
             let client_ip = Some(IpAddr::from(number.to_be_bytes()));
-            refusals.count(Source { server: None, reason: DenyReason::CredentialMissing, client_ip });
+            refusals.count(Source {
+                server: None,
+                reason: DenyReason::CredentialMissing,
+                client_ip,
+            });
         }
         let taken = refusals.take();
         assert_eq!(taken.len(), SOURCES_MAX + 1);

@@ -50,41 +50,98 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         Answer::Message { data } => (200, data),
     };
     let digest = case.gate.key.mac(&body);
+    let mut facts = PartFacts::new(status, Some(digest));
     let Some(call) = &case.call else {
-        return withheld(case, PartFacts::new(status, Some(digest)), DenyReason::AnswerInvalid, "no call was read");
+        return withheld(case, facts, DenyReason::AnswerInvalid, "no call was read");
     };
     if !place.streaming && call.method.is_notification() {
         // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
         return without_body(case, status, Some(digest));
     }
-    let mut facts = PartFacts::new(status, Some(digest));
-    if case.snapshot.limits().answer_bytes_max < body.len() {
-        return withheld(case, facts, DenyReason::AnswerTooLarge, "the answer is larger than the limit");
-    }
-    let Scratch { answer: parsed, worker, arguments, redact, .. } = scratch;
-    let reply = match rpc::read_reply(&body, parsed, super::json_limits(case.snapshot.limits()), &call.expected) {
-        Ok(reply) => reply,
-        Err(_) => return withheld(case, facts, DenyReason::AnswerInvalid, "the answer is not one to this request"),
-    };
-    let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
-    if answers && place.answered || !answers && !place.streaming {
-        return withheld(case, facts, DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
-    }
-    let passed = review(case, call, &reply, &mut facts, now, &mut Tools { worker, arguments, redact });
-    match passed {
-        // What is no response has no id to refuse: it is kept back in silence, on the record.
-        Err(_) if !answers => Finding { release: Release::Dropped, facts, answers },
-        Err(denial) => Finding { answers, ..withheld(case, facts, denial.reason, denial.operator) },
+    let Weighed { answers, passed } = weigh(case, call, &body, place, &mut facts, now, scratch);
+    let release = match passed {
         Ok(Passed { edited, redactions }) => {
             facts.outcome = Outcome::Reviewed;
             facts.redactions = u64::try_from(redactions).unwrap_or(u64::MAX);
-            let release = match edited {
+            match edited {
                 Some(body) => Release::Redacted { status, body },
-                None => Release::Pass { status, body: body.clone() },
-            };
-            Finding { release, facts, answers }
+                None => Release::Pass { status, body },
+            }
         }
+        // What is no response has no id to refuse, and no request is answered twice: kept back in silence, on record.
+        Err(denial) if !answers || place.answered => {
+            facts.refusal = Some(denial.reason.code());
+            Release::Dropped
+        }
+        Err(denial) => return withheld(case, facts, denial.reason, denial.operator),
+    };
+    Finding {
+        release,
+        facts,
+        answers,
     }
+}
+
+/// What one message is worth.
+struct Weighed {
+    /// Whether it is the response to the request, or stands where that should.
+    answers: bool,
+    passed: Result<Passed, Denial>,
+}
+
+/// Reads one message and reviews it.
+fn weigh(
+    case: &Case<'_>,
+    call: &CallFacts,
+    body: &[u8],
+    place: Place,
+    facts: &mut PartFacts,
+    now: UnixTime,
+    scratch: &mut Scratch,
+) -> Weighed {
+    let refused = |reason, operator| Weighed {
+        answers: true,
+        passed: Err(Denial::new(reason, operator)),
+    };
+    if !facts.status.is_some_and(carries_answer) {
+        return refused(DenyReason::UpstreamFailed, "the upstream's status is no answer");
+    }
+    if case.snapshot.limits().answer_bytes_max < body.len() {
+        return refused(DenyReason::AnswerTooLarge, "the answer is larger than the limit");
+    }
+    let Scratch {
+        answer: parsed,
+        worker,
+        arguments,
+        redact,
+        ..
+    } = scratch;
+    let limits = super::json_limits(case.snapshot.limits());
+    let Ok(reply) = rpc::read_reply(body, parsed, limits, &call.expected) else {
+        return refused(DenyReason::AnswerInvalid, "the answer is not one to this request");
+    };
+    let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
+    if answers && place.answered || !answers && !place.streaming {
+        return refused(DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
+    }
+    if matches!(reply, Reply::Result { .. }) && facts.status != Some(200) {
+        return refused(DenyReason::AnswerInvalid, "a result comes with the status of a failure");
+    }
+    let mut tools = Tools {
+        worker,
+        arguments,
+        redact,
+    };
+    Weighed {
+        answers,
+        passed: review(case, call, &reply, facts, now, &mut tools),
+    }
+}
+
+/// Whether a message may come with this status. With 401, 403 and 407 the upstream refuses the gate: no client can cure
+/// that, and it would take the refusal for the gate's own.
+const fn carries_answer(status: u16) -> bool {
+    matches!(status, 200 | 400 | 402 | 404..=406 | 408..=599)
 }
 
 /// The parts of the scratch that a review works with beside the parsed answer.
@@ -104,10 +161,13 @@ fn review(
 ) -> Result<Passed, Denial> {
     let (kind, content, structured, is_error) = match reply {
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
-        Reply::Notification { params, .. } => ("notification", *params, None, false),
+        Reply::Notification { params } => ("notification", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
-        Reply::ServerRequest { .. } => {
-            return Err(Denial::new(DenyReason::AnswerWithheld, "requests of the server are not judged yet"));
+        Reply::ServerRequest => {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "requests of the server are not judged yet",
+            ));
         }
     };
     let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
@@ -115,15 +175,29 @@ fn review(
     let obligations = decision.obligations.redact.clone();
     facts.decision = Some(decision);
     if !allowed {
-        return Err(Denial::new(DenyReason::AnswerWithheld, "the policy keeps the answer back"));
+        return Err(Denial::new(
+            DenyReason::AnswerWithheld,
+            "the policy keeps the answer back",
+        ));
     }
-    let mut redactions: Vec<Redaction> = case.verdict.iter().flat_map(|verdict| verdict.redactions()).cloned().collect();
+    let mut redactions: Vec<Redaction> = case
+        .verdict
+        .iter()
+        .flat_map(|verdict| verdict.redactions())
+        .cloned()
+        .collect();
     redactions.extend(obligations);
     let mut edits = Edits::default();
     let (text, count) = match reply {
         Reply::Result { document, result } if call.method == Method::ToolsList => {
-            let count = filter_tools(case, call, *result, now, tools, &mut edits)?;
-            (document.text(), count)
+            // A list has no structured content: pointers would have no root.
+            if !redactions.is_empty() {
+                return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
+            }
+            (
+                document.text(),
+                filter_tools(case, call, *result, now, tools, &mut edits)?,
+            )
         }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());
@@ -131,11 +205,19 @@ fn review(
                 .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
             (document.text(), applied.redactions)
         }
-        _ if redactions.is_empty() => return Ok(Passed { edited: None, redactions: 0 }),
-        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)),
+        Reply::Error { .. } | Reply::Notification { .. } | Reply::ServerRequest if redactions.is_empty() => {
+            return Ok(Passed {
+                edited: None,
+                redactions: 0,
+            });
+        }
+        Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::ServerRequest { .. } => {
-            return Err(Denial::new(DenyReason::AnswerWithheld, "free text of the server cannot be redacted"));
+        Reply::Notification { .. } | Reply::ServerRequest => {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "free text of the server cannot be redacted",
+            ));
         }
     };
     spliced(text, &edits, count)
@@ -155,7 +237,9 @@ fn decide(
     let limits = super::eval_limits(case.snapshot.limits());
     let table = case.server.tools();
     let grant = match call.tool.as_deref() {
-        Some(tool) => table.grant(tool, |scope| case.principal.token().has_scope(scope)).map_err(|_| unread())?,
+        Some(tool) => table
+            .grant(tool, |scope| case.principal.token().has_scope(scope))
+            .map_err(|_| unread())?,
         None => table.grant_without_tool(),
     };
     let arguments = match case.body.get(call.arguments.clone()) {
@@ -165,7 +249,9 @@ fn decide(
         }
         _ => None,
     };
-    let request = case.input(call.tool.as_deref(), &grant, arguments, now).ok_or_else(unread)?;
+    let request = case
+        .input(call.tool.as_deref(), &grant, arguments, now)
+        .ok_or_else(unread)?;
     let Some(verdict) = &case.verdict else {
         return Err(unread());
     };
@@ -179,7 +265,9 @@ fn decide(
         structured,
         is_error,
     };
-    policy.review(&input, tools.worker, &limits, &*case.gate.ticks).map_err(super::policy_failed)
+    policy
+        .review(&input, tools.worker, &limits, &*case.gate.ticks)
+        .map_err(super::policy_failed)
 }
 
 /// What the policy sees of a result: the parts of a tool's answer, or the whole of any other.
@@ -188,7 +276,12 @@ fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<
         return ("result", Some(result), None, false);
     }
     let is_error = result.member("isError").and_then(Node::as_bool).unwrap_or(false);
-    ("result", result.member("content"), result.member("structuredContent"), is_error)
+    (
+        "result",
+        result.member("content"),
+        result.member("structuredContent"),
+        is_error,
+    )
 }
 
 /// Takes out of a list what the caller may not call: no row, missing scopes, or hidden by the policy.
@@ -231,24 +324,48 @@ fn filter_tools(
     }
 }
 
-/// Takes the free text out of an error of the upstream: its code says what went wrong, and a pointer finds nothing in
-/// the rest.
-fn blank_error(error: Node<'_>, edits: &mut Edits) -> usize {
-    if let Some(message) = error.member("message") {
-        edits.replace_string(message.span(), "the server refused the call");
+/// Takes everything but its code out of an error of the upstream: the code says what went wrong, and a pointer finds
+/// nothing in the rest.
+fn blank_error(error: Node<'_>, edits: &mut Edits) -> Result<usize, Denial> {
+    let mut blanked = 0_usize;
+    for member in error.members() {
+        let gone = match member.key {
+            "code" => continue,
+            "message" => {
+                edits.replace_string(member.value.span(), "the server refused the call");
+                true
+            }
+            key => edits.remove_member(error, key),
+        };
+        if !gone {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "an error of the server cannot be blanked",
+            ));
+        }
+        blanked = blanked.saturating_add(1);
     }
-    if edits.remove_member(error, "data") { 2 } else { 1 }
+    Ok(blanked)
 }
 
 fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denial> {
     if edits.is_empty() {
-        return Ok(Passed { edited: None, redactions });
+        return Ok(Passed {
+            edited: None,
+            redactions,
+        });
     }
     let mut edited = Vec::with_capacity(text.len());
-    edits
-        .apply(text, &mut edited)
-        .map_err(|_| Denial::new(DenyReason::AnswerWithheld, "the redactions overlap in a way that cannot be spliced"))?;
-    Ok(Passed { edited: Some(Bytes::from(edited)), redactions })
+    edits.apply(text, &mut edited).map_err(|_| {
+        Denial::new(
+            DenyReason::AnswerWithheld,
+            "the redactions overlap in a way that cannot be spliced",
+        )
+    })?;
+    Ok(Passed {
+        edited: Some(Bytes::from(edited)),
+        redactions,
+    })
 }
 
 /// The release of a status whose body, if any, is not passed on.
@@ -264,17 +381,30 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
         _ => false,
     };
     if !passes {
-        return withheld(case, facts, DenyReason::UpstreamFailed, "the upstream's status is no answer");
+        return withheld(
+            case,
+            facts,
+            DenyReason::UpstreamFailed,
+            "the upstream's status is no answer",
+        );
     }
     facts.outcome = Outcome::Reviewed;
     // Whatever success the upstream names, the answer to a notification is 202 (MCP streamable HTTP).
     let status = if status < 300 { 202 } else { status };
-    Finding { release: Release::Empty { status }, facts, answers: true }
+    Finding {
+        release: Release::Empty { status },
+        facts,
+        answers: true,
+    }
 }
 
 #[cold]
 fn withheld(case: &Case<'_>, mut facts: PartFacts, reason: DenyReason, operator: &'static str) -> Finding {
     facts.outcome = Outcome::Withheld;
     facts.refusal = Some(reason.code());
-    Finding { release: Release::Withheld(case.denial(reason, operator)), facts, answers: true }
+    Finding {
+        release: Release::Withheld(case.denial(reason, operator)),
+        facts,
+        answers: true,
+    }
 }

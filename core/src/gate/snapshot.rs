@@ -61,7 +61,13 @@ impl Snapshot {
             if routes.contains_key(&path) {
                 return Err(SnapshotError::PathRepeated(path));
             }
-            routes.insert(path, Arc::new(Route { server, issuers: Vec::new() }));
+            routes.insert(
+                path,
+                Arc::new(Route {
+                    server,
+                    issuers: Vec::new(),
+                }),
+            );
         }
         let mut snapshot = Self {
             limits: Arc::new(limits),
@@ -133,7 +139,10 @@ impl Snapshot {
                     keys: self.keys.get(issuer.url()).map(Arc::clone),
                 })
                 .collect();
-            *route = Arc::new(Route { server: Arc::clone(&route.server), issuers: joined });
+            *route = Arc::new(Route {
+                server: Arc::clone(&route.server),
+                issuers: joined,
+            });
         }
         self.keys = used;
     }

@@ -1,1 +1,8 @@
+//! The gate from outside: what passes, what is refused beside it, and what stands on record of both.
 
+mod arrival;
+mod decision;
+mod records;
+mod review;
+mod stage;
+mod stream;

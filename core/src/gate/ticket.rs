@@ -5,17 +5,16 @@
 
 use bytes::Bytes;
 
+use super::Scratch;
 use super::case::Case;
 use super::records::{self, Part};
 use super::review::{self, Finding, Place};
-use super::Scratch;
 use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
 
 /// What came back from the upstream, whole.
-#[derive(Debug)]
 pub enum Answer {
     /// A status without a body that matters: 202 for a notification, 404 for a session that is gone.
     Empty {
@@ -55,7 +54,9 @@ pub enum Outcome {
 #[derive(Debug)]
 #[must_use = "a ticket is reviewed or closed"]
 pub struct Ticket<'g> {
-    case: Case<'g>,
+    pub(super) case: Case<'g>,
+    /// Whether the call has gone to the upstream: decides what a drop records.
+    forwarded: bool,
     /// Whether the pair of records is closed; a closed ticket judges nothing more.
     closed: bool,
     answered: bool,
@@ -72,7 +73,6 @@ pub struct Reviewed {
 }
 
 /// What leaves towards the client.
-#[derive(Debug)]
 pub enum Release {
     /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
     Dropped,
@@ -99,9 +99,46 @@ pub enum Release {
     Withheld(Denial),
 }
 
+/// Tells form and length only: an answer belongs in no log.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Empty { status } => write!(formatter, "Empty({status})"),
+            Self::Json { status, body } => write!(formatter, "Json({status}, {} bytes)", body.len()),
+            Self::Message { data } => write!(formatter, "Message({} bytes)", data.len()),
+        }
+    }
+}
+
+/// Tells form and length only: an answer belongs in no log.
+impl std::fmt::Debug for Release {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dropped => formatter.write_str("Dropped"),
+            Self::Empty { status } => write!(formatter, "Empty({status})"),
+            Self::Pass { status, body } => write!(formatter, "Pass({status}, {} bytes)", body.len()),
+            Self::Redacted { status, body } => write!(formatter, "Redacted({status}, {} bytes)", body.len()),
+            Self::Withheld(denial) => write!(formatter, "Withheld({})", denial.reason.code()),
+        }
+    }
+}
+
 impl<'g> Ticket<'g> {
     pub(super) fn new(case: Case<'g>) -> Self {
-        Self { case, closed: false, answered: false, streaming: false, totals: Totals::default() }
+        Self {
+            case,
+            forwarded: false,
+            closed: false,
+            answered: false,
+            streaming: false,
+            totals: Totals::default(),
+        }
+    }
+
+    /// From here on the upstream may have acted on the call.
+    pub(super) const fn forwarded(mut self) -> Self {
+        self.forwarded = true;
+        self
     }
 
     /// The record that this answers.
@@ -133,24 +170,36 @@ impl<'g> Ticket<'g> {
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed, Denial> {
-        let place = Place { streaming: self.streaming, answered: self.answered };
-        let Finding { release, facts, answers } = review::judge(&self.case, answer, place, now, scratch);
+        let place = Place {
+            streaming: self.streaming,
+            answered: self.answered,
+        };
+        let Finding {
+            release,
+            facts,
+            answers,
+        } = review::judge(&self.case, answer, place, now, scratch);
         self.answered |= answers;
         if self.streaming {
             let number = self.totals.messages;
             self.totals.messages = self.totals.messages.saturating_add(1);
             self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
-            self.totals.withheld = self.totals.withheld.saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
+            self.totals.withheld = self
+                .totals
+                .withheld
+                .saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
             return self.recorded(release, &Part::Message { number, facts }, now);
         }
         let reviewed = self.recorded(release, &Part::Whole { facts }, now);
-        self.closed = true;
+        // An answer that is not on record has not closed the pair: the close that follows says what is known.
+        self.closed |= reviewed.is_ok();
         reviewed
     }
 
     /// Closes what is still open: the end of a stream, an upstream that failed, a client that has gone. Hands the
     /// record over and does not wait for it.
     pub fn close(mut self, outcome: Outcome, now: UnixTime) {
+        let outcome = self.recorded_outcome(outcome);
         self.close_once(outcome, now);
     }
 
@@ -164,31 +213,36 @@ impl<'g> Ticket<'g> {
         if self.closed {
             return Err(self.failed(DenyReason::AnswerInvalid, "the exchange is closed already"));
         }
-        match self.case.gate.submit(|out| records::write_part(out, &self.case, part, now)) {
+        match self
+            .case
+            .gate
+            .submit(|out| records::write_part(out, &self.case, part, now))
+        {
             Ok(position) => Ok(Reviewed { release, position }),
             Err(denial) => Err(self.failed(denial.reason, denial.operator)),
         }
     }
 
-    fn close_once(&mut self, outcome: Outcome, now: UnixTime) {
+    pub(super) fn close_once(&mut self, outcome: audit::Outcome, now: UnixTime) {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
         let totals = self.streaming.then_some(self.totals);
         // Not awaited, and a log that takes no more closes nothing: recovery writes `unknown` for what stays open.
-        let _ = self.case.gate.submit(|out| records::write_close(out, &self.case, outcome.recorded(), totals, now));
+        let _ = self
+            .case
+            .gate
+            .submit(|out| records::write_close(out, &self.case, outcome, totals, now));
     }
-}
 
-impl Outcome {
-    /// The outcome as records spell it.
-    const fn recorded(self) -> audit::Outcome {
-        match self {
-            Self::ClientGone => audit::Outcome::ClientGone,
-            Self::Ended => audit::Outcome::Reviewed,
-            Self::Expired => audit::Outcome::Expired,
-            Self::Unknown => audit::Outcome::Unknown,
-            Self::UpstreamFailed => audit::Outcome::UpstreamFailed,
+    /// What to record when the embedder closes with `outcome`: only a stream can end well without closing itself.
+    const fn recorded_outcome(&self, outcome: Outcome) -> audit::Outcome {
+        match outcome {
+            Outcome::ClientGone => audit::Outcome::ClientGone,
+            Outcome::Ended if self.streaming => audit::Outcome::Reviewed,
+            Outcome::Ended | Outcome::Unknown => audit::Outcome::Unknown,
+            Outcome::Expired => audit::Outcome::Expired,
+            Outcome::UpstreamFailed => audit::Outcome::UpstreamFailed,
         }
     }
 }
@@ -196,8 +250,12 @@ impl Outcome {
 impl Drop for Ticket<'_> {
     /// A road that was left by a panic or a cancelled task closes here; the time is that of the request.
     fn drop(&mut self) {
-        let now = self.case.now;
-        self.close_once(Outcome::Unknown, now);
+        let outcome = if self.forwarded {
+            audit::Outcome::Unknown
+        } else {
+            audit::Outcome::NotForwarded
+        };
+        self.close_once(outcome, self.case.now);
     }
 }
 
@@ -211,8 +269,11 @@ impl Reviewed {
     ///
     /// # Errors
     /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
-    #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
     pub fn release(self, durable: &Durable) -> Result<Release, Self> {
-        if durable.reached(self.position) { Ok(self.release) } else { Err(self) }
+        if durable.reached(self.position) {
+            Ok(self.release)
+        } else {
+            Err(self)
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
 use crate::time::UnixTime;
-use crate::token::{self, TokenLimits, Verification};
+use crate::token::{self, TokenLimits, Verification, VerifiedToken};
 
 /// What a visit needs from outside before it can go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Visit<'g> {
     gate: &'g Gate,
     snapshot: Arc<Snapshot>,
     route: Option<Arc<Route>>,
+    /// The token that this visit has verified for its route.
+    token: Option<Arc<VerifiedToken>>,
     now: UnixTime,
     started_us: u64,
     authenticated_us: u64,
@@ -54,7 +56,15 @@ pub struct Visit<'g> {
 impl<'g> Visit<'g> {
     pub(super) fn new(gate: &'g Gate, now: UnixTime) -> Self {
         let started_us = gate.ticks.now_us();
-        Self { gate, snapshot: gate.snapshot(), route: None, now, started_us, authenticated_us: started_us }
+        Self {
+            gate,
+            snapshot: gate.snapshot(),
+            route: None,
+            token: None,
+            now,
+            started_us,
+            authenticated_us: started_us,
+        }
     }
 
     /// The limits that hold for this request.
@@ -116,7 +126,8 @@ impl<'g> Visit<'g> {
     /// record is on its way to the log, and only [`Recorded::permit`] tells whether it has arrived.
     ///
     /// # Errors
-    /// The refusal with its own record, handed over and not awaited. When even that record cannot be taken, the
+    /// The refusal with its own record, handed over and not awaited; a principal that this visit has not bound is only
+    /// counted. When even that record cannot be taken, the
     /// refusal is [`DenyReason::AuditUnavailable`].
     pub fn authorize(
         self,
@@ -126,15 +137,24 @@ impl<'g> Visit<'g> {
         now: UnixTime,
         scratch: &mut Scratch,
     ) -> Result<Recorded<'g>, Denial> {
-        let Some(route) = self.route.clone() else {
-            return Err(Denial::new(DenyReason::RouteUnknown, "the visit was never authenticated"));
+        let Some(route) = self.route_proven_by(&principal) else {
+            let denial = Denial::new(DenyReason::IdentityUnbound, "the visit has not bound this principal");
+            return Err(self.refuse(head, denial));
         };
-        let mut case = Case::new(self.gate, self.snapshot, Arc::clone(&route.server), principal, head.client_ip, now);
+        let mut case = Case::new(
+            self.gate,
+            self.snapshot,
+            Arc::clone(&route.server),
+            principal,
+            head.client_ip,
+            now,
+        );
         case.client_cert_sha256 = head.client_cert_sha256.copied();
         case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                case.forward_headers = forward_headers(head.headers);
+                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
+                case.forward_headers = forward_headers(head.headers, in_session);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -146,11 +166,19 @@ impl<'g> Visit<'g> {
             Err(Refusal { mut denial, decision }) => {
                 denial.record_id = Some(case.record_id);
                 case.gate
-                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_ref()))
+                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_deref()))
                     .map_err(|unrecorded| case.denial(unrecorded.reason, unrecorded.operator))?;
                 Err(denial)
             }
         }
+    }
+
+    /// The route, when `principal` was bound by this very visit: another one's may be for another server.
+    fn route_proven_by(&self, principal: &Principal) -> Option<Arc<Route>> {
+        let token = self.token.as_ref()?;
+        let route = self.route.as_ref()?;
+        let own = Arc::ptr_eq(token, principal.token()) && principal.tenant() == route.server.tenant();
+        own.then(|| Arc::clone(route))
     }
 
     fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
@@ -158,8 +186,12 @@ impl<'g> Visit<'g> {
     }
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
+        (self.route, self.token) = (None, None);
         let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(DenyReason::RouteUnknown, "no server is configured at this path"));
+            return Err(Denial::new(
+                DenyReason::RouteUnknown,
+                "no server is configured at this path",
+            ));
         };
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
@@ -170,7 +202,10 @@ impl<'g> Visit<'g> {
         let token = match token::verify(bearer, &route.issuers, audiences, self.now, &bounds, &self.gate.tokens) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => {
-                return Ok(Bound::Without { issuer, otherwise: challenged(otherwise, server) });
+                return Ok(Bound::Without {
+                    issuer,
+                    otherwise: challenged(otherwise, server),
+                });
             }
             Err(denial) => return Err(challenged(denial, server)),
         };
@@ -178,17 +213,25 @@ impl<'g> Visit<'g> {
             .map_err(|denial| challenged(denial, server))?;
         self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
-            return Err(Denial::new(DenyReason::HttpMethod, "only POST is judged on an endpoint"));
+            return Err(Denial::new(
+                DenyReason::HttpMethod,
+                "only POST is judged on an endpoint",
+            ));
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.token = Some(Arc::clone(principal.token()));
         self.authenticated_us = self.gate.ticks.now_us();
         Ok(Bound::Principal(principal))
     }
 
     fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
         let subject = principal.subject();
-        let caller = Caller { tenant: principal.tenant(), issuer: subject.issuer(), subject: subject.id() };
+        let caller = Caller {
+            tenant: principal.tenant(),
+            issuer: subject.issuer(),
+            subject: subject.id(),
+        };
         self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
             Denial::new(DenyReason::RateLimited, "the subject's calls exceed its rate").with_retry_after_s(seconds)
@@ -218,12 +261,16 @@ fn token_limits(limits: &Limits) -> TokenLimits {
 /// Host and origin: a page that was lured to our address asks for another host or comes from another origin.
 fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial> {
     if !server.accepts_host(head.host) {
-        return Err(Denial::new(DenyReason::HostUnknown, "the host is not one of the server's"));
+        return Err(Denial::new(
+            DenyReason::HostUnknown,
+            "the host is not one of the server's",
+        ));
     }
     match head.single(&ORIGIN)? {
-        Some(origin) if !server.accepts_origin(origin) => {
-            Err(Denial::new(DenyReason::OriginForbidden, "the origin is not one of the server's"))
-        }
+        Some(origin) if !server.accepts_origin(origin) => Err(Denial::new(
+            DenyReason::OriginForbidden,
+            "the origin is not one of the server's",
+        )),
         _ => Ok(()),
     }
 }
@@ -247,7 +294,7 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
 /// A refusal, with the policy's decision when it was the policy that refused.
 struct Refusal {
     denial: Denial,
-    decision: Option<Decision>,
+    decision: Option<Box<Decision>>,
 }
 
 impl From<Denial> for Refusal {
@@ -257,17 +304,19 @@ impl From<Denial> for Refusal {
 }
 
 /// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
-fn judge(
-    case: &mut Case<'_>,
-    head: &RequestHead<'_>,
-    body: &Bytes,
-    scratch: &mut Scratch,
-) -> Result<Verdict, Refusal> {
+fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mut Scratch) -> Result<Verdict, Refusal> {
     let gate = case.gate;
     let parsing_us = gate.ticks.now_us();
     let limits = case.snapshot.limits();
-    let call_limits =
-        rpc::CallLimits { json: super::json_limits(limits), tool_name_bytes_max: limits.tool_name_bytes_max };
+    // The body may have taken its time: the token must still hold when the call is judged.
+    if case.principal.token().expires().after(limits.leeway) <= case.now {
+        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
+        return Err(challenged(denial, &case.server).into());
+    }
+    let call_limits = rpc::CallLimits {
+        json: super::json_limits(limits),
+        tool_name_bytes_max: limits.tool_name_bytes_max,
+    };
     let call = rpc::read_call(head, body, &mut scratch.call, call_limits)?;
     case.learn(&call);
     let deciding_us = gate.ticks.now_us();
@@ -289,13 +338,19 @@ fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdi
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.tool().is_some() && !policy.visible(&input, worker, &limits, ticks).map_err(super::policy_failed)? {
+    if call.tool().is_some()
+        && !policy
+            .visible(&input, worker, &limits, ticks)
+            .map_err(super::policy_failed)?
+    {
         return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller").into());
     }
-    let decision = policy.decide(&input, worker, &limits, ticks).map_err(super::policy_failed)?;
+    let decision = policy
+        .decide(&input, worker, &limits, ticks)
+        .map_err(super::policy_failed)?;
     Verdict::of(decision).map_err(|decision| Refusal {
         denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
-        decision: Some(decision),
+        decision: Some(Box::new(decision)),
     })
 }
 
@@ -308,9 +363,15 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
     let token = case.principal.token();
     match tools.grant(tool, |scope| token.has_scope(scope)) {
         Ok(grant) => Ok(grant),
-        Err(ScopeRefusal::Unmapped) => Err(Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")),
+        Err(ScopeRefusal::Unmapped) => Err(Denial::new(
+            DenyReason::ToolUnmapped,
+            "the tool has no row in the scope table",
+        )),
         Err(ScopeRefusal::Insufficient(required)) => {
-            let denial = Denial::new(DenyReason::ScopeInsufficient, "the token's scopes do not cover the tool");
+            let denial = Denial::new(
+                DenyReason::ScopeInsufficient,
+                "the token's scopes do not cover the tool",
+            );
             Err(denial.with_challenge(Challenge {
                 error: Some(ChallengeError::InsufficientScope),
                 scope: Some(step_up_scope(required, token.scopes(), call.version().is_modern())),

@@ -13,7 +13,7 @@ use super::node::{Kind, Node};
 ///
 /// Every [`Node`] given to one `Edits` must come from the text that [`Self::apply`] gets.
 #[derive(Default)]
-pub struct Edits {
+pub(crate) struct Edits {
     changes: Vec<Change>,
     removals: Vec<Removal>,
     /// The new texts, one after the other.
@@ -23,7 +23,7 @@ pub struct Edits {
 /// A change points outside the text it was to be applied to: the edits belong to another text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a change lies outside the text")]
-pub struct SpanOutside;
+pub(crate) struct SpanOutside;
 
 /// New text in place of a span. An inserted member has an empty span, and knows where the first member starts.
 struct Change {
@@ -54,35 +54,35 @@ struct Splice {
 
 impl Edits {
     /// Forgets all changes, keeps the buffers.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.changes.clear();
         self.removals.clear();
         self.texts.clear();
     }
 
     /// Whether there is nothing to change.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// How many changes were asked for.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.changes.len().saturating_add(self.removals.len())
     }
 
     /// Puts `json`, a whole JSON value, in place of the bytes at `span`, such as [`Node::span`] gives.
-    pub fn replace(&mut self, span: Range<usize>, json: &str) {
+    pub(crate) fn replace(&mut self, span: Range<usize>, json: &str) {
         self.change(span, None, |texts| texts.push_str(json));
     }
 
     /// Puts a string literal that decodes to `value` in place of the bytes at `span`.
-    pub fn replace_string(&mut self, span: Range<usize>, value: &str) {
+    pub(crate) fn replace_string(&mut self, span: Range<usize>, value: &str) {
         self.change(span, None, |texts| escape(value, |part| texts.push_str(part)));
     }
 
     /// Adds the member `key` with the value `json` to `object`, which must not have that key; it becomes the first
     /// member. Does nothing when `object` is not an object.
-    pub fn insert_member(&mut self, object: Node<'_>, key: &str, json: &str) {
+    pub(crate) fn insert_member(&mut self, object: Node<'_>, key: &str, json: &str) {
         if object.kind() != Kind::Object {
             return;
         }
@@ -96,12 +96,12 @@ impl Edits {
     }
 
     /// Takes `element` and one comma out of `array`; says whether it was found there.
-    pub fn remove_element(&mut self, array: Node<'_>, element: Node<'_>) -> bool {
+    pub(crate) fn remove_element(&mut self, array: Node<'_>, element: Node<'_>) -> bool {
         self.remove(array.elements().map(Node::span), element.span().start)
     }
 
     /// Takes the member `key` and one comma out of `object`; says whether it was found there.
-    pub fn remove_member(&mut self, object: Node<'_>, key: &str) -> bool {
+    pub(crate) fn remove_member(&mut self, object: Node<'_>, key: &str) -> bool {
         let Some(found) = object.members().find(|member| member.key == key) else {
             return false;
         };
@@ -116,7 +116,7 @@ impl Edits {
     /// # Errors
     /// [`SpanOutside`] when a change does not lie in `text` on whole characters: then nothing is appended, since a
     /// change that is left out may be a secret that stays in.
-    pub fn apply(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SpanOutside> {
+    pub(crate) fn apply(&self, text: &str, out: &mut Vec<u8>) -> Result<(), SpanOutside> {
         let splices = self.splices();
         if splices.iter().any(|splice| text.get(splice.span.clone()).is_none()) {
             return Err(SpanOutside);
@@ -239,7 +239,7 @@ impl Removal {
 }
 
 /// Appends `value` as a JSON string literal, quotes included (RFC 8259 section 7).
-pub fn write_string(out: &mut Vec<u8>, value: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, value: &str) {
     escape(value, |part| out.extend_from_slice(part.as_bytes()));
 }
 

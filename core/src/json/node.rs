@@ -65,7 +65,7 @@ pub(super) enum Value {
 
 /// A whole parsed text. Cheap to copy; lives as long as the text and the scratch it was read with.
 #[derive(Clone, Copy)]
-pub struct Document<'s> {
+pub(crate) struct Document<'s> {
     text: &'s str,
     parsed: &'s Parsed,
     root: &'s NodeRepr,
@@ -78,7 +78,7 @@ impl<'s> Document<'s> {
     }
 
     /// The outermost value.
-    pub fn root(self) -> Node<'s> {
+    pub(crate) fn root(self) -> Node<'s> {
         Node {
             document: self,
             index: 0,
@@ -87,7 +87,7 @@ impl<'s> Document<'s> {
     }
 
     /// The text exactly as it came, with the white space around the document.
-    pub fn text(self) -> &'s str {
+    pub(crate) fn text(self) -> &'s str {
         self.text
     }
 
@@ -110,7 +110,7 @@ impl fmt::Debug for Document<'_> {
 
 /// The kinds of JSON values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `[..]`
     Array,
     /// `true` or `false`
@@ -128,18 +128,16 @@ pub enum Kind {
 /// A number by the form it was written in. A parse lets pass only what a double holds, so `1`, `1.0` and `1e0` are
 /// equal in value and differ only here.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
+pub(crate) enum Number {
     /// Written without fraction and exponent, within ±(2^53 - 1).
     Integer(i64),
-    /// Past `i64::MAX`. The bound on integers refuses these, so a parse gives none.
-    Unsigned(u64),
     /// Written with fraction or exponent; finite.
     Float(f64),
 }
 
 /// One value of a document.
 #[derive(Clone, Copy)]
-pub struct Node<'s> {
+pub(crate) struct Node<'s> {
     document: Document<'s>,
     index: u32,
     repr: &'s NodeRepr,
@@ -147,7 +145,7 @@ pub struct Node<'s> {
 
 impl<'s> Node<'s> {
     /// The kind of the value.
-    pub fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> Kind {
         match self.repr.value {
             Value::Array { .. } => Kind::Array,
             Value::Bool(_) => Kind::Bool,
@@ -159,12 +157,12 @@ impl<'s> Node<'s> {
     }
 
     /// The decoded string, `None` for other kinds.
-    pub fn as_str(self) -> Option<&'s str> {
+    pub(crate) fn as_str(self) -> Option<&'s str> {
         self.document.parsed.string(self.document.text, self.repr)
     }
 
     /// The boolean, `None` for other kinds.
-    pub fn as_bool(self) -> Option<bool> {
+    pub(crate) fn as_bool(self) -> Option<bool> {
         match self.repr.value {
             Value::Bool(value) => Some(value),
             _ => None,
@@ -172,7 +170,7 @@ impl<'s> Node<'s> {
     }
 
     /// The number, `None` for other kinds.
-    pub fn as_number(self) -> Option<Number> {
+    pub(crate) fn as_number(self) -> Option<Number> {
         match self.repr.value {
             Value::Float(value) => Some(Number::Float(value)),
             Value::Integer(value) => Some(Number::Integer(value)),
@@ -181,7 +179,7 @@ impl<'s> Node<'s> {
     }
 
     /// The number when it is written as an integer and not negative.
-    pub fn as_u64(self) -> Option<u64> {
+    pub(crate) fn as_u64(self) -> Option<u64> {
         match self.repr.value {
             Value::Integer(value) => u64::try_from(value).ok(),
             _ => None,
@@ -189,41 +187,36 @@ impl<'s> Node<'s> {
     }
 
     /// Whether the value is `null`.
-    pub fn is_null(self) -> bool {
+    pub(crate) fn is_null(self) -> bool {
         matches!(self.repr.value, Value::Null)
     }
 
     /// The exact bytes of the value in the text, without the white space around it.
-    pub fn raw(self) -> &'s str {
+    pub(crate) fn raw(self) -> &'s str {
         self.document.text.get(self.span()).unwrap_or_default()
     }
 
     /// Where [`Self::raw`] stands in the text, in bytes.
-    pub fn span(self) -> Range<usize> {
+    pub(crate) fn span(self) -> Range<usize> {
         self.repr.start as usize..self.repr.end as usize
     }
 
     /// The number of members or elements; 0 for scalars.
-    pub fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         match self.repr.value {
             Value::Array { len, .. } | Value::Object { len, .. } => len as usize,
             _ => 0,
         }
     }
 
-    /// Whether the value has neither members nor elements.
-    pub fn is_empty(self) -> bool {
-        self.len() == 0
-    }
-
     /// The value of the member whose decoded key is `key`, found by looking at each. Keys are unique.
-    pub fn member(&self, key: &str) -> Option<Self> {
+    pub(crate) fn member(&self, key: &str) -> Option<Self> {
         self.members()
             .find_map(|member| (member.key == key).then_some(member.value))
     }
 
     /// The members of an object in the order of the text; nothing for other kinds.
-    pub fn members(self) -> impl Iterator<Item = Member<'s>> + use<'s> {
+    pub(crate) fn members(self) -> impl Iterator<Item = Member<'s>> + use<'s> {
         let mut rest = self.inner(Kind::Object);
         iter::from_fn(move || {
             let key = rest.step()?;
@@ -237,7 +230,7 @@ impl<'s> Node<'s> {
     }
 
     /// The elements of an array in the order of the text; nothing for other kinds.
-    pub fn elements(self) -> impl Iterator<Item = Self> + use<'s> {
+    pub(crate) fn elements(self) -> impl Iterator<Item = Self> + use<'s> {
         let mut rest = self.inner(Kind::Array);
         iter::from_fn(move || rest.step())
     }
@@ -267,13 +260,13 @@ impl fmt::Debug for Node<'_> {
 
 /// One member of an object.
 #[derive(Clone, Debug)]
-pub struct Member<'s> {
+pub(crate) struct Member<'s> {
     /// The decoded key.
-    pub key: &'s str,
+    pub(crate) key: &'s str,
     /// Where the key stands in the text, its quotes included.
-    pub key_span: Range<usize>,
+    pub(crate) key_span: Range<usize>,
     /// The value.
-    pub value: Node<'s>,
+    pub(crate) value: Node<'s>,
 }
 
 /// The direct parts of a container that are still to come.

@@ -223,7 +223,7 @@ fn every_value_knows_its_bytes() {
     assert_eq!(plain, "plain é");
     let inside = text.as_bytes().as_ptr_range();
     assert!(inside.contains(&plain.as_ptr()), "a plain string borrows the text");
-    assert!(root.member("b").unwrap().is_empty() && root.member("n").unwrap().is_null());
+    assert!(root.member("b").unwrap().len() == 0 && root.member("n").unwrap().is_null());
     assert!(root.member("c").is_none() && root.elements().next().is_none());
     assert!(second.members().next().is_none() && second.member("a").is_none());
     assert_eq!(

@@ -17,6 +17,7 @@ use super::{Finding, PolicyError, PolicySource, SourceFile};
 use crate::crypto::{self, Sha256};
 
 mod data;
+mod guard;
 
 /// The name under which the tool table is diagnosed.
 const TOOLS_FILE: &str = "tools";
@@ -73,12 +74,10 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
     let data = load_data(source)?;
     let first = || start_of(source.modules.first().map_or("policy", |module| module.name.as_str()));
     engine.add_data(data.clone()).map_err(|error| located(&error, first))?;
-    let compiled = engine
-        .compile_with_entrypoint(&Arc::from(Entry::Request.path()))
-        .map_err(|error| located(&error, first))?;
     let paths: Vec<&str> = entries.iter().map(|entry| entry.path()).collect();
-    let program =
-        Compiler::compile_from_policy(&compiled, &paths).map_err(|error| compiler_error(&error, &rules, first))?;
+    // The text as written is compiled for its errors alone; the machine runs the guarded one.
+    compile(&mut engine, &paths, &rules, first)?;
+    let program = compile(&mut guarded(source, &modules)?, &paths, &rules, first)?;
     program
         .check_rule_data_conflicts(&data)
         .map_err(|error| located(&error, first))?;
@@ -105,6 +104,41 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
         },
         confirmed: checked.confirmed,
     })
+}
+
+/// Compiles what `paths` reach for the register machine.
+fn compile(
+    engine: &mut Engine,
+    paths: &[&str],
+    rules: &Rules<'_>,
+    first: impl Fn() -> Finding,
+) -> Result<Arc<Program>, PolicyError> {
+    let compiled = engine
+        .compile_with_entrypoint(&Arc::from(Entry::Request.path()))
+        .map_err(|error| located(&error, &first))?;
+    Compiler::compile_from_policy(&compiled, paths).map_err(|error| compiler_error(&error, rules, first))
+}
+
+/// An engine with the guarded modules.
+fn guarded(source: &PolicySource, modules: &[Ref<Module>]) -> Result<Engine, PolicyError> {
+    let mut engine = Engine::new();
+    for (file, module) in source.modules.iter().zip(modules) {
+        let guarded = guard::guarded(module, &file.text);
+        let upset = |message: String| {
+            PolicyError(Finding {
+                message: format!("the assignments of this file cannot be guarded: {message}"),
+                ..start_of(&file.name)
+            })
+        };
+        engine
+            .add_policy(file.name.clone(), guarded.text)
+            .map_err(|error| upset(located(&error, || start_of(&file.name)).0.message))?;
+        let statements = engine.get_modules().last().map(|module| guard::statements(module));
+        if statements != Some(guarded.statements) {
+            return Err(upset("a guard went astray".to_owned()));
+        }
+    }
+    Ok(engine)
 }
 
 /// The SHA-256 of `source` in hexadecimal; each part with its length in front, so that no two sources collide.

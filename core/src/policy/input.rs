@@ -5,7 +5,6 @@
 //! `time` builtins. Never sees a token, a header or an address of our own.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use regorus::Value;
 
@@ -25,136 +24,132 @@ const CLAIMS_LIMITS: json::Limits = json::Limits {
 
 /// The input of a decision on a call.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestInput<'a> {
+pub(crate) struct RequestInput<'a> {
     /// `input.tenant`.
-    pub tenant: &'a str,
+    pub(crate) tenant: &'a str,
     /// `input.request`.
-    pub request: Operation<'a>,
+    pub(crate) request: Operation<'a>,
     /// `input.tool`: the row of the tool table; absent when the operation is no tool call or the tool has no row.
-    pub tool: Option<Tool<'a>>,
+    pub(crate) tool: Option<Tool<'a>>,
     /// `input.subject`.
-    pub subject: Party<'a>,
+    pub(crate) subject: Party<'a>,
     /// `input.actor`; absent when nobody acts for the subject.
-    pub actor: Option<Party<'a>>,
+    pub(crate) actor: Option<Party<'a>>,
     /// `input.client.id`.
-    pub client_id: Option<&'a str>,
+    pub(crate) client_id: Option<&'a str>,
     /// `input.auth`.
-    pub auth: Auth<'a>,
+    pub(crate) auth: Auth<'a>,
     /// `input.server`.
-    pub server: Server<'a>,
+    pub(crate) server: Server<'a>,
     /// `input.connection`.
-    pub connection: Connection<'a>,
+    pub(crate) connection: Connection<'a>,
     /// `input.time`.
-    pub time: UnixTime,
+    pub(crate) time: UnixTime,
 }
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Operation<'a> {
+pub(crate) struct Operation<'a> {
     /// The protocol version.
-    pub protocol: &'a str,
+    pub(crate) protocol: &'a str,
     /// The JSON-RPC method, or `http/listen`, `http/terminate`, `response/<method answered>`.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// The name of the tool.
-    pub tool: Option<&'a str>,
+    pub(crate) tool: Option<&'a str>,
     /// The arguments of the tool.
-    pub arguments: Option<Node<'a>>,
+    pub(crate) arguments: Option<Node<'a>>,
     /// The name of the prompt.
-    pub prompt: Option<&'a str>,
+    pub(crate) prompt: Option<&'a str>,
     /// The URI of the resource.
-    pub resource_uri: Option<&'a str>,
+    pub(crate) resource_uri: Option<&'a str>,
     /// The kind of the request's id, `number` or `string`; absent for notifications.
-    pub id_type: Option<&'a str>,
+    pub(crate) id_type: Option<&'a str>,
 }
 
 /// A row of the tool table.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tool<'a> {
+pub(crate) struct Tool<'a> {
     /// The class of the tool.
-    pub class: Option<&'a str>,
+    pub(crate) class: Option<&'a str>,
     /// The scopes the tool needs.
-    pub required_scopes: Texts<'a>,
+    pub(crate) required_scopes: Texts<'a>,
 }
 
 /// Somebody who takes part in a call.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Party<'a> {
+pub(crate) struct Party<'a> {
     /// The identifier, unique at its issuer.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// Who says so.
-    pub issuer: &'a str,
+    pub(crate) issuer: &'a str,
     /// `human`, `agent` or `machine`.
-    pub kind: &'a str,
+    pub(crate) kind: &'a str,
     /// The groups that the token names.
-    pub groups: Texts<'a>,
+    pub(crate) groups: Texts<'a>,
     /// The roles that the token names.
-    pub roles: Texts<'a>,
+    pub(crate) roles: Texts<'a>,
     /// The scopes that the token grants.
-    pub scopes: Texts<'a>,
+    pub(crate) scopes: Texts<'a>,
     /// The claims of the token, one JSON object.
-    pub claims: Option<&'a str>,
+    pub(crate) claims: Option<&'a str>,
 }
 
 /// How the subject signed in.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Auth<'a> {
+pub(crate) struct Auth<'a> {
     /// The authentication context class.
-    pub acr: Option<&'a str>,
+    pub(crate) acr: Option<&'a str>,
     /// The authentication methods.
-    pub amr: Texts<'a>,
+    pub(crate) amr: Texts<'a>,
     /// When.
-    pub time: Option<UnixTime>,
+    pub(crate) time: Option<UnixTime>,
 }
 
 /// The MCP server that is called.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Server<'a> {
+pub(crate) struct Server<'a> {
     /// Its name in the configuration.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// Its resource identifier.
-    pub resource: &'a str,
+    pub(crate) resource: &'a str,
 }
 
 /// Where the call comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Connection<'a> {
+pub(crate) struct Connection<'a> {
     /// The address of the peer.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
     /// SHA-256 of the client's certificate.
-    pub client_cert_sha256: Option<&'a [u8; 32]>,
+    pub(crate) client_cert_sha256: Option<&'a [u8; 32]>,
 }
 
 /// The input of a decision on an answer.
 #[derive(Clone, Copy, Debug)]
-pub struct ResponseInput<'a> {
+pub(crate) struct ResponseInput<'a> {
     /// What was asked, by whom. The arguments may be left out unless
     /// [`super::Policy::review_reads_arguments`].
-    pub request: &'a RequestInput<'a>,
+    pub(crate) request: &'a RequestInput<'a>,
     /// The decision on the call: `input.request_decision` with `allow`, `rule` and `reason`.
-    pub request_decision: &'a Decision,
+    pub(crate) request_decision: &'a Decision,
     /// `input.record_id`.
-    pub record_id: &'a str,
+    pub(crate) record_id: &'a str,
     /// `input.response.kind`: `result`, `error` or `notification`.
-    pub kind: &'a str,
+    pub(crate) kind: &'a str,
     /// `input.response.content`.
-    pub content: Option<Node<'a>>,
+    pub(crate) content: Option<Node<'a>>,
     /// `input.response.structured`.
-    pub structured: Option<Node<'a>>,
+    pub(crate) structured: Option<Node<'a>>,
     /// `input.response.is_error`.
-    pub is_error: bool,
+    pub(crate) is_error: bool,
 }
 
 /// A list of texts, however its owner keeps them.
 #[derive(Clone, Copy, Debug)]
-pub enum Texts<'a> {
-    /// Shared texts.
-    Arcs(&'a [Arc<str>]),
+pub(crate) enum Texts<'a> {
     /// Owned texts.
     Boxes(&'a [Box<str>]),
     /// Borrowed texts.
     Strs(&'a [&'a str]),
-    /// Growable texts.
-    Strings(&'a [String]),
 }
 
 impl Default for Texts<'_> {
@@ -166,10 +161,8 @@ impl Default for Texts<'_> {
 impl Texts<'_> {
     fn value(self) -> Value {
         let texts: Vec<Value> = match self {
-            Self::Arcs(texts) => texts.iter().map(|text| Value::from(&**text)).collect(),
             Self::Boxes(texts) => texts.iter().map(|text| Value::from(&**text)).collect(),
             Self::Strs(texts) => texts.iter().map(|text| Value::from(*text)).collect(),
-            Self::Strings(texts) => texts.iter().map(|text| Value::from(text.as_str())).collect(),
         };
         Value::from(texts)
     }
@@ -346,7 +339,6 @@ fn convert(node: Node<'_>, reads: &Reads) -> Value {
         Kind::Null => Value::Null,
         Kind::Number => match node.as_number() {
             Some(Number::Integer(number)) => Value::from(number),
-            Some(Number::Unsigned(number)) => Value::from(number),
             Some(Number::Float(number)) => Value::from(number),
             None => Value::Undefined,
         },

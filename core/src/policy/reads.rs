@@ -27,26 +27,25 @@ impl Default for Reads {
 impl Reads {
     /// Adds what `rule` reads.
     pub(super) fn add_rule(&mut self, rule: &Rule) {
-        syntax::each_expr_of_rule(rule, &mut |expr| match input_path(expr) {
-            Some(path) => {
-                self.add(&path);
-                // The computed steps of the path may read the input themselves.
-                syntax::each_computed_step(expr, &mut |step| self.add_expr(step));
-                false
-            }
-            None => true,
-        });
+        syntax::each_expr_of_rule(rule, &mut |expr| self.add_expr(expr));
     }
 
-    fn add_expr(&mut self, expr: &Expr) {
-        syntax::each_expr(expr, &mut |expr| match input_path(expr) {
-            Some(path) => {
-                self.add(&path);
-                syntax::each_computed_step(expr, &mut |step| self.add_expr(step));
-                false
-            }
-            None => true,
-        });
+    /// Adds what the outermost part of `expr` reads; says whether its parts are still to be looked at.
+    fn add_expr(&mut self, expr: &Expr) -> bool {
+        if let Some(path) = input_path(expr) {
+            self.add(&path);
+            // The computed steps of the path may read the input themselves.
+            syntax::each_computed_step(expr, &mut |step| {
+                syntax::each_expr(step, &mut |inner| self.add_expr(inner));
+            });
+            return false;
+        }
+        if let Some((path, default)) = looked_up(expr) {
+            self.add(&path);
+            syntax::each_expr(default, &mut |inner| self.add_expr(inner));
+            return false;
+        }
+        true
     }
 
     /// Adds what the imports of `module` give other names to.
@@ -81,6 +80,36 @@ impl Reads {
             (Self::Members(members), [first, rest @ ..]) => members.entry(first.clone()).or_default().add(rest),
         }
     }
+}
+
+/// The path and the default of `object.get(input.., <literal path>, default)`.
+fn looked_up(expr: &Expr) -> Option<(Vec<Box<str>>, &Expr)> {
+    let Expr::Call { fcn, params, .. } = expr else {
+        return None;
+    };
+    let [object, key, default] = params.as_slice() else {
+        return None;
+    };
+    if syntax::literal_path(fcn)?.join(".") != "object.get" || !is_plain(object) {
+        return None;
+    }
+    let mut path = input_path(object)?;
+    match &**key {
+        Expr::Array { items, .. } => {
+            for item in items {
+                path.push(syntax::literal_text(item)?.into());
+            }
+        }
+        key => path.push(syntax::literal_text(key)?.into()),
+    }
+    Some((path, default))
+}
+
+/// Whether a reference has no computed step.
+fn is_plain(expr: &Expr) -> bool {
+    let mut plain = true;
+    syntax::each_computed_step(expr, &mut |_| plain = false);
+    plain
 }
 
 /// The literal steps after `input`, up to the first computed one; `None` when the reference has another root.

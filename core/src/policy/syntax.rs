@@ -124,6 +124,32 @@ pub(super) fn each_expr<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr) -> b
     }
 }
 
+/// Calls `visit` for every query of `rule`: bodies, comprehensions and `every`, some of them more than once.
+pub(super) fn each_query<'a>(rule: &'a Rule, visit: &mut dyn FnMut(&'a Query)) {
+    if let Rule::Spec { bodies, .. } = rule {
+        bodies.iter().for_each(|body| each_query_in(&body.query, visit));
+    }
+    each_expr_of_rule(rule, &mut |expr| {
+        match expr {
+            Expr::ArrayCompr { query, .. } | Expr::ObjectCompr { query, .. } | Expr::SetCompr { query, .. } => {
+                each_query_in(query, visit);
+            }
+            _ => {}
+        }
+        true
+    });
+}
+
+/// Calls `visit` for `query` and every `every` in it.
+fn each_query_in<'a>(query: &'a Query, visit: &mut dyn FnMut(&'a Query)) {
+    visit(query);
+    for statement in &query.stmts {
+        if let Literal::Every { query, .. } = &statement.literal {
+            each_query_in(query, visit);
+        }
+    }
+}
+
 /// Calls `visit` for each computed step of a reference, such as `x` in `a[x].b`.
 pub(super) fn each_computed_step<'a>(expr: &'a Expr, visit: &mut dyn FnMut(&'a Expr)) {
     match expr {

@@ -7,6 +7,7 @@ use crate::json;
 use crate::time::UnixTime;
 
 mod answers;
+mod differential;
 mod inputs;
 mod loading;
 mod running;
@@ -109,7 +110,10 @@ fn call() -> RequestInput<'static> {
 
 /// Decides a call with these arguments.
 fn decide(source: &PolicySource, arguments: &str) -> Result<Decision, PolicyFailure> {
-    let policy = Policy::compile(source, 1).unwrap();
+    decide_with(&Policy::compile(source, 1).unwrap(), arguments)
+}
+
+fn decide_with(policy: &Policy, arguments: &str) -> Result<Decision, PolicyFailure> {
     let mut scratch = json::Scratch::default();
     let limits = json::Limits {
         depth: 32,

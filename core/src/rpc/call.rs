@@ -17,20 +17,19 @@ use super::{Method, ProtocolVersion};
 
 /// Bounds on a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CallLimits {
+pub(crate) struct CallLimits {
     /// Bounds on the body as JSON.
-    pub json: json::Limits,
+    pub(crate) json: json::Limits,
     /// The longest tool name, in bytes.
-    pub tool_name_bytes_max: usize,
+    pub(crate) tool_name_bytes_max: usize,
 }
 
 /// A request or notification of a client, well formed and in agreement with its headers.
 #[derive(Clone, Copy)]
-pub struct Call<'b> {
+pub(crate) struct Call<'b> {
     version: ProtocolVersion,
     method: Method,
     id: Option<RequestId<'b>>,
-    params: Option<Node<'b>>,
     tool: Option<&'b str>,
     arguments: Option<Node<'b>>,
     session: Option<&'b str>,
@@ -39,52 +38,42 @@ pub struct Call<'b> {
 
 impl<'b> Call<'b> {
     /// The revision the request is to be read by.
-    pub fn version(&self) -> ProtocolVersion {
+    pub(crate) fn version(&self) -> ProtocolVersion {
         self.version
     }
 
     /// The method.
-    pub fn method(&self) -> Method {
+    pub(crate) fn method(&self) -> Method {
         self.method
     }
 
     /// The id, `None` exactly for notifications.
-    pub fn id(&self) -> Option<RequestId<'b>> {
+    pub(crate) fn id(&self) -> Option<RequestId<'b>> {
         self.id
     }
 
     /// The tool's decoded name, present exactly for `tools/call`.
-    pub fn tool(&self) -> Option<&'b str> {
+    pub(crate) fn tool(&self) -> Option<&'b str> {
         self.tool
     }
 
     /// The arguments object of a `tools/call`, `None` when it has none.
-    pub fn arguments(&self) -> Option<Node<'b>> {
+    pub(crate) fn arguments(&self) -> Option<Node<'b>> {
         self.arguments
     }
 
-    /// The exact bytes of [`Self::arguments`] in the body, empty when it has none.
-    pub fn arguments_raw(&self) -> &'b str {
-        self.arguments.map_or("", Node::raw)
-    }
-
-    /// The parameters, an object when present.
-    pub fn params(&self) -> Option<Node<'b>> {
-        self.params
-    }
-
     /// The session of a legacy request; the modern era has none and ignores the header.
-    pub fn session(&self) -> Option<&'b str> {
+    pub(crate) fn session(&self) -> Option<&'b str> {
         self.session
     }
 
     /// The W3C trace context of `params._meta`, when it has the form of version 00.
-    pub fn trace_parent(&self) -> Option<&'b str> {
+    pub(crate) fn trace_parent(&self) -> Option<&'b str> {
         self.trace_parent
     }
 
     /// What an answer to this call must match.
-    pub fn expected(&self) -> Expected {
+    pub(crate) fn expected(&self) -> Expected {
         Expected::new(self.id, self.method, self.version)
     }
 }
@@ -103,7 +92,7 @@ impl fmt::Debug for Call<'_> {
 /// [`DenyReason::RpcInvalid`], [`DenyReason::ParamsInvalid`] and [`DenyReason::MethodUnsupported`] for what is no call
 /// that can be judged; [`DenyReason::VersionUnsupported`]; [`DenyReason::HeaderMismatch`] when a header says otherwise
 /// than the body; [`DenyReason::HeadMalformed`] for a broken session header.
-pub fn read_call<'b>(
+pub(crate) fn read_call<'b>(
     head: &RequestHead<'b>,
     body: &'b [u8],
     scratch: &'b mut Scratch,
@@ -136,7 +125,6 @@ pub fn read_call<'b>(
         version,
         method,
         id: message.id,
-        params: message.params,
         tool,
         arguments,
         session: if version.is_modern() {

@@ -11,7 +11,7 @@ use super::keys::{self, META_TRACE_PARENT, META_VERSION};
 
 /// The id of a request: a string, or an integer in its one form.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestId<'b>(Node<'b>);
+pub(crate) struct RequestId<'b>(Node<'b>);
 
 impl<'b> RequestId<'b> {
     /// The id that `node` is. `null`, fractions, exponents and `-0` are none: they have no single text.
@@ -24,12 +24,12 @@ impl<'b> RequestId<'b> {
     }
 
     /// The JSON text of the id, exactly as it stands in the body.
-    pub fn raw(self) -> &'b str {
+    pub(crate) fn raw(self) -> &'b str {
         self.0.raw()
     }
 
     /// Whether it is a string or an integer.
-    pub fn kind(self) -> IdKind {
+    pub(crate) fn kind(self) -> IdKind {
         match self.0.kind() {
             Kind::String => IdKind::String,
             _ => IdKind::Integer,
@@ -43,7 +43,7 @@ impl<'b> RequestId<'b> {
 
 /// The two types of request ids.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum IdKind {
+pub(crate) enum IdKind {
     /// A JSON integer.
     Integer,
     /// A JSON string.
@@ -52,7 +52,7 @@ pub enum IdKind {
 
 impl IdKind {
     /// The name that policies see.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Integer => "integer",
             Self::String => "string",

@@ -10,7 +10,7 @@ use super::{Method, ProtocolVersion, keys};
 
 /// What an answer must match; owned, since it outlives the call's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Expected {
+pub(crate) struct Expected {
     id: Option<Id>,
     id_raw: Box<str>,
     method: Method,
@@ -52,24 +52,14 @@ impl Expected {
     }
 
     /// The JSON text of the request's id, `None` for a notification, which has no answer.
-    pub fn id_raw(&self) -> Option<&str> {
+    pub(crate) fn id_raw(&self) -> Option<&str> {
         self.id.as_ref().map(|_| &*self.id_raw)
-    }
-
-    /// The method of the call.
-    pub fn method(&self) -> Method {
-        self.method
-    }
-
-    /// The version of the call.
-    pub fn version(&self) -> ProtocolVersion {
-        self.version
     }
 }
 
 /// A message of an upstream.
 #[derive(Clone, Copy, Debug)]
-pub enum Reply<'b> {
+pub(crate) enum Reply<'b> {
     /// The call failed. The id is the call's, or absent or `null` where the server could not read it.
     Error {
         /// The whole message.
@@ -79,10 +69,6 @@ pub enum Reply<'b> {
     },
     /// A message without an answer, such as progress.
     Notification {
-        /// The whole message.
-        document: Document<'b>,
-        /// The method as the server spells it.
-        method: &'b str,
         /// The parameters, an object when present.
         params: Option<Node<'b>>,
     },
@@ -94,17 +80,12 @@ pub enum Reply<'b> {
         result: Node<'b>,
     },
     /// The server asks the client something, such as sampling.
-    ServerRequest {
-        /// The whole message.
-        document: Document<'b>,
-        /// The method as the server spells it.
-        method: &'b str,
-    },
+    ServerRequest,
 }
 
 /// Why an answer is none. Says nothing of its content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ReplyError {
+pub(crate) enum ReplyError {
     /// The answer's id is not the call's, or the call has none.
     #[error("the answer has another id than the call")]
     IdMismatch,
@@ -129,7 +110,7 @@ pub enum ReplyError {
 ///
 /// # Errors
 /// A [`ReplyError`]; nothing of the answer may then reach the client.
-pub fn read_reply<'b>(
+pub(crate) fn read_reply<'b>(
     bytes: &'b [u8],
     scratch: &'b mut Scratch,
     limits: json::Limits,
@@ -183,19 +164,17 @@ fn envelope(root: Node<'_>) -> Result<(), ReplyError> {
 /// A message with a method: a request of the server when it has an id, else a notification.
 fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, ReplyError> {
     let root = document.root();
-    let method = method.as_str().ok_or(ReplyError::NotRpc)?;
+    if method.as_str().is_none() {
+        return Err(ReplyError::NotRpc);
+    }
     let params = root.member("params");
     if let Some(params) = params {
         object(params, ReplyError::NotRpc)?;
         meta(params)?;
     }
     match root.member("id").map(RequestId::read) {
-        None => Ok(Reply::Notification {
-            document,
-            method,
-            params,
-        }),
-        Some(Some(_)) => Ok(Reply::ServerRequest { document, method }),
+        None => Ok(Reply::Notification { params }),
+        Some(Some(_)) => Ok(Reply::ServerRequest),
         Some(None) => Err(ReplyError::NotRpc),
     }
 }

@@ -93,7 +93,11 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         listeners: config.listeners.clone(),
         metadata,
         keys: fetch,
-        on_listening: Box::new(announce(config.listeners.clone(), options.signals, options.on_listening)),
+        on_listening: Box::new(announce(
+            config.listeners.clone(),
+            options.signals,
+            options.on_listening,
+        )),
         shutdown: options.shutdown,
         signals: options.signals,
         drain_deadline: DRAIN_DEADLINE,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::Uri;
-use portcullis_core::crypto::Algorithm;
+use portcullis_core::Algorithm;
 use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
 
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};

@@ -9,7 +9,19 @@ fn tree(package: &str, arguments: &[&str]) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let output = Command::new(env!("CARGO"))
         .current_dir(root)
-        .args(["tree", "--locked", "--offline", "-e", "normal,build", "--prefix", "none", "-f", "{lib}|{p}", "-p", package])
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "-e",
+            "normal,build",
+            "--prefix",
+            "none",
+            "-f",
+            "{lib}|{p}",
+            "-p",
+            package,
+        ])
         .args(arguments)
         .output()
         .unwrap();
@@ -38,28 +50,58 @@ fn the_core_pulls_in_no_runtime_no_server_and_no_other_member() {
     check_absent(
         "portcullis-core",
         &[],
-        &["tokio", "hyper", "reqwest", "pingora-core", "rustls", "portcullis", "portcullis-fixtures", "portcullis-loadgen"],
+        &[
+            "tokio",
+            "hyper",
+            "reqwest",
+            "pingora-core",
+            "rustls",
+            "portcullis",
+            "portcullis-fixtures",
+            "portcullis-loadgen",
+        ],
     );
 }
 
 #[test]
 fn nothing_depends_on_the_proxy() {
-    for package in ["portcullis-core", "portcullis-fixtures", "portcullis-bench", "portcullis-loadgen"] {
+    for package in [
+        "portcullis-core",
+        "portcullis-fixtures",
+        "portcullis-bench",
+        "portcullis-loadgen",
+    ] {
         check_absent(package, &["--all-features"], &["portcullis"]);
     }
-    check_absent("portcullis-loadgen", &["--all-features"], &["portcullis-core", "pingora-core"]);
-    check_absent("portcullis-fixtures", &["--all-features"], &["portcullis-core", "pingora-core"]);
+    check_absent(
+        "portcullis-loadgen",
+        &["--all-features"],
+        &["portcullis-core", "pingora-core"],
+    );
+    check_absent(
+        "portcullis-fixtures",
+        &["--all-features"],
+        &["portcullis-core", "pingora-core"],
+    );
 }
 
 #[test]
 fn without_its_feature_demo_the_binary_can_mint_no_token() {
-    check_absent("portcullis", &["--no-default-features"], &["portcullis-fixtures", "rsa", "axum"]);
+    check_absent(
+        "portcullis",
+        &["--no-default-features"],
+        &["portcullis-fixtures", "rsa", "axum"],
+    );
     assert!(tree("portcullis", &[]).contains("portcullis-fixtures"));
 }
 
 #[test]
 fn one_crypto_provider_is_in_the_tree() {
     for package in ["portcullis", "portcullis-bench", "portcullis-loadgen"] {
-        check_absent(package, &["--all-features"], &["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "boring"]);
+        check_absent(
+            package,
+            &["--all-features"],
+            &["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "boring"],
+        );
     }
 }

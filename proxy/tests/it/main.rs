@@ -16,4 +16,6 @@ mod reload;
 #[cfg(test)]
 mod road;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod sizes;

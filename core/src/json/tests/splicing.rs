@@ -1,6 +1,7 @@
 //! Edits against a rebuild by hand: what is not changed stays byte for byte.
 
-use crate::json::{Edits, Scratch, SpanOutside, parse, write_string};
+use crate::json::edits::SpanOutside;
+use crate::json::{Edits, Scratch, parse, write_string};
 
 use super::LIMITS;
 

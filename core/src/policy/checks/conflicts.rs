@@ -11,7 +11,7 @@ use regorus::rvm::program::{RuleInfo, RuleType};
 use regorus::unstable::{AssignOp, Expr, Import, Literal, LiteralStmt, Query, Rule, RuleAssign, RuleHead};
 
 use super::{Definition, Rules, head, is_constant};
-use crate::policy::compile::finding_at;
+use crate::policy::compile::{Entry, finding_at};
 use crate::policy::{Finding, syntax};
 
 /// The places of every rule that `program` holds.
@@ -48,12 +48,85 @@ fn reason(info: &RuleInfo, definition: Definition<'_>, definitions: usize, rules
     if complete && Scope::of(definition, rules).is_many_valued(definition.rule) {
         return Some("this definition may have several values");
     }
-    let mut objects = false;
-    syntax::each_expr_of_rule(definition.rule, &mut |expr| {
-        objects |= matches!(expr, Expr::ObjectCompr { .. });
-        !objects
+    if info.name != Entry::Request.path() && info.name != Entry::Response.path() && falls_through(definition.rule) {
+        return Some("the value of a body before an `else` may be undefined");
+    }
+    if has_pattern(definition.rule) {
+        return Some("a pattern may match what Rego does not match");
+    }
+    expression_reason(definition.rule)
+}
+
+/// Whether a definition takes values apart by a pattern, or takes an argument it does not name: the machine matches
+/// an object where an array stands, and lets an unnamed argument be undefined.
+fn has_pattern(rule: &Rule) -> bool {
+    let mut found = false;
+    if let Rule::Spec {
+        head: RuleHead::Func { args, .. },
+        ..
+    } = rule
+    {
+        found |= args.iter().any(|arg| is_pattern(arg) || is_wildcard(arg));
+    }
+    syntax::each_query(rule, &mut |query| {
+        for statement in &query.stmts {
+            found |= match &statement.literal {
+                Literal::SomeIn { key, value, .. } => {
+                    is_pattern(value) || key.as_ref().is_some_and(|key| is_pattern(key))
+                }
+                Literal::Expr { expr, .. } => match &**expr {
+                    Expr::AssignExpr { lhs, rhs, op, .. } => {
+                        is_pattern(lhs) || is_wildcard(lhs) || (*op == AssignOp::Eq && is_pattern(rhs))
+                    }
+                    _ => false,
+                },
+                Literal::SomeVars { .. } | Literal::NotExpr { .. } | Literal::Every { .. } => false,
+            };
+        }
     });
-    objects.then_some("two keys of an object comprehension may be the same")
+    found
+}
+
+fn is_pattern(expr: &Expr) -> bool {
+    matches!(expr, Expr::Array { .. } | Expr::Object { .. } | Expr::Set { .. })
+}
+
+fn is_wildcard(expr: &Expr) -> bool {
+    matches!(expr, Expr::Var { span, .. } if span.text() == "_")
+}
+
+/// Whether a body before an `else` has a value that may be undefined: Rego then tries the `else`, the machine ends.
+/// For an entry point that means no decision, for any other rule it may turn a `not` around.
+fn falls_through(rule: &Rule) -> bool {
+    let Rule::Spec { head, bodies, .. } = rule else {
+        return false;
+    };
+    let whole = match head {
+        RuleHead::Compr { assign, .. } | RuleHead::Func { assign, .. } => assign.as_ref(),
+        RuleHead::Set { .. } => None,
+    };
+    let before_last = bodies.len().saturating_sub(1);
+    bodies.iter().take(before_last).enumerate().any(|(position, body)| {
+        let value = body.assign.as_ref().or_else(|| whole.filter(|_| position == 0));
+        value.is_some_and(|value| !is_constant(&value.value))
+    })
+}
+
+/// What an expression of `rule` may do that the machine does not tell.
+fn expression_reason(rule: &Rule) -> Option<&'static str> {
+    let mut reason = None;
+    syntax::each_expr_of_rule(rule, &mut |expr| {
+        match expr {
+            Expr::ObjectCompr { .. } => reason = Some("two keys of an object comprehension may be the same"),
+            // The machine gives up the whole body, past elements included, where Rego skips one.
+            Expr::ArithExpr { .. } | Expr::BinExpr { .. } if !is_constant(expr) => {
+                reason = Some("an operand may be of a kind that cannot be reckoned with");
+            }
+            _ => {}
+        }
+        reason.is_none()
+    });
+    reason
 }
 
 /// The names that a definition sees from outside, which no iteration binds.

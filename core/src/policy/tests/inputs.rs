@@ -79,6 +79,17 @@ fn knows_which_paths_a_policy_reads() {
         ("input.request", true),
         ("input.request[input.tenant]", true),
         ("count(input) > 1", true),
+        ("object.get(input, [\"request\", \"tool\"], 1)", false),
+        (
+            "object.get(input, [\"request\", \"tool\"], input.request.arguments)",
+            true,
+        ),
+        ("object.get(input, [\"request\", \"arguments\"], 1)", true),
+        ("object.get(input, \"request\", 1)", true),
+        ("object.get(input, [\"request\", input.tenant], 1)", true),
+        ("object.get(input.request, \"tool\", 1)", false),
+        ("object.get(input[input.tenant], \"tool\", 1)", true),
+        ("object.get(input, [], 1)", true),
         ("data.list[input.request.arguments.a]", true),
         ("alias.arguments.a", true),
     ] {

@@ -19,13 +19,19 @@ fn a_call_borrows_its_body() {
             (call.method(), call.version()),
             (Method::ToolsCall, ProtocolVersion::V2025_03_26)
         );
-        assert_eq!((call.tool(), call.arguments_raw()), (Some("read"), r#"{"a":1}"#));
+        assert_eq!(
+            (call.tool(), call.arguments().map_or("", |node| node.raw())),
+            (Some("read"), r#"{"a":1}"#)
+        );
         assert_eq!(call.arguments().unwrap().member("a").unwrap().as_u64(), Some(1));
-        assert_eq!(call.params().unwrap().len(), 2);
         assert_eq!((call.session(), call.trace_parent()), (Some("s-1"), None));
         let id = call.id().unwrap();
         assert_eq!((id.raw(), id.kind().as_str()), ("1", "integer"));
-        for part in [call.tool().unwrap(), call.arguments_raw(), id.raw()] {
+        for part in [
+            call.tool().unwrap(),
+            call.arguments().map_or("", |node| node.raw()),
+            id.raw(),
+        ] {
             assert!(body.as_ptr_range().contains(&part.as_ptr()), "{part} is a copy");
         }
     });

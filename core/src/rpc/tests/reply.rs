@@ -1,7 +1,8 @@
 //! Answers, each read for one call.
 
 use crate::json::{ParseError, Scratch};
-use crate::rpc::{Expected, Reply, ReplyError, read_reply};
+use crate::rpc::reply::ReplyError;
+use crate::rpc::{Expected, Reply, read_reply};
 
 use super::{JSON, expected};
 
@@ -24,18 +25,12 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
             assert_eq!((document.text(), error.member("code").is_some()), (body, true));
             "error"
         }
-        Reply::Notification { method, .. } => {
-            assert!(method.starts_with("notifications/"));
-            "notification"
-        }
+        Reply::Notification { .. } => "notification",
         Reply::Result { document, result } => {
             assert_eq!(document.root().member("result").unwrap().span(), result.span());
             "result"
         }
-        Reply::ServerRequest { method, .. } => {
-            assert_eq!(method, "ping");
-            "request"
-        }
+        Reply::ServerRequest => "request",
     })
 }
 

@@ -14,13 +14,25 @@ use super::tour::Tour;
 /// The tour as one table, and the records behind it.
 pub(super) fn table(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
     let width = |of: fn(&super::tour::StepResult) -> &str| {
-        tour.steps.iter().map(|step| of(step).chars().count()).max().unwrap_or_default()
+        tour.steps
+            .iter()
+            .map(|step| of(step).chars().count())
+            .max()
+            .unwrap_or_default()
     };
     let (names, expectations) = (width(|step| step.name), width(|step| step.expected));
-    writeln!(out, "     {:names$}  {:expectations$}  what came", "what was tried", "what should come")?;
+    writeln!(
+        out,
+        "     {:names$}  {:expectations$}  what came",
+        "what was tried", "what should come"
+    )?;
     for step in &tour.steps {
         let mark = if step.ok { "ok" } else { "FAIL" };
-        writeln!(out, "{mark:4} {:names$}  {:expectations$}  {}", step.name, step.expected, step.got)?;
+        writeln!(
+            out,
+            "{mark:4} {:names$}  {:expectations$}  {}",
+            step.name, step.expected, step.got
+        )?;
     }
     let failed = tour.steps.iter().filter(|step| !step.ok).count();
     writeln!(out, "\n{} steps, {failed} failed\n", tour.steps.len())?;
@@ -29,15 +41,33 @@ pub(super) fn table(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
 
 /// One line a decision: who called, for whom, what, and what came of it.
 fn records(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
-    writeln!(out, "The audit records of the tour (`portcullis audit tail DIR` prints them whole):\n")?;
-    writeln!(out, "{:36}  {:8}  {:9}  {:9}  {:28}  decision", "record", "phase", "subject", "actor", "tool or method")?;
+    writeln!(
+        out,
+        "The audit records of the tour (`portcullis audit tail DIR` prints them whole):\n"
+    )?;
+    writeln!(
+        out,
+        "{:36}  {:8}  {:9}  {:9}  {:28}  decision",
+        "record", "phase", "subject", "actor", "tool or method"
+    )?;
     let text = |record: &Value, pointer: &str| {
-        record.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned()
+        record
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+            .to_owned()
     };
     for record in &tour.records {
         if text(record, "/phase") == "refusals" {
-            let (count, reason) = (record.get("count").cloned().unwrap_or_default(), text(record, "/reason"));
-            writeln!(out, "{:36}  refusals  nobody is known yet: {count} x {reason}", text(record, "/record_id"))?;
+            let (count, reason) = (
+                record.get("count").cloned().unwrap_or_default(),
+                text(record, "/reason"),
+            );
+            writeln!(
+                out,
+                "{:36}  refusals  nobody is known yet: {count} x {reason}",
+                text(record, "/record_id")
+            )?;
             continue;
         }
         let what = match text(record, "/tool").as_str() {
@@ -51,10 +81,17 @@ fn records(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
         };
         let decision = text(record, "/decision");
         let redactions = record.get("redactions").and_then(Value::as_u64).unwrap_or_default();
-        let redacted = if redactions > 0 { format!(", {redactions} taken out") } else { String::new() };
+        let redacted = if redactions > 0 {
+            format!(", {redactions} taken out")
+        } else {
+            String::new()
+        };
         let (subject, actor) = (text(record, "/subject/id"), text(record, "/actor/id"));
         let (id, phase) = (text(record, "/record_id"), text(record, "/phase"));
-        writeln!(out, "{id:36}  {phase:8}  {subject:9}  {actor:9}  {what:28}  {decision} by {rule}{redacted}")?;
+        writeln!(
+            out,
+            "{id:36}  {phase:8}  {subject:9}  {actor:9}  {what:28}  {decision} by {rule}{redacted}"
+        )?;
     }
     writeln!(out)
 }
@@ -72,7 +109,9 @@ pub(super) fn json(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
 /// Everything it takes to repeat each step from outside.
 pub(super) fn endpoints_json(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
     let tokens = |place: Place| {
-        let minted = persona::ALL.iter().map(|persona| (persona.name.to_owned(), stage.mint(persona, place).into()));
+        let minted = persona::ALL
+            .iter()
+            .map(|persona| (persona.name.to_owned(), stage.mint(persona, place).into()));
         Value::Object(minted.collect::<Map<String, Value>>())
     };
     let server = |place: Place| json!({ "endpoint": stage.resource(place), "tokens": tokens(place) });
@@ -94,7 +133,11 @@ pub(super) fn curl_lines(out: &mut impl Write, stage: &Stage) -> io::Result<()> 
         Call::tools_call(Era::Modern, 1, "salesforce.opportunity.read", &arguments)
     };
     let headers = |call: &Call| {
-        call.headers.iter().map(|(name, value)| format!("-H '{name}: {value}'")).collect::<Vec<_>>().join(" ")
+        call.headers
+            .iter()
+            .map(|(name, value)| format!("-H '{name}: {value}'"))
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     let (mine, others, list) = (call("acc-1001"), call("acc-2001"), Call::tools_list(Era::Modern, 2));
     let crm = stage.resource(Place::Crm);

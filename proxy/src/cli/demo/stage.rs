@@ -230,7 +230,9 @@ fn start_gate(config: PathBuf, shutdown: Shutdown) -> anyhow::Result<JoinHandle<
             let _ = listening.send(());
         }),
     };
-    let gate = thread::Builder::new().name("gate".to_owned()).spawn(move || serve(options))?;
+    let gate = thread::Builder::new()
+        .name("gate".to_owned())
+        .spawn(move || serve(options))?;
     match listens.recv_timeout(START_DEADLINE) {
         Ok(()) => Ok(gate),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(anyhow!("the gate does not listen")),

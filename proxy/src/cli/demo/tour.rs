@@ -46,7 +46,10 @@ struct Answer {
 impl Answer {
     /// The code of the JSON-RPC error, 0 without one.
     fn code(&self) -> i64 {
-        self.body.pointer("/error/code").and_then(Value::as_i64).unwrap_or_default()
+        self.body
+            .pointer("/error/code")
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     /// The structured content of a tool's answer.
@@ -71,7 +74,13 @@ struct Guide<'s> {
 /// When a request gets no answer at all; an unexpected answer is a step that failed.
 pub(super) async fn take(stage: &Stage) -> anyhow::Result<Tour> {
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let mut guide = Guide { stage, client, steps: Vec::new(), passed: Vec::new(), tokens: BTreeSet::new() };
+    let mut guide = Guide {
+        stage,
+        client,
+        steps: Vec::new(),
+        passed: Vec::new(),
+        tokens: BTreeSet::new(),
+    };
     guide.without_token().await?;
     guide.people().await?;
     guide.agents().await?;
@@ -80,22 +89,42 @@ pub(super) async fn take(stage: &Stage) -> anyhow::Result<Tour> {
     guide.upstreams();
     let records = stage.records()?;
     guide.records(&records);
-    Ok(Tour { steps: guide.steps, records })
+    Ok(Tour {
+        steps: guide.steps,
+        records,
+    })
 }
 
 impl Guide<'_> {
     async fn without_token(&mut self) -> anyhow::Result<()> {
         let answer = self.send(Place::Crm, &read_account("acc-1001"), None, "").await?;
-        let pointer = answer.challenge.split('"').find(|part| part.contains("/.well-known/")).map(str::to_owned);
+        let pointer = answer
+            .challenge
+            .split('"')
+            .find(|part| part.contains("/.well-known/"))
+            .map(str::to_owned);
         let ok = answer.status == 401 && pointer.is_some() && !answer.challenge.contains("error=");
-        self.note("no token", "401 and where to get one", status_and(&answer, "resource_metadata", pointer.is_some()), ok);
+        self.note(
+            "no token",
+            "401 and where to get one",
+            status_and(&answer, "resource_metadata", pointer.is_some()),
+            ok,
+        );
 
         let pointer = pointer.context("the challenge names no metadata")?;
         let metadata: Value = serde_json::from_slice(&self.client.get(pointer).send().await?.bytes().await?)?;
-        let issuer = metadata.pointer("/authorization_servers/0").and_then(Value::as_str).unwrap_or_default();
+        let issuer = metadata
+            .pointer("/authorization_servers/0")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let ok = issuer == self.stage.issuer_url()
             && metadata.get("resource").and_then(Value::as_str) == Some(&self.stage.resource(Place::Crm));
-        self.note("resource metadata", "names the resource and its issuer", format!("issuer {issuer}"), ok);
+        self.note(
+            "resource metadata",
+            "names the resource and its issuer",
+            format!("issuer {issuer}"),
+            ok,
+        );
         Ok(())
     }
 
@@ -107,18 +136,33 @@ impl Guide<'_> {
             && contact.get("phone") == Some(&json!("***"))
             && answer.structured().get("internal_note").is_none()
             && !answer.body.to_string().contains("@");
-        self.note("alice reads an account of hers", "200, contact masked", redaction(&answer, &contact), ok);
+        self.note(
+            "alice reads an account of hers",
+            "200, contact masked",
+            redaction(&answer, &contact),
+            ok,
+        );
 
         let answer = self.call(Place::Crm, &read_account("acc-2001"), &BOB).await?;
         let ok = answer.status == 200 && answer.structured().get("account_id") == Some(&json!("acc-2001"));
-        self.note("bob reads his, through the same client", "200, a subject of his own", status(&answer), ok);
+        self.note(
+            "bob reads his, through the same client",
+            "200, a subject of his own",
+            status(&answer),
+            ok,
+        );
 
         let answer = self.call(Place::Crm, &read_account("acc-2001"), &ALICE).await?;
         let ok = answer.status == 403 && answer.code() == 40_301 && answer.challenge.is_empty();
         self.note("alice reads bob's account", "403 by policy", status(&answer), ok);
 
         let answer = self.call(Place::Code, &write_repository(), &ALICE).await?;
-        self.note("alice writes to a repository", "200 with scope repo", status(&answer), answer.status == 200);
+        self.note(
+            "alice writes to a repository",
+            "200 with scope repo",
+            status(&answer),
+            answer.status == 200,
+        );
 
         let answer = self.call(Place::Code, &write_repository(), &BOB).await?;
         let ok = answer.status == 403
@@ -130,12 +174,26 @@ impl Guide<'_> {
     }
 
     async fn agents(&mut self) -> anyhow::Result<()> {
-        let answer = self.call(Place::Crm, &read_account("acc-1002"), &AGENT_FOR_ALICE).await?;
-        self.note("an agent on behalf of alice", "200, both in the record", status(&answer), answer.status == 200);
+        let answer = self
+            .call(Place::Crm, &read_account("acc-1002"), &AGENT_FOR_ALICE)
+            .await?;
+        self.note(
+            "an agent on behalf of alice",
+            "200, both in the record",
+            status(&answer),
+            answer.status == 200,
+        );
 
-        let answer = self.call(Place::Crm, &read_account("acc-1001"), &AGENT_FOR_CAROL).await?;
+        let answer = self
+            .call(Place::Crm, &read_account("acc-1001"), &AGENT_FOR_CAROL)
+            .await?;
         let ok = answer.status == 403 && answer.code() == 40_301;
-        self.note("the same agent for carol, who has no role", "403 by policy", status(&answer), ok);
+        self.note(
+            "the same agent for carol, who has no role",
+            "403 by policy",
+            status(&answer),
+            ok,
+        );
         Ok(())
     }
 
@@ -148,22 +206,47 @@ impl Guide<'_> {
 
         let builder = self.stage.token(Place::Crm).scope("salesforce:read");
         let past = now_s().saturating_sub(3_600);
-        let expired = self.stage.sign(&builder.claim("iat", past.saturating_sub(60)).expires(past));
-        let answer = self.send(Place::Crm, &read_account("acc-1001"), Some(&expired), "").await?;
+        let expired = self
+            .stage
+            .sign(&builder.claim("iat", past.saturating_sub(60)).expires(past));
+        let answer = self
+            .send(Place::Crm, &read_account("acc-1001"), Some(&expired), "")
+            .await?;
         let ok = answer.status == 401 && answer.challenge.contains("error=\"invalid_token\"");
-        self.note("an expired token", "401 invalid_token", status_and(&answer, "invalid_token", ok), ok);
+        self.note(
+            "an expired token",
+            "401 invalid_token",
+            status_and(&answer, "invalid_token", ok),
+            ok,
+        );
 
         let foreign = self.stage.mint(&ALICE, Place::Code);
-        let answer = self.send(Place::Crm, &read_account("acc-1001"), Some(&foreign), "").await?;
-        self.note("a token for the other server", "401", status(&answer), answer.status == 401);
+        let answer = self
+            .send(Place::Crm, &read_account("acc-1001"), Some(&foreign), "")
+            .await?;
+        self.note(
+            "a token for the other server",
+            "401",
+            status(&answer),
+            answer.status == 401,
+        );
         Ok(())
     }
 
     async fn list(&mut self) -> anyhow::Result<()> {
         let answer = self.call(Place::Crm, &Call::tools_list(Era::Modern, 9), &ALICE).await?;
-        let tools = answer.body.pointer("/result/tools").and_then(Value::as_array).cloned().unwrap_or_default();
+        let tools = answer
+            .body
+            .pointer("/result/tools")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let names: BTreeSet<&str> = tools.iter().filter_map(|tool| tool.get("name")?.as_str()).collect();
-        let hers = ["demo.echo", "salesforce.opportunity.list", "salesforce.opportunity.read"];
+        let hers = [
+            "demo.echo",
+            "salesforce.opportunity.list",
+            "salesforce.opportunity.read",
+        ];
         let ok = names == BTreeSet::from(hers);
         let got = names.into_iter().collect::<Vec<_>>().join(" ");
         self.note("alice lists the tools", "three of four: no account.delete", got, ok);
@@ -173,30 +256,56 @@ impl Guide<'_> {
     /// What the servers received, seen from their side.
     fn upstreams(&mut self) {
         let received = self.stage.received();
-        let bodies: Vec<String> =
-            received.iter().map(|request| String::from_utf8_lossy(&request.body).into_owned()).collect();
+        let bodies: Vec<String> = received
+            .iter()
+            .map(|request| String::from_utf8_lossy(&request.body).into_owned())
+            .collect();
         let mut sent = self.passed.clone();
         let mut got = bodies;
         sent.sort_unstable();
         got.sort_unstable();
         let ok = !sent.is_empty() && sent == got;
         let text = format!("{} received, {} let through", got.len(), sent.len());
-        self.note("what the servers received", "the calls let through, byte for byte", text, ok);
+        self.note(
+            "what the servers received",
+            "the calls let through, byte for byte",
+            text,
+            ok,
+        );
 
-        let leaked = received.iter().filter(|request| self.tokens.iter().any(|token| request.mentions(token))).count();
+        let leaked = received
+            .iter()
+            .filter(|request| self.tokens.iter().any(|token| request.mentions(token)))
+            .count();
         let text = format!("{leaked} of {} tokens seen", self.tokens.len());
-        self.note("what they never saw", "no token of a client", text, leaked == 0 && !self.tokens.is_empty());
+        self.note(
+            "what they never saw",
+            "no token of a client",
+            text,
+            leaked == 0 && !self.tokens.is_empty(),
+        );
     }
 
     /// What the records tell.
     fn records(&mut self, records: &[Value]) {
-        let requests: Vec<&Value> = records.iter().filter(|record| text(record, "/phase") == "request").collect();
-        let allowed: Vec<&&Value> = requests.iter().filter(|record| text(record, "/decision") == "allow").collect();
+        let requests: Vec<&Value> = records
+            .iter()
+            .filter(|record| text(record, "/phase") == "request")
+            .collect();
+        let allowed: Vec<&&Value> = requests
+            .iter()
+            .filter(|record| text(record, "/decision") == "allow")
+            .collect();
         let closed = |id: &str| {
-            let closings = records.iter().filter(|record| matches!(text(record, "/phase"), "response" | "close"));
+            let closings = records
+                .iter()
+                .filter(|record| matches!(text(record, "/phase"), "response" | "close"));
             closings.filter(|record| text(record, "/record_id") == id).count() == 1
         };
-        let pairs = allowed.iter().filter(|record| closed(text(record, "/record_id"))).count();
+        let pairs = allowed
+            .iter()
+            .filter(|record| closed(text(record, "/record_id")))
+            .count();
         let ok = pairs == self.passed.len() && allowed.len() == pairs;
         let got = format!("{} allowed, {pairs} with one reviewed answer", allowed.len());
         self.note("the records: pairs", "an answer's record for each allow", got, ok);
@@ -222,7 +331,10 @@ impl Guide<'_> {
     }
 
     async fn send(&mut self, place: Place, call: &Call, token: Option<&str>, query: &str) -> anyhow::Result<Answer> {
-        let mut request = self.client.post(format!("{}{query}", self.stage.resource(place))).body(call.body.clone());
+        let mut request = self
+            .client
+            .post(format!("{}{query}", self.stage.resource(place)))
+            .body(call.body.clone());
         for (name, value) in &call.headers {
             request = request.header(name, value);
         }
@@ -232,17 +344,29 @@ impl Guide<'_> {
         }
         let response = request.send().await.context("the gate gave no answer")?;
         let status = response.status().as_u16();
-        let challenge = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let challenge = response
+            .headers()
+            .get(WWW_AUTHENTICATE)
+            .and_then(|value| value.to_str().ok());
         let challenge = challenge.unwrap_or_default().to_owned();
         let body = response.bytes().await?;
         if status == 200 {
             self.passed.push(call.body.clone());
         }
-        Ok(Answer { status, challenge, body: serde_json::from_slice(&body).unwrap_or_default() })
+        Ok(Answer {
+            status,
+            challenge,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
     }
 
     fn note(&mut self, name: &'static str, expected: &'static str, got: String, ok: bool) {
-        self.steps.push(StepResult { name, expected, got, ok });
+        self.steps.push(StepResult {
+            name,
+            expected,
+            got,
+            ok,
+        });
     }
 }
 

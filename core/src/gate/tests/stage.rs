@@ -1,0 +1,406 @@
+//! A gate over a log in memory, with the sample policy, one issuer and one server: what the tests of the gate act on.
+//!
+//! Owns [`Stage`] and [`Request`]. The log's writer moves only when a test says so, and time is a constant.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::keys::{self, Key};
+use portcullis_fixtures::persona::{ALICE, Persona};
+use portcullis_fixtures::policy as sample;
+use portcullis_fixtures::token::TokenBuilder;
+use serde_json::Value;
+
+use super::super::*;
+use crate::audit::memory::MemoryStorage;
+use crate::audit::{self, AuditSettings, Writer};
+use crate::config::{Server, ServerParts, Upstream, UpstreamCredential};
+use crate::head::RequestHead;
+use crate::identity::Principal;
+use crate::jwks::JwksLimits;
+use crate::limit::Rate;
+use crate::policy::{Policy, PolicySource, SourceFile};
+use crate::scope::{ToolRow, ToolTable};
+use crate::token::{IdentityForm, Issuer, IssuerParts};
+
+pub(super) const NOW_S: u64 = 1_800_000_000;
+pub(super) const NOW: UnixTime = UnixTime::from_secs(NOW_S);
+pub(super) const ISSUER: &str = "https://issuer.example";
+pub(super) const RESOURCE: &str = "https://gate.example/crm";
+pub(super) const READ: &str = "salesforce.opportunity.read";
+/// An argument of Alice's that the sample policy allows.
+pub(super) const OWN_ACCOUNT: &str = r#"{"account_id": "acc-1001"}"#;
+
+/// Ticks that advance by one microsecond at each look.
+#[derive(Debug, Default)]
+struct Steps(AtomicU64);
+
+impl Ticks for Steps {
+    fn now_us(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// What a stage is set up with.
+pub(super) struct Setup {
+    pub(super) policy: PolicySource,
+    pub(super) limits: Limits,
+    pub(super) audit: AuditSettings,
+    pub(super) rate: Rate,
+    /// Whether the issuer's keys are there from the start.
+    pub(super) keys: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            policy: sample_policy(),
+            limits: Limits {
+                // Wall time, and the machine that tests is busy; the deadline has its own tests.
+                policy_deadline: Duration::from_secs(10),
+                ..Limits::default()
+            },
+            audit: AuditSettings::default(),
+            rate: Rate {
+                per_second: 1_000,
+                burst: 1_000,
+            },
+            keys: true,
+        }
+    }
+}
+
+/// The sample policy over the tool table of the CRM.
+pub(super) fn sample_policy() -> PolicySource {
+    let file = |name: &str, text: String| SourceFile {
+        name: name.to_owned(),
+        text,
+    };
+    PolicySource {
+        modules: vec![
+            file(sample::REQUEST_FILE, sample::REQUEST_REGO.to_owned()),
+            file(sample::RESPONSE_FILE, sample::RESPONSE_REGO.to_owned()),
+        ],
+        data: vec![file(sample::DATA_FILE, sample::sample_data(ISSUER))],
+        tools_json: tools().to_json(),
+    }
+}
+
+/// A policy of these two modules, without data.
+pub(super) fn policy_of(request: &str, response: &str) -> PolicySource {
+    let module = |package: &str, rules: &str| SourceFile {
+        name: format!("{package}.rego"),
+        text: format!("package portcullis.{package}\n\n{rules}\n"),
+    };
+    PolicySource {
+        modules: vec![module("request", request), module("response", response)],
+        data: Vec::new(),
+        tools_json: tools().to_json(),
+    }
+}
+
+/// A rule that allows everything.
+pub(super) const ALLOW: &str = r#"decision := {"allow": true, "rule": "all", "reason": "whatever it is"}"#;
+
+fn tools() -> ToolTable {
+    let table: Value = serde_json::from_str(sample::CRM_TOOLS).unwrap();
+    let row = |row: &Value| ToolRow {
+        scopes: serde_json::from_value(row["scopes"].clone()).unwrap(),
+        class: row["class"].as_str().map(str::to_owned),
+    };
+    let rows = table["rows"].as_object().unwrap();
+    let rows = rows.iter().map(|(tool, found)| (tool.clone(), row(found))).collect();
+    ToolTable::new(rows, &BTreeMap::new(), false).unwrap()
+}
+
+pub(super) fn issuer(url: &str) -> Arc<Issuer> {
+    let parts = IssuerParts {
+        url: Arc::from(url),
+        algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
+        token_types: None,
+        identity: IdentityForm::Act,
+        groups_claim: None,
+        roles_claim: None,
+    };
+    Arc::new(Issuer::new(parts).unwrap())
+}
+
+pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> Arc<Server> {
+    let parts = ServerParts {
+        name: Arc::from(name),
+        tenant: Arc::from("acme"),
+        path: Arc::from(format!("/{name}")),
+        resource: Arc::from(format!("https://gate.example/{name}")),
+        audiences: Vec::new(),
+        hosts: Vec::new(),
+        origins: vec![Arc::from("https://app.example")],
+        issuers,
+        tools: tools(),
+        policy: Arc::new(Policy::compile(policy, 1).unwrap()),
+        upstream: Upstream {
+            name: Arc::from("crm-upstream"),
+            authority: Arc::from("upstream.example"),
+            host: Arc::from("upstream.example"),
+            path: Arc::from("/mcp"),
+            tls: true,
+            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+            credential: Some(UpstreamCredential {
+                label: Arc::from("crm-secret"),
+                header: HeaderName::from_static("x-api-key"),
+                value: String::from("the-upstream-secret").into(),
+            }),
+        },
+        rate,
+        title: None,
+    };
+    Arc::new(Server::new(parts).unwrap())
+}
+
+/// A snapshot of one server, `crm`.
+pub(super) fn snapshot(setup: &Setup) -> Snapshot {
+    let server = server("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
+    Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()
+}
+
+/// The key set of these keys, fetched at `fetched_at`.
+pub(super) fn key_set(listed: &[&Key], fetched_at: UnixTime) -> Arc<KeySet> {
+    let limits = JwksLimits {
+        bytes_max: 64 * 1024,
+        keys_max: 10,
+    };
+    Arc::new(KeySet::parse(keys::jwks(listed).as_bytes(), &limits, fetched_at).unwrap())
+}
+
+/// A gate, its log and the scratch of its one thread.
+pub(super) struct Stage {
+    pub(super) gate: Gate,
+    storage: MemoryStorage,
+    writer: RefCell<Writer>,
+    scratch: RefCell<Scratch>,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// A stage whose policy is of these two modules.
+    pub(super) fn deciding(request: &str, response: &str) -> Self {
+        Self::with(Setup {
+            policy: policy_of(request, response),
+            ..Setup::default()
+        })
+    }
+
+    pub(super) fn with(setup: Setup) -> Self {
+        let storage = MemoryStorage::default();
+        let (audit, writer) = AuditLog::open(Box::new(storage.clone()), setup.audit, NOW).unwrap();
+        let parts = GateParts {
+            snapshot: snapshot(&setup),
+            audit,
+            node: Arc::from("node-1"),
+            digest_key: [3; 32],
+            seed: [5; 16],
+            now: NOW,
+        };
+        let gate = Gate::new(parts, Box::new(Steps::default()));
+        if setup.keys {
+            gate.publish_keys(&Arc::from(ISSUER), &key_set(&[keys::es256()], NOW));
+        }
+        Self {
+            gate,
+            storage,
+            writer: RefCell::new(writer),
+            scratch: RefCell::new(Scratch::new(0)),
+        }
+    }
+
+    /// Stages 2 to 4.
+    pub(super) fn arrive(&self, request: &Request) -> Result<Step<Principal>, Denial> {
+        self.gate.begin(NOW).authenticate(&request.head())
+    }
+
+    /// Stages 2 to 9, without the writer.
+    pub(super) fn record(&self, request: &Request) -> Result<Recorded<'_>, Denial> {
+        let mut visit = self.gate.begin(NOW);
+        let Step::Done(principal) = visit.authenticate(&request.head())? else {
+            panic!("the keys are there");
+        };
+        visit.authorize(
+            principal,
+            &request.head(),
+            request.body.clone(),
+            NOW,
+            &mut self.scratch.borrow_mut(),
+        )
+    }
+
+    /// Stages 2 to 10.
+    pub(super) fn forward(&self, request: &Request) -> Result<(Forward, Ticket<'_>), Denial> {
+        let recorded = self.record(request)?;
+        self.write();
+        Ok(recorded.permit(self.gate.durable()).unwrap().spend())
+    }
+
+    /// The ticket of Alice's call of [`READ`].
+    pub(super) fn ticket(&self) -> Ticket<'_> {
+        self.forward(&Request::read()).unwrap().1
+    }
+
+    /// Stages 11 to 14 of one answer.
+    pub(super) fn review(&self, ticket: &mut Ticket<'_>, answer: Answer) -> Release {
+        let reviewed = ticket.review(answer, NOW, &mut self.scratch.borrow_mut()).unwrap();
+        self.released(reviewed)
+    }
+
+    /// What the log refuses of the review of one answer.
+    pub(super) fn review_unrecorded(&self, ticket: &mut Ticket<'_>, answer: Answer) -> Denial {
+        ticket.review(answer, NOW, &mut self.scratch.borrow_mut()).unwrap_err()
+    }
+
+    /// The release of a review, which must wait for the writer.
+    pub(super) fn released(&self, reviewed: Reviewed) -> Release {
+        let reviewed = reviewed.release(self.gate.durable()).unwrap_err();
+        self.write();
+        reviewed.release(self.gate.durable()).unwrap()
+    }
+
+    /// Lets the writer write everything.
+    pub(super) fn write(&self) {
+        while let audit::Step::Wrote(_) = self.writer.borrow_mut().step() {}
+    }
+
+    /// Everything in the log, as it stands there.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.write();
+        audit::read(self.storage.clone())
+            .map(|stored| String::from_utf8(stored.unwrap().json).unwrap())
+            .collect()
+    }
+
+    /// Every record.
+    pub(super) fn records(&self) -> Vec<Value> {
+        self.log()
+            .iter()
+            .map(|json| serde_json::from_str(json).unwrap())
+            .collect()
+    }
+
+    /// The newest record.
+    pub(super) fn last(&self) -> Value {
+        self.records().pop().expect("there is a record")
+    }
+}
+
+/// A request as the embedder would show it.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) has_query: bool,
+    pub(super) host: &'static str,
+    pub(super) headers: HeaderMap,
+    pub(super) client_ip: IpAddr,
+    pub(super) body: Bytes,
+}
+
+impl Request {
+    /// `call` with this bearer token.
+    pub(super) fn with_token(call: &Call, token: &str) -> Self {
+        let mut request = Self {
+            method: Method::POST,
+            path: "/crm",
+            has_query: false,
+            host: "gate.example",
+            headers: HeaderMap::new(),
+            client_ip: IpAddr::from([192, 0, 2, 1]),
+            body: Bytes::from(call.body.clone()),
+        };
+        for (name, value) in &call.headers {
+            request.add(name, value);
+        }
+        request.add("authorization", &format!("Bearer {token}"));
+        request
+    }
+
+    /// `call` by a persona.
+    pub(super) fn by(persona: &Persona, call: &Call) -> Self {
+        Self::with_token(call, &token(persona).sign(keys::es256()))
+    }
+
+    /// Alice reads one of her accounts, in the legacy era.
+    pub(super) fn read() -> Self {
+        Self::by(&ALICE, &read_call(Era::Legacy))
+    }
+
+    /// Adds a field, a second one when it is there.
+    pub(super) fn add(&mut self, name: &str, value: &str) {
+        let name = HeaderName::try_from(name).unwrap();
+        self.headers.append(name, HeaderValue::try_from(value).unwrap());
+    }
+
+    /// Exchanges a field.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.headers.remove(name);
+        self.add(name, value);
+    }
+
+    pub(super) fn head(&self) -> RequestHead<'_> {
+        RequestHead {
+            method: &self.method,
+            path: self.path,
+            has_query: self.has_query,
+            host: self.host,
+            headers: &self.headers,
+            client_ip: self.client_ip,
+            client_cert_sha256: None,
+        }
+    }
+}
+
+/// A persona's token, not yet signed.
+pub(super) fn token(persona: &Persona) -> TokenBuilder {
+    TokenBuilder::for_persona(persona, ISSUER, RESOURCE, NOW_S)
+}
+
+/// The call that Alice may make.
+pub(super) fn read_call(era: Era) -> Call {
+    Call::tools_call(era, 1, READ, OWN_ACCOUNT)
+}
+
+/// A JSON answer with this status.
+pub(super) fn json(status: u16, body: &str) -> Answer {
+    Answer::Json {
+        status,
+        body: Bytes::from(body.to_owned()),
+    }
+}
+
+/// One message of a stream.
+pub(super) fn message(data: &str) -> Answer {
+    Answer::Message {
+        data: Bytes::from(data.to_owned()),
+    }
+}
+
+/// The bytes that leave.
+pub(super) fn body_of(release: &Release) -> &str {
+    match release {
+        Release::Pass { body, .. } | Release::Redacted { body, .. } => std::str::from_utf8(body).unwrap(),
+        other => panic!("{other:?} has no body"),
+    }
+}
+
+/// The reason for which nothing leaves.
+pub(super) fn withheld(release: &Release) -> DenyReason {
+    match release {
+        Release::Withheld(denial) => denial.reason,
+        other => panic!("{other:?} is not withheld"),
+    }
+}

@@ -1,0 +1,123 @@
+//! What a server must have before it starts.
+
+use super::check;
+
+#[test]
+fn a_server_that_could_not_refuse_does_not_start() {
+    check(
+        "header: authorization",
+        "header: host",
+        r#"
+error[E0407 upstream_invalid]: `host` is no header that can carry a credential
+  --> gate.yaml:15:28
+    |
+ 15 |       credential: {header: host, value_file: secret.txt}
+    |                            ^
+"#,
+    );
+    check(
+        "    issuers: [https://login.example.test]\n",
+        "",
+        r#"
+error[E0401 server_issuer_missing]: server `crm` has no `issuers`: no token could be verified
+  --> gate.yaml:9:5
+   |
+ 9 |   - name: crm
+   |     ^
+  = help: name at least one of the list `issuers` at the top
+"#,
+    );
+    check(
+        "    resource: https://gate.example.test/crm/mcp\n",
+        "",
+        r#"
+error[E0402 server_resource_missing]: server `crm` has no `resource`: no token could be for it
+  --> gate.yaml:9:5
+   |
+ 9 |   - name: crm
+   |     ^
+  = help: write the public URL of this endpoint, such as `resource: https://gate.example.com/crm/mcp`
+"#,
+    );
+    check(
+        "https://gate.example.test/crm/mcp",
+        "gate.example.test/crm/mcp",
+        r#"
+error[E0405 server_invalid]: server `crm` has the resource `gate.example.test/crm/mcp`: a resource is an absolute http or https URL without query and fragment
+  --> gate.yaml:11:15
+    |
+ 11 |     resource: gate.example.test/crm/mcp
+    |               ^
+"#,
+    );
+    check(
+        "/crm/mcp",
+        "crm/mcp",
+        r#"
+error[E0405 server_invalid]: server `crm` has the path `crm/mcp`: a path starts with `/` and has no query, fragment or dot segment
+  --> gate.yaml:10:11
+    |
+ 10 |     path: crm/mcp
+    |           ^
+"#,
+    );
+    check(
+        "    tools:\n      rows:\n        crm.read: {scopes: [\"crm:read\"], class: read}\n",
+        "",
+        r#"
+error[E0403 server_tools_missing]: server `crm` has no tools: every call would be refused
+  --> gate.yaml:9:5
+   |
+ 9 |   - name: crm
+   |     ^
+  = help: write `tools: {rows: {tool.name: {scopes: [scope]}}}` or `tools: {file: tools.yaml}`
+"#,
+    );
+    check(
+        "scopes: [\"crm:read\"]",
+        "scopes: [\"crm read\"]",
+        r#"
+error[E0411 tools_invalid]: `crm read` is no scope: a scope is printable ASCII without spaces, quotes and backslashes
+  --> gate.yaml:17:7
+    |
+ 17 |       rows:
+    |       ^
+"#,
+    );
+    check(
+        "    policy:\n      files: [policy.rego]\n",
+        "",
+        r#"
+error[E0404 server_policy_missing]: server `crm` has no policy: nothing could be decided
+  --> gate.yaml:9:5
+   |
+ 9 |   - name: crm
+   |     ^
+  = help: write `policy: {files: [policy.rego]}`
+"#,
+    );
+    check(
+        "files: [policy.rego]",
+        "files: []",
+        r#"
+error[E0404 server_policy_missing]: server `crm` has no policy: nothing could be decided
+  --> gate.yaml:20:7
+    |
+ 20 |       files: []
+    |       ^
+  = help: write `policy: {files: [policy.rego]}`
+"#,
+    );
+    check(
+        "http://127.0.0.1:9000/mcp",
+        "127.0.0.1:9000",
+        r#"
+error[E0407 upstream_invalid]: `127.0.0.1:9000` is no URL of an upstream
+  --> gate.yaml:14:12
+    |
+ 14 |       url: 127.0.0.1:9000
+    |            ^
+  = help: an absolute http or https URL without user, query and fragment
+"#,
+    );
+}
