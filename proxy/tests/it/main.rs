@@ -2,6 +2,9 @@
 
 // `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
 #[cfg(test)]
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod house;
