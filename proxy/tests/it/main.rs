@@ -21,4 +21,6 @@ mod road;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sizes;
