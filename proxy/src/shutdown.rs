@@ -150,17 +150,18 @@ impl ShutdownSignalWatch for Drain {
 }
 
 /// The signals that end the process; none when they are somebody else's.
-struct Signals(Vec<Signal>);
+pub(crate) struct Signals(Vec<Signal>);
 
 impl Signals {
-    fn listen(wanted: bool) -> Self {
+    /// Takes them from now on, when they are `wanted`; to be called within a runtime.
+    pub(crate) fn listen(wanted: bool) -> Self {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
         let kinds = kinds.into_iter().filter(|_| wanted);
         Self(kinds.filter_map(|kind| signal(kind).ok()).collect())
     }
 
     /// Returns at the next of them; never without any.
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         std::future::poll_fn(
             |context| match self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
                 true => std::task::Poll::Ready(()),

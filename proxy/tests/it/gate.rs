@@ -269,7 +269,7 @@ pub(crate) fn is_end(record: &Value) -> bool {
 }
 
 /// What `audit tail` prints of a log that must verify.
-fn tail(directory: &Path) -> String {
+pub(crate) fn tail(directory: &Path) -> String {
     let tail = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["audit", "tail"])
         .arg(directory)
