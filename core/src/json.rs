@@ -16,7 +16,7 @@ mod node;
 mod walk;
 
 pub(crate) use edits::{Edits, write_string};
-pub(crate) use node::{Document, Kind, Member, Node, Number};
+pub(crate) use node::{Document, Kind, Node, Number};
 
 use node::Parsed;
 use walk::Walk;
