@@ -27,7 +27,7 @@ fn reload(gate: &Gate, file: &str, text: &str, message: &str) {
 fn last_fault(gate: &Gate) -> Value {
     let log = gate.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["code"].is_string()).last().unwrap()
+    lines.rfind(|line| line["code"].is_string()).unwrap()
 }
 
 /// The line of `text`, counted from 1, that starts with `start`.
