@@ -26,7 +26,7 @@ fn reload(gate: &Gate, file: &str, text: &str, message: &str) {
 /// The fault that the gate told last.
 fn last_fault(gate: &Gate) -> Value {
     let log = gate.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.rfind(|line| line["code"].is_string()).unwrap()
 }
 
