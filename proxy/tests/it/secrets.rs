@@ -137,8 +137,14 @@ fn serve_good_calls(gate: &Gate, token: &str, secrets: &Secrets) -> String {
 fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str; 4]) {
     let good = || call(Era::Modern, READ);
     let long = format!("{{\"padding\":\"{}\"}}", ARGUMENT.repeat(2_000));
-    let post = |body: String| Call::post(body).bearer(alice).header("mcp-protocol-version", "2025-11-25");
-    let twice = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"demo.echo\",\"arguments\":{{\"{ARGUMENT}\":1,\"{ARGUMENT}\":2}}}}}}");
+    let post = |body: String| {
+        Call::post(body)
+            .bearer(alice)
+            .header("mcp-protocol-version", "2025-11-25")
+    };
+    let twice = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"demo.echo\",\"arguments\":{{\"{ARGUMENT}\":1,\"{ARGUMENT}\":2}}}}}}"
+    );
     let calls = [
         ("expired", good().bearer(expired), 401),
         ("another audience", good().bearer(foreign), 401),
@@ -148,15 +154,27 @@ fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str;
         ("denied by policy", good().bearer(bob), 403),
         ("an unmapped tool", call(Era::Modern, "other.tool").bearer(alice), 403),
         ("no JSON", post(format!("{{\"{ARGUMENT}\":")), 400),
-        ("an unknown member", post(format!("{{\"jsonrpc\":\"2.0\",\"{ARGUMENT}\":1}}")), 400),
+        (
+            "an unknown member",
+            post(format!("{{\"jsonrpc\":\"2.0\",\"{ARGUMENT}\":1}}")),
+            400,
+        ),
         ("a key twice", post(twice), 400),
-        ("a long body", Call::tools_call(Era::Modern, 1, "demo.echo", &long).bearer(alice), 413),
+        (
+            "a long body",
+            Call::tools_call(Era::Modern, 1, "demo.echo", &long).bearer(alice),
+            413,
+        ),
         (
             "a foreign page",
             good().bearer(alice).header("origin", &format!("https://{FIELD}.test")),
             403,
         ),
-        ("a strange header", good().bearer(alice).header("mcp-param-a", FIELD), 400),
+        (
+            "a strange header",
+            good().bearer(alice).header("mcp-param-a", FIELD),
+            400,
+        ),
     ];
     for (name, call, status) in calls {
         let answer = gate.call(&call.header("cookie", FIELD));
@@ -174,16 +192,40 @@ fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str;
 fn refuse_heads(gate: &Gate, secrets: &Secrets, token: &str) {
     let rest = format!("host: {HOST}\r\nauthorization: Bearer {token}\r\ncookie: {FIELD}\r\n");
     let heads = [
-        ("a query", format!("POST {PATH}?access_token={token} HTTP/1.1\r\n{rest}\r\n")),
-        ("a bare line feed", format!("POST {PATH} HTTP/1.1\r\n{rest}x: a\n{FIELD}: b\r\n\r\n")),
-        ("a folded line", format!("POST {PATH} HTTP/1.1\r\n{rest}x: a\r\n {FIELD}\r\n\r\n")),
-        ("a field without a colon", format!("POST {PATH} HTTP/1.1\r\n{rest}{FIELD}\r\n\r\n")),
+        (
+            "a query",
+            format!("POST {PATH}?access_token={token} HTTP/1.1\r\n{rest}\r\n"),
+        ),
+        (
+            "a bare line feed",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}x: a\n{FIELD}: b\r\n\r\n"),
+        ),
+        (
+            "a folded line",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}x: a\r\n {FIELD}\r\n\r\n"),
+        ),
+        (
+            "a field without a colon",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}{FIELD}\r\n\r\n"),
+        ),
         ("a wrong version", format!("POST {PATH} HTTP/7.1\r\n{rest}\r\n")),
-        ("a control character", format!("POST {PATH} HTTP/1.1\r\n{rest}x: \u{1}{FIELD}\r\n\r\n")),
+        (
+            "a control character",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}x: \u{1}{FIELD}\r\n\r\n"),
+        ),
         ("no request line", format!("{FIELD}\r\n{rest}\r\n")),
-        ("two lengths", format!("POST {PATH} HTTP/1.1\r\n{rest}content-length: 1\r\ncontent-length: 2\r\n\r\n{FIELD}")),
-        ("a wrong chunk", format!("POST {PATH} HTTP/1.1\r\n{rest}transfer-encoding: chunked\r\n\r\n{FIELD}\r\n")),
-        ("a long head", format!("POST {PATH} HTTP/1.1\r\n{rest}x: {}\r\n\r\n", FIELD.repeat(4_000))),
+        (
+            "two lengths",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}content-length: 1\r\ncontent-length: 2\r\n\r\n{FIELD}"),
+        ),
+        (
+            "a wrong chunk",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}transfer-encoding: chunked\r\n\r\n{FIELD}\r\n"),
+        ),
+        (
+            "a long head",
+            format!("POST {PATH} HTTP/1.1\r\n{rest}x: {}\r\n\r\n", FIELD.repeat(4_000)),
+        ),
     ];
     for (name, head) in heads {
         let answer = gate.connect().exchange(head.as_bytes());
@@ -200,7 +242,9 @@ fn withhold(gate: &Gate, secrets: &Secrets, token: &str) {
     page.headers = vec![("content-type".to_owned(), format!("text/{ANSWER}"))];
     let mut refused = Canned::json(ANSWER);
     refused.status = 401;
-    refused.headers.push(("www-authenticate".to_owned(), format!("Bearer realm=\"{ANSWER}\"")));
+    refused
+        .headers
+        .push(("www-authenticate".to_owned(), format!("Bearer realm=\"{ANSWER}\"")));
     let answers = [
         ("no JSON", Canned::json(ANSWER)),
         ("another id", Canned::json(&rpc(2))),
@@ -220,7 +264,9 @@ fn withhold(gate: &Gate, secrets: &Secrets, token: &str) {
     gate.upstream.set_delay(Duration::from_secs(60));
     let before = gate.upstream.capture().count();
     let mut leaving = gate.connect();
-    leaving.send(&call(Era::Modern, READ).bearer(token).to_http(HOST, PATH)).unwrap();
+    leaving
+        .send(&call(Era::Modern, READ).bearer(token).to_http(HOST, PATH))
+        .unwrap();
     crate::gate::until(|| before < gate.upstream.capture().count());
 }
 
