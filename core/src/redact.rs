@@ -2,7 +2,9 @@
 //!
 //! Owns the places of a result that obligations reach: `structuredContent` and the `text` of each content item, which
 //! must be JSON. What cannot be looked into is withheld, never passed: other kinds of content, text that is not JSON,
-//! members that no result is known to have. Every byte that no obligation reaches stays as it came. Decides nothing.
+//! a text where a pointer wants to go on, members that no result is known to have. Both forms of an answer say the
+//! same, so an obligation that finds its place in one alone withholds it. Every byte that no obligation reaches stays
+//! as it came. Decides nothing.
 
 use crate::json::{self, Edits, Kind, Node};
 use crate::policy::{Action, Redaction, Step};
@@ -42,7 +44,10 @@ pub(crate) enum Withhold {
     /// An item of the content is of a kind that cannot be looked into.
     #[error("content of a kind that cannot be redacted")]
     ContentKind,
-    /// A text of the content is not JSON within the limits.
+    /// The obligations find something in `structuredContent` or in the texts, and nothing in the other.
+    #[error("an obligation reaches one form of the answer and not the other")]
+    Forms,
+    /// A text of the content is not JSON within the limits, or a text stands where a pointer goes on.
     #[error("text that is not JSON cannot be redacted")]
     NotJson,
     /// An obligation says so.
@@ -58,6 +63,7 @@ impl Withhold {
     pub(crate) const fn operator(self) -> &'static str {
         match self {
             Self::ContentKind => "content of a kind that cannot be redacted",
+            Self::Forms => "an obligation reaches one form of the answer and not the other",
             Self::NotJson => "text that is not JSON cannot be redacted",
             Self::Obligation => "an obligation withholds the answer",
             Self::Shape => "a result of unknown form cannot be redacted",
@@ -84,23 +90,32 @@ pub(crate) fn apply_result(
     if result.kind() != Kind::Object {
         return Err(Withhold::Shape);
     }
+    let (mut texts, mut structured) = (None, None);
     for member in result.members() {
+        let before = applied.redactions;
         match member.key {
             "_meta" => {
                 edits.remove_member(result, member.key);
             }
-            "content" => apply_content(member.value, redactions, limits, scratch, edits, &mut applied)?,
+            "content" => {
+                apply_content(member.value, redactions, limits, scratch, edits, &mut applied)?;
+                texts = (member.value.len() != 0).then_some(before < applied.redactions);
+            }
             "isError" | "resultType" => {}
             "structuredContent" => {
                 let whole = apply_document(member.value, redactions, edits, &mut applied)?;
                 if whole == Whole::Goes {
                     edits.remove_member(result, member.key);
                 }
+                structured = Some(before < applied.redactions);
             }
             _ => return Err(Withhold::Shape),
         }
     }
-    Ok(applied)
+    match (texts, structured) {
+        (Some(texts), Some(structured)) if texts != structured => Err(Withhold::Forms),
+        _ => Ok(applied),
+    }
 }
 
 /// Notes in `edits` that tools of `result`, a list of tools, go unless `keep` says so of their name. With
@@ -186,11 +201,22 @@ fn text_of<'s>(item: Node<'s>, edits: &mut Edits) -> Result<Node<'s>, Withhold> 
             "_meta" => {
                 edits.remove_member(item, member.key);
             }
-            "annotations" | "text" | "type" => {}
+            "annotations" => only_known_annotations(member.value)?,
+            "text" | "type" => {}
             _ => return Err(Withhold::Shape),
         }
     }
     item.member("text").ok_or(Withhold::Shape)
+}
+
+/// Annotations say who an item is for, never what it says.
+fn only_known_annotations(annotations: Node<'_>) -> Result<(), Withhold> {
+    let known = |key: &str| matches!(key, "audience" | "lastModified" | "priority");
+    if annotations.kind() == Kind::Object && annotations.members().all(|member| known(member.key)) {
+        Ok(())
+    } else {
+        Err(Withhold::Shape)
+    }
 }
 
 /// Whether the root of a document is to be taken out: only who holds the document can do that.
@@ -228,8 +254,12 @@ fn apply_document(
                 node: root,
             };
             let mut found = 0_usize;
-            let mut missed = false;
-            each_place(start, redaction.at.steps(), &mut |place| {
+            let (mut closed, mut missed) = (false, false);
+            each_place(start, None, redaction.at.steps(), &mut |met| {
+                let Met::Place(place) = met else {
+                    closed = true;
+                    return;
+                };
                 found = found.saturating_add(1);
                 match change(place, action, edits) {
                     Change::Holder => whole = Whole::Goes,
@@ -237,6 +267,9 @@ fn apply_document(
                     Change::Noted => {}
                 }
             });
+            if closed {
+                return Err(Withhold::NotJson);
+            }
             if missed {
                 return Err(Withhold::Shape);
             }
@@ -249,38 +282,56 @@ fn apply_document(
     Ok(whole)
 }
 
-/// Calls `visit` for every value that `steps` lead to.
-fn each_place<'s>(place: Place<'s>, steps: &[Step], visit: &mut dyn FnMut(Place<'s>)) {
+/// Where the steps of a pointer lead.
+enum Met<'s> {
+    /// To a value.
+    Place(Place<'s>),
+    /// Into a text, which may hold in its own words what the pointer is after.
+    Text,
+}
+
+/// Calls `visit` for every value that `steps` lead to, and for every text in their way. `reached` is the step that led
+/// here.
+fn each_place<'s>(place: Place<'s>, reached: Option<&Step>, steps: &[Step], visit: &mut dyn FnMut(Met<'s>)) {
     let Some((step, rest)) = steps.split_first() else {
-        return visit(place);
+        return visit(Met::Place(place));
     };
     let node = place.node;
-    let element = |node: Node<'s>, element: Node<'s>| Place {
-        holder: Some(Holder::Array(node)),
-        node: element,
-    };
-    let member = |member: json::Member<'s>| Place {
-        holder: Some(Holder::Object(node, member.key)),
-        node: member.value,
+    let mut on = |holder, node| {
+        let holder = Some(holder);
+        each_place(Place { holder, node }, Some(step), rest, visit);
     };
     match (node.kind(), step) {
-        (Kind::Array, Step::Any) => node
-            .elements()
-            .for_each(|found| each_place(element(node, found), rest, visit)),
+        (Kind::Array, Step::Any) => node.elements().for_each(|element| on(Holder::Array(node), element)),
         (Kind::Array, Step::Named(_)) => {
-            let found = step.index().and_then(|index| node.elements().nth(index));
-            found
-                .into_iter()
-                .for_each(|found| each_place(element(node, found), rest, visit));
+            if let Some(element) = step.index().and_then(|index| node.elements().nth(index)) {
+                on(Holder::Array(node), element);
+            }
         }
-        (Kind::Object, Step::Any) => node.members().for_each(|found| each_place(member(found), rest, visit)),
+        (Kind::Object, Step::Any) => node
+            .members()
+            .for_each(|member| on(Holder::Object(node, member.key), member.value)),
         (Kind::Object, Step::Named(name)) => {
-            let found = node.members().find(|found| *found.key == **name);
-            found
-                .into_iter()
-                .for_each(|found| each_place(member(found), rest, visit));
+            if let Some(member) = node.members().find(|member| *member.key == **name) {
+                on(Holder::Object(node, member.key), member.value);
+            }
         }
+        (Kind::Bool | Kind::Null | Kind::Number | Kind::String, _) if is_in_the_way(node, reached) => visit(Met::Text),
         (Kind::Bool | Kind::Null | Kind::Number | Kind::String, _) => {}
+    }
+}
+
+/// Whether `node`, where a pointer goes on, may hold all that the pointer is after: a document that is a text or a
+/// number, a text where the policy expects more structure. `*` expects nothing, so that only a text that looks like a
+/// document of its own stands in its way.
+fn is_in_the_way(node: Node<'_>, reached: Option<&Step>) -> bool {
+    match (node.kind(), reached) {
+        (Kind::Number | Kind::String, None) | (Kind::String, Some(Step::Named(_))) => true,
+        (Kind::String, Some(Step::Any)) => {
+            let text = node.as_str().unwrap_or_default();
+            text.trim_start().starts_with(['{', '[', '"'])
+        }
+        _ => false,
     }
 }
 

@@ -230,7 +230,8 @@ fn check_request_line(line: &[u8]) -> Result<(), Denial> {
     let (Some(_), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next()) else {
         return Err(malformed("the request line has not three words"));
     };
-    if !target.starts_with(b"/") {
+    // A fragment is never sent (RFC 9112 section 3.2.1), and the parser would cut it off without a word.
+    if !target.starts_with(b"/") || target.contains(&b'#') {
         return Err(malformed("the request target is not in origin form"));
     }
     if version != b"HTTP/1.1" && version != b"HTTP/1.0" {

@@ -143,7 +143,7 @@ fn takes_out_whole_documents() {
 
 #[test]
 fn withholds_what_it_cannot_look_into() {
-    let item = |item: &str| format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"1\"}},{item}]}}");
+    let item = |item: &str| format!("{{\"content\":[{{\"type\":\"text\",\"text\":\"[]\"}},{item}]}}");
     for (result, reason) in [
         (item(r#"{"type":"text","text":"not JSON"}"#), Withhold::NotJson),
         (item(r#"{"type":"text","text":""}"#), Withhold::NotJson),
@@ -160,6 +160,11 @@ fn withholds_what_it_cannot_look_into() {
         (item(r#"{"type":"text"}"#), Withhold::Shape),
         (item(r#"{"type":"text","text":1}"#), Withhold::Shape),
         (item(r#"{"type":"text","text":"1","more":1}"#), Withhold::Shape),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"note":"x"}}"#),
+            Withhold::Shape,
+        ),
+        (item(r#"{"type":"text","text":"{}","annotations":[]}"#), Withhold::Shape),
         (item("1"), Withhold::ContentKind),
         (r#"{"content":{}}"#.to_owned(), Withhold::Shape),
         (r#"{"content":[],"other":1}"#.to_owned(), Withhold::Shape),
@@ -182,9 +187,78 @@ fn withholds_what_it_cannot_look_into() {
 }
 
 #[test]
+fn withholds_a_text_where_a_pointer_goes_on() {
+    let structured = |inner: &str| format!("{{\"structuredContent\":{inner}}}");
+    for (inner, asked) in [
+        (r#""plain""#, "mask /a"),
+        (r#""{\"a\":1}""#, "mask /a"),
+        ("4111111111111111", "drop /a"),
+        (r#""plain""#, "mask /*"),
+        (r#"{"a":"plain"}"#, "mask /a/b"),
+        (r#"["plain"]"#, "mask /0/b"),
+        (r#"{"l":[{"b":1},{"b":"plain"}]}"#, "drop /l/*/b/c"),
+        (r#"{"l":["{\"b\":1}"]}"#, "mask /l/*/b"),
+        (r#"{"l":{"x":" [1]"}}"#, "mask /l/*/b"),
+    ] {
+        assert_eq!(
+            redacted(&structured(inner), &[asked]),
+            Err(Withhold::NotJson),
+            "{inner} {asked}"
+        );
+    }
+    for (inner, asked) in [
+        ("true", "mask /a"),
+        ("null", "mask /*/a"),
+        (r#"{"a":7}"#, "mask /a/b"),
+        (r#"{"b":"plain"}"#, "mask /a/b"),
+        (r#"["plain"]"#, "mask /1/b"),
+        (r#"{"l":["plain",{"c":1}]}"#, "mask /l/*/b"),
+    ] {
+        let same = structured(inner);
+        assert_eq!(redacted(&same, &[asked]), Ok((same.clone(), 0)), "{inner} {asked}");
+    }
+    for whole in [r#""plain""#, "4111111111111111"] {
+        assert_eq!(
+            redacted(&structured(whole), &["mask "]),
+            Ok((structured(r#""***""#), 1))
+        );
+    }
+}
+
+#[test]
+fn both_forms_of_an_answer_are_reached_or_none() {
+    let both = |text: &str, structured: &str| {
+        let mut out = b"{\"content\":[{\"type\":\"text\",\"text\":".to_vec();
+        json::write_string(&mut out, text);
+        out.extend_from_slice(format!("}}],\"structuredContent\":{structured}}}").as_bytes());
+        String::from_utf8(out).unwrap()
+    };
+    // How SDKs wrap what is no object; a policy for it names both places.
+    let (inner, wrapped) = (r#"{"a":1}"#, r#"{"result":[{"a":1}]}"#);
+    assert_eq!(redacted(&both(inner, wrapped), &["mask /a"]), Err(Withhold::Forms));
+    assert_eq!(redacted(&both(wrapped, inner), &["mask /a"]), Err(Withhold::Forms));
+    assert_eq!(
+        redacted(&both(inner, r#"{"result":"{\"a\":1}"}"#), &["mask /a"]),
+        Err(Withhold::Forms)
+    );
+    assert_eq!(
+        redacted(&both(inner, wrapped), &["mask /a", "mask /result/*/a"]),
+        Ok((both(r#"{"a":"***"}"#, r#"{"result":[{"a":"***"}]}"#), 2))
+    );
+    assert_eq!(
+        redacted(&both(inner, inner), &["drop /a", "drop /b"]),
+        Ok((both("{}", "{}"), 2))
+    );
+    assert_eq!(redacted(&both(inner, inner), &["drop /b"]), Ok((both(inner, inner), 0)));
+    let empty = r#"{"content":[],"structuredContent":{"a":1}}"#;
+    let masked = r#"{"content":[],"structuredContent":{"a":"***"}}"#;
+    assert_eq!(redacted(empty, &["mask /a"]), Ok((masked.to_owned(), 1)));
+}
+
+#[test]
 fn takes_out_metadata() {
-    let result = r#"{"_meta":{"secret":1},"content":[{"type":"text","text":"1","_meta":{}}],"isError":false}"#;
-    let clean = r#"{"content":[{"type":"text","text":"1"}],"isError":false}"#;
+    let result = r#"{"_meta":{"secret":1},"content":[{"type":"text","text":"{}","_meta":{}}],"isError":false}"#;
+    let clean = r#"{"content":[{"type":"text","text":"{}"}],"isError":false}"#;
     assert_eq!(redacted(result, &["mask /a"]), Ok((clean.to_owned(), 0)));
 }
 

@@ -20,9 +20,10 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
+use crate::background::digest_key;
 use crate::background::jwks::{KeyService, Publish, StartError};
 use crate::background::reload::{Reload, snapshot};
-use crate::background::{self, digest_key};
+use crate::clock;
 use crate::config::{self, Config, Names};
 use crate::listen::{self, Listener, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
@@ -109,7 +110,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), keys);
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
-    gate.flush_refusals(background::now());
+    gate.flush_refusals(clock::now());
     drop(background);
     writer.seal()?;
     match served {
@@ -132,7 +133,7 @@ fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
         queue_records: config.limits.audit_queue_records,
         ..AuditSettings::default()
     };
-    Ok(AuditLog::start(Box::new(storage), settings, background::now())?)
+    Ok(AuditLog::start(Box::new(storage), settings, clock::now())?)
 }
 
 fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
@@ -147,7 +148,7 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
         node: Arc::clone(&config.node),
         digest_key: *digest_key,
         seed,
-        now: background::now(),
+        now: clock::now(),
     };
     Ok(Arc::new(Gate::new(parts, Box::new(Monotonic(Instant::now())))))
 }
@@ -245,7 +246,7 @@ impl Background {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {
                 ticks.tick().await;
-                gate.flush_refusals(background::now());
+                gate.flush_refusals(clock::now());
             }
         });
         Ok(())

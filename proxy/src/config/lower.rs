@@ -265,6 +265,7 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     let known: Vec<&str> = raw.issuers.iter().map(|at| at.value.issuer.value.as_str()).collect();
     let mut names = BTreeSet::new();
     let mut paths = BTreeSet::new();
+    let mut resources = BTreeSet::new();
     let mut servers = Vec::new();
     for at in &raw.servers {
         let (name, path) = (&at.value.name, &at.value.path);
@@ -280,6 +281,17 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Code::Repeated,
                 path.place,
                 format!("the path `{}` has two servers", path.value),
+            );
+        }
+        // A token for one of the two would be one for the other.
+        if let Some(resource) = &at.value.resource
+            && !resources.insert(resource.value.trim_end_matches('/'))
+        {
+            lowering.fault_with(
+                Code::Repeated,
+                resource.place,
+                format!("the resource `{}` has two servers", resource.value),
+                Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
         servers.extend(server::lower(lowering, at, issuers, &known));

@@ -236,6 +236,12 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
             }
         }
     }
+    // Which of two rows holds would be a guess, and one of them may ask for less.
+    if let Some(tool) = raw.value.rows.keys().find(|tool| tools.rows.contains_key(*tool)) {
+        let message = format!("the tool `{tool}` has a row here and one in the tool file");
+        lowering.fault(Code::Repeated, raw.place, message);
+        return None;
+    }
     tools.add(&raw.value);
     if tools.rows.is_empty() {
         lowering.fault_with(Code::ServerToolsMissing, raw.place, missing, Some(help));

@@ -60,6 +60,11 @@ fn load_with(from: &str, to: &str) -> Result<Config, String> {
         "rows:\n  crm.write: {scope: [\"crm:write\"]}\n",
     )
     .unwrap();
+    fs::write(
+        folder.path().join("more.yaml"),
+        "rows:\n  crm.read: {scopes: [\"crm:read\", \"crm:all\"]}\n  crm.list: {scopes: []}\n",
+    )
+    .unwrap();
     load(&config, Names::Skip, 1).map_err(|diagnostics| {
         let root = format!("{}/", folder.path().display());
         diagnostics.pretty().replace(&root, "")

@@ -48,7 +48,7 @@ fn a_raw_head_has_one_reading_or_none() {
     for head in good {
         assert_eq!(check_raw(head, &limits()), Ok(()), "{}", head.escape_ascii());
     }
-    let malformed: [&[u8]; 18] = [
+    let malformed: [&[u8]; 20] = [
         b"POST /mcp HTTP/1.1\nHost: a\r\n\r\n",
         b"POST /mcp HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
         b"POST /mcp HTTP/1.1\r\nHost: a\n\n",
@@ -64,6 +64,8 @@ fn a_raw_head_has_one_reading_or_none() {
         b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n",
         b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST http://a/mcp HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /mcp# HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /mcp#?access_token=a HTTP/1.1\r\nHost: a\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /mcp HTTP/1.2\r\nHost: a\r\n\r\n",
         b"POST  /mcp HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -1,6 +1,6 @@
 //! What a server must have before it starts.
 
-use super::check;
+use super::{check, load_with};
 
 #[test]
 fn a_server_that_could_not_refuse_does_not_start() {
@@ -120,4 +120,53 @@ error[E0407 upstream_invalid]: `127.0.0.1:9000` is no URL of an upstream
   = help: an absolute http or https URL without user, query and fragment
 "#,
     );
+}
+
+#[test]
+fn a_tool_has_one_row() {
+    let both = "tools:\n      file: more.yaml\n      rows:\n        ";
+    check(
+        "tools:\n      rows:\n        ",
+        both,
+        r#"
+error[E0406 repeated]: the tool `crm.read` has a row here and one in the tool file
+  --> gate.yaml:17:7
+    |
+ 17 |       file: more.yaml
+    |       ^
+"#,
+    );
+    let apart = "tools:\n      file: more.yaml\n      rows:\n        crm.write: {scopes: [\"crm:write\"]}\n";
+    let row = "tools:\n      rows:\n        crm.read: {scopes: [\"crm:read\"], class: read}\n";
+    assert!(load_with(row, apart).is_ok());
+}
+
+#[test]
+fn a_resource_has_one_server() {
+    let second = |resource: &str| {
+        format!(
+            "  - name: files
+    path: /files/mcp
+    resource: {resource}
+    issuers: [https://login.example.test]
+    upstream: {{url: http://127.0.0.1:9001/mcp}}
+    tools: {{rows: {{files.read: {{scopes: []}}}}}}
+    policy: {{files: [policy.rego]}}
+limits:
+"
+        )
+    };
+    check(
+        "limits:\n",
+        &second("https://gate.example.test/crm/mcp/"),
+        r#"
+error[E0406 repeated]: the resource `https://gate.example.test/crm/mcp/` has two servers
+  --> gate.yaml:23:15
+    |
+ 23 |     resource: https://gate.example.test/crm/mcp/
+    |               ^
+  = help: each endpoint is a resource of its own; `audiences` names further ones
+"#,
+    );
+    assert!(load_with("limits:\n", &second("https://gate.example.test/files/mcp")).is_ok());
 }
