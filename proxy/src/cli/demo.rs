@@ -42,7 +42,7 @@ pub(super) fn demo(arguments: &DemoArguments) -> anyhow::Result<Exit> {
 
 /// Takes the tour and shows it; without `--once`, stays until a signal comes.
 async fn show_around(arguments: &DemoArguments, stage: &stage::Stage) -> anyhow::Result<Exit> {
-    let mut signals = Signals::listen(true);
+    let mut signals = Signals::listen()?;
     let tour = tokio::select! {
         tour = tour::take(stage) => tour?,
         () = signals.next() => return Ok(Exit::Internal),

@@ -28,7 +28,7 @@ use crate::config::{self, Config, Names};
 use crate::listen::{self, Listener, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::KeyFetch;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Signals};
 use crate::telemetry;
 
 /// How a gate is run.
@@ -88,6 +88,8 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error @ StartError::Client(..)) => return Err(error.into()),
     }
+    // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
+    let signals = background.take_signals(options.signals)?;
     let fetch: Arc<dyn KeyFetch> = Arc::<KeyService>::clone(&keys);
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
@@ -100,7 +102,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
             options.on_listening,
         )),
         shutdown: options.shutdown,
-        signals: options.signals,
+        signals,
         drain_deadline: DRAIN_DEADLINE,
         workers: options.workers,
         upstream_ca: config.upstream_ca.clone(),
@@ -221,6 +223,15 @@ impl Background {
             .build()
             .context("the background runtime cannot be started")?;
         Ok(Self { runtime })
+    }
+
+    /// Takes the signals that end the gate from now on, when signals are ours.
+    fn take_signals(&self, ours: bool) -> anyhow::Result<Signals> {
+        let _entered = self.runtime.enter();
+        match ours {
+            true => Signals::listen().context("the signals that end the gate cannot be listened to"),
+            false => Ok(Signals::default()),
+        }
     }
 
     /// Listens to SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.

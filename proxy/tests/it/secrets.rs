@@ -148,7 +148,11 @@ fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str;
     let calls = [
         ("expired", good().bearer(expired), 401),
         ("another audience", good().bearer(foreign), 401),
-        ("a torn token", good().bearer(alice.get(..alice.len() - 4).unwrap()), 401),
+        (
+            "a token with a longer signature",
+            good().bearer(&format!("{alice}AAAA")),
+            401,
+        ),
         ("two tokens", good().bearer(alice).bearer(bob), 400),
         ("Basic", good().header("authorization", &format!("Basic {BASIC}")), 401),
         ("denied by policy", good().bearer(bob), 403),
