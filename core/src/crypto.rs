@@ -118,7 +118,7 @@ enum Key {
     Rsa { n: Box<[u8]>, e: Box<[u8]> },
 }
 
-/// Why key material makes no [`PublicKey`].
+/// Why key material makes no `PublicKey`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PublicKeyError {
     /// A coordinate has not the length of its curve (RFC 7518 section 6.2.1.2).

@@ -62,7 +62,7 @@ impl Party {
     }
 }
 
-/// A bound identity. Cheap to clone; only [`bind`] makes one.
+/// A bound identity. Cheap to clone; only `bind` makes one.
 #[derive(Clone, Debug)]
 pub struct Principal(Arc<Bound>);
 

@@ -41,10 +41,10 @@ pub enum ParseError {
     /// number outside 64 bits or the range of a double.
     #[error("the text is not one JSON document in UTF-8")]
     Malformed,
-    /// More nested arrays and objects than [`Limits::depth`].
+    /// More nested arrays and objects than the limit.
     #[error("the document is nested too deep")]
     TooDeep,
-    /// More members and elements than [`Limits::members`].
+    /// More members and elements than the limit.
     #[error("the document has too many members")]
     TooManyMembers,
     /// An object has the same key twice, after unescaping.

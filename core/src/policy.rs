@@ -139,7 +139,7 @@ impl Policy {
         &self.inner.confirmed
     }
 
-    /// Whether a review reads the arguments of the call: only then need [`ResponseInput::request`] carry them.
+    /// Whether a review reads the arguments of the call: only then need the input carry them.
     pub fn review_reads_arguments(&self) -> bool {
         self.inner.response_reads.covers(&["request", "arguments"])
     }

@@ -48,8 +48,8 @@ struct Row {
     covered_by: Vec<Vec<Box<str>>>,
 }
 
-/// Proof that the scopes of a principal cover a call; made by [`ToolTable::grant`] and
-/// [`ToolTable::grant_without_tool`] alone.
+/// Proof that the scopes of a principal cover a call; made by `ToolTable::grant` and
+/// `ToolTable::grant_without_tool` alone.
 #[derive(Debug)]
 pub struct ScopeGrant<'t> {
     row: &'t Row,

@@ -1,6 +1,6 @@
 //! Verification of access tokens: signed JWTs (RFC 7519, RFC 9068) under the rules of RFC 8725.
 //!
-//! Owns [`verify`], the rules of an [`Issuer`], the proof that is a [`VerifiedToken`] and the cache of such proofs.
+//! Owns `verify`, the rules of an [`Issuer`], the proof that is a [`VerifiedToken`] and the cache of such proofs.
 //! A token chooses neither its key nor its algorithm: the issuer's rules and keys do, and the issuer is one that the
 //! server accepts. Never reads `jwk`, `jku`, `x5u` or `x5c` of a token, never fetches, never prints a token.
 

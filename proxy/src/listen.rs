@@ -1,8 +1,7 @@
 //! Listening and serving: sockets, TLS, worker threads, and the one entry [`serve`].
 //!
 //! Owns the sockets until Pingora takes them: they listen before the server runs, so a port chosen by the system is
-//! known at once and no connection is lost on the way. Installs nothing for the whole process but, with
-//! `signals`, the signal handlers.
+//! known at once and no connection is lost on the way. Installs nothing for the whole process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +19,11 @@ use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::listening;
 use portcullis_core::gate::Gate;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Mutex;
 
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, KeyFetch, Service, server_options};
-use crate::shutdown::{Drain, Shutdown};
+use crate::shutdown::{Drain, Shutdown, Signals};
 use crate::tls::{self, TlsError};
 use crate::upstream::Upstreams;
 
@@ -65,8 +65,8 @@ pub(crate) struct ServeOptions {
     pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr])>,
     /// The handle that ends the server.
     pub(crate) shutdown: Shutdown,
-    /// Whether SIGTERM, SIGINT and SIGQUIT end it as well.
-    pub(crate) signals: bool,
+    /// The signals that end it as well.
+    pub(crate) signals: Signals,
     /// How long running requests may go on after that.
     pub(crate) drain_deadline: Duration,
     /// The worker threads; must not exceed the policy replicas.
@@ -135,7 +135,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shutdown: options.shutdown,
-            signals: options.signals,
+            signals: Mutex::new(options.signals),
             drain_deadline: options.drain_deadline,
         }),
     });

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod background;
 mod cli;
+mod clock;
 mod config;
 mod cors;
 mod durable;

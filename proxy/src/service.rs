@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,8 +19,8 @@ use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
 use portcullis_core::identity::Principal;
-use portcullis_core::time::UnixTime;
 
+use crate::clock::now;
 use crate::egress::{self, ClientLost, Judged, Readers};
 use crate::ingress::{self, Guarded, Head, ReadError};
 use crate::metadata::{self, MetadataStore, Page};
@@ -147,14 +146,6 @@ async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
     let settings = HttpPersistentSettings::for_session(&session);
     let reusable = session.finish().await.ok().flatten()?;
     Some(ReusedHttpStream::from_reusable_stream(reusable, settings))
-}
-
-/// The wall clock, which the core does not read.
-fn now() -> UnixTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 impl Service {

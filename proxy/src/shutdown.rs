@@ -4,6 +4,7 @@
 //! a fixed grace period: it ends as soon as nothing runs, or at its bound. Sealing the audit log is the caller's,
 //! after the server has returned.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora_core::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 /// How long exchanges have to close their records after they were cut.
 const CUT_DEADLINE: Duration = Duration::from_secs(2);
@@ -120,8 +121,8 @@ impl Drop for Running {
 /// What Pingora's server waits for: the trigger or a signal, and then the drain.
 pub(super) struct Drain {
     pub(super) shutdown: Shutdown,
-    /// Whether SIGTERM, SIGINT and SIGQUIT trigger it.
-    pub(super) signals: bool,
+    /// The signals that trigger it.
+    pub(super) signals: Mutex<Signals>,
     /// How long running requests may go on.
     pub(super) drain_deadline: Duration,
 }
@@ -129,7 +130,8 @@ pub(super) struct Drain {
 #[async_trait]
 impl ShutdownSignalWatch for Drain {
     async fn recv(&self) -> ShutdownSignal {
-        let mut signals = Signals::listen(self.signals);
+        // Nobody else takes it: the wait is no wait.
+        let mut signals = self.signals.lock().await;
         tokio::select! {
             () = signals.next() => {}
             () = self.shutdown.reached(Phase::Draining) => {}
@@ -149,18 +151,22 @@ impl ShutdownSignalWatch for Drain {
     }
 }
 
-/// The signals that end the process; none when they are somebody else's.
-struct Signals(Vec<Signal>);
+/// The signals that end the process; none by default, when they are somebody else's.
+#[derive(Debug, Default)]
+pub(crate) struct Signals(Vec<Signal>);
 
 impl Signals {
-    fn listen(wanted: bool) -> Self {
+    /// Takes SIGTERM, SIGINT and SIGQUIT from now on; to be called within a runtime.
+    ///
+    /// # Errors
+    /// When the system does not let them be taken.
+    pub(crate) fn listen() -> io::Result<Self> {
         let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
-        let kinds = kinds.into_iter().filter(|_| wanted);
-        Self(kinds.filter_map(|kind| signal(kind).ok()).collect())
+        kinds.into_iter().map(signal).collect::<io::Result<_>>().map(Self)
     }
 
     /// Returns at the next of them; never without any.
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         std::future::poll_fn(
             |context| match self.0.iter_mut().any(|signal| signal.poll_recv(context).is_ready()) {
                 true => std::task::Poll::Ready(()),
@@ -173,14 +179,15 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
-    use super::{Drain, Shutdown};
+    use super::{Drain, Shutdown, Signals};
     use pingora_core::server::ShutdownSignalWatch;
     use std::time::Duration;
+    use tokio::sync::Mutex;
 
     fn drain(shutdown: &Shutdown, drain_deadline: Duration) -> Drain {
         Drain {
             shutdown: shutdown.clone(),
-            signals: false,
+            signals: Mutex::new(Signals::default()),
             drain_deadline,
         }
     }

@@ -75,7 +75,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
         decision: effect,
         rule: decision.map(|decision| &*decision.rule),
-        reason: decision.map_or(code, |decision| &*decision.reason),
+        reason: decision.map_or(code, |decision| {
+            if decision.reason.is_empty() {
+                code
+            } else {
+                &*decision.reason
+            }
+        }),
         obligations: &redact,
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),

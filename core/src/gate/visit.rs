@@ -160,14 +160,14 @@ impl<'g> Visit<'g> {
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
                 match position {
                     Ok(position) => Ok(Recorded::new(case, position)),
-                    Err(denial) => Err(case.denial(denial.reason, denial.operator)),
+                    Err(unrecorded) => Err(without_record(&case, &unrecorded)),
                 }
             }
             Err(Refusal { mut denial, decision }) => {
                 denial.record_id = Some(case.record_id);
                 case.gate
                     .submit(|out| records::write_deny(out, &case, &denial, decision.as_deref()))
-                    .map_err(|unrecorded| case.denial(unrecorded.reason, unrecorded.operator))?;
+                    .map_err(|unrecorded| without_record(&case, &unrecorded))?;
                 Err(denial)
             }
         }
@@ -289,6 +289,14 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
         scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
         resource_metadata: server.metadata_url().to_owned(),
     })
+}
+
+/// The refusal of a request whose record the log did not take: there is no record to name.
+#[cold]
+fn without_record(case: &Case<'_>, unrecorded: &Denial) -> Denial {
+    let mut denial = case.denial(unrecorded.reason, unrecorded.operator);
+    denial.record_id = None;
+    denial
 }
 
 /// A refusal, with the policy's decision when it was the policy that refused.

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::fetch::Fetcher;
+use crate::clock;
 use crate::config::IssuerPlan;
 use crate::service::KeyFetch;
 
@@ -166,7 +167,7 @@ impl Drive {
         loop {
             while self.fetch_due(&mut wanted, &mut waiting).await {}
             waiting.clear();
-            let now = super::now();
+            let now = clock::now();
             let pause = self.refresher.next_wake(now).since(now);
             tokio::select! {
                 // Short naps, since the wall clock may jump.
@@ -174,7 +175,7 @@ impl Drive {
                 want = wanted.recv() => match want {
                     None => return,
                     Some(waiter) => {
-                        if self.refresher.want(super::now()) {
+                        if self.refresher.want(clock::now()) {
                             waiting.push(waiter);
                         }
                     }
@@ -189,7 +190,7 @@ impl Drive {
         wanted: &mut mpsc::Receiver<oneshot::Sender<()>>,
         waiting: &mut Vec<oneshot::Sender<()>>,
     ) -> bool {
-        let Some(request) = self.refresher.poll_fetch(super::now()) else {
+        let Some(request) = self.refresher.poll_fetch(clock::now()) else {
             return false;
         };
         let fetch = self.fetcher.get(&request);
@@ -207,7 +208,7 @@ impl Drive {
         };
         let issuer = Arc::clone(self.refresher.issuer());
         let before = self.refresher.failures();
-        match self.refresher.on_fetched(request.id, result, super::now()) {
+        match self.refresher.on_fetched(request.id, result, clock::now()) {
             Some(published) => {
                 if let Some(keys) = &published.keys {
                     tracing::info!(%issuer, keys = keys.len(), skipped = keys.skipped(), "keys fetched");

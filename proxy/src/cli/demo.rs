@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{Exit, Format};
+use crate::shutdown::Signals;
 
 mod show;
 mod stage;
@@ -33,21 +34,31 @@ pub(super) struct DemoArguments {
 pub(super) fn demo(arguments: &DemoArguments) -> anyhow::Result<Exit> {
     let stage = stage::Stage::set(arguments.keep.as_deref()).context("the demo's parts could not be started")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let tour = runtime.block_on(tour::take(&stage))?;
+    let shown = runtime.block_on(show_around(arguments, &stage));
+    // The log is sealed and the folder removed however the tour ended.
+    stage.end()?;
+    shown
+}
+
+/// Takes the tour and shows it; without `--once`, stays until a signal comes.
+async fn show_around(arguments: &DemoArguments, stage: &stage::Stage) -> anyhow::Result<Exit> {
+    let mut signals = Signals::listen()?;
+    let tour = tokio::select! {
+        tour = tour::take(stage) => tour?,
+        () = signals.next() => return Ok(Exit::Internal),
+    };
     let mut out = std::io::stdout().lock();
     match (arguments.format, arguments.once) {
         (Format::Pretty, _) => show::table(&mut out, &tour)?,
         (Format::Json, true) => show::json(&mut out, &tour)?,
-        (Format::Json, false) => show::endpoints_json(&mut out, &stage)?,
+        (Format::Json, false) => show::endpoints_json(&mut out, stage)?,
     }
     if !arguments.once {
         if arguments.format == Format::Pretty {
-            show::curl_lines(&mut out, &stage)?;
+            show::curl_lines(&mut out, stage)?;
         }
         out.flush()?;
-        runtime.block_on(tokio::signal::ctrl_c())?;
+        signals.next().await;
     }
-    drop(out);
-    stage.end()?;
     Ok(if tour.ok() { Exit::Ok } else { Exit::Internal })
 }

@@ -20,14 +20,15 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
+use crate::background::digest_key;
 use crate::background::jwks::{KeyService, Publish, StartError};
 use crate::background::reload::{Reload, snapshot};
-use crate::background::{self, digest_key};
+use crate::clock;
 use crate::config::{self, Config, Names};
 use crate::listen::{self, Listener, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::KeyFetch;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{Shutdown, Signals};
 use crate::telemetry;
 
 /// How a gate is run.
@@ -87,6 +88,8 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error @ StartError::Client(..)) => return Err(error.into()),
     }
+    // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
+    let signals = background.take_signals(options.signals)?;
     let fetch: Arc<dyn KeyFetch> = Arc::<KeyService>::clone(&keys);
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
@@ -99,7 +102,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
             options.on_listening,
         )),
         shutdown: options.shutdown,
-        signals: options.signals,
+        signals,
         drain_deadline: DRAIN_DEADLINE,
         workers: options.workers,
         upstream_ca: config.upstream_ca.clone(),
@@ -107,7 +110,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), keys);
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
-    gate.flush_refusals(background::now());
+    gate.flush_refusals(clock::now());
     drop(background);
     writer.seal()?;
     match served {
@@ -130,7 +133,7 @@ fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
         queue_records: config.limits.audit_queue_records,
         ..AuditSettings::default()
     };
-    Ok(AuditLog::start(Box::new(storage), settings, background::now())?)
+    Ok(AuditLog::start(Box::new(storage), settings, clock::now())?)
 }
 
 fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
@@ -145,7 +148,7 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
         node: Arc::clone(&config.node),
         digest_key: *digest_key,
         seed,
-        now: background::now(),
+        now: clock::now(),
     };
     Ok(Arc::new(Gate::new(parts, Box::new(Monotonic(Instant::now())))))
 }
@@ -222,6 +225,15 @@ impl Background {
         Ok(Self { runtime })
     }
 
+    /// Takes the signals that end the gate from now on, when signals are ours.
+    fn take_signals(&self, ours: bool) -> anyhow::Result<Signals> {
+        let _entered = self.runtime.enter();
+        match ours {
+            true => Signals::listen().context("the signals that end the gate cannot be listened to"),
+            false => Ok(Signals::default()),
+        }
+    }
+
     /// Listens to SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.
     fn care_for(&self, reload: Reload, signals: bool) -> anyhow::Result<()> {
         let _entered = self.runtime.enter();
@@ -234,7 +246,7 @@ impl Background {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {
                 ticks.tick().await;
-                gate.flush_refusals(background::now());
+                gate.flush_refusals(clock::now());
             }
         });
         Ok(())

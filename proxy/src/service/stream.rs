@@ -13,7 +13,8 @@ use portcullis_core::gate::{Answer, Outcome, Release, Reviewed, Ticket};
 use portcullis_core::rpc::sse::{self, Splitter};
 use tokio::time::Instant;
 
-use super::{Service, now, unrecorded};
+use super::{Service, unrecorded};
+use crate::clock::now;
 use crate::egress::{self, ClientLost, Judged};
 use crate::upstream::{Exchange, UpstreamError};
 use crate::{durable, ingress, respond, scratch};

@@ -175,37 +175,50 @@ impl Gate {
 
 impl Process {
     fn start(folder: &Path) -> Self {
-        let log = File::options().create(true).append(true).open(folder.join(LOG));
+        let log = folder.join(LOG);
+        let before = fetches(&log);
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["run", "--workers", "2", "--log", "debug", "--config"])
             .arg(folder.join(CONFIG))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log.unwrap())
+            .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            output,
+        };
         let mut line = String::new();
-        output.read_line(&mut line).unwrap();
+        process.output.read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().and_then(|address| address.parse().ok());
-        match address {
-            Some(address) => Self { child, address, output },
-            None => {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!(
-                    "the gate says `{line}`: {}",
-                    std::fs::read_to_string(folder.join(LOG)).unwrap()
-                )
-            }
-        }
+        process.address = match address {
+            Some(address) => address,
+            None => panic!("the gate says `{line}`: {}", std::fs::read_to_string(&log).unwrap()),
+        };
+        // It listens before it has keys, and answers 503 then.
+        until(|| before < fetches(&log));
+        process
     }
+}
+
+/// How often the gate has fetched its issuer's keys.
+fn fetches(log: &Path) -> usize {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    log.matches("\"keys fetched\"").count()
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the gate's log:\n{}", self.log());
+            let (captured, open) = (self.upstream.capture().count(), self.upstream.answers_open());
+            eprintln!("the upstream saw {captured} requests, {open} answers are open; the records:");
+            for record in tail(&self.path(AUDIT)).lines() {
+                eprintln!("{record}");
+            }
         }
     }
 }
@@ -256,7 +269,7 @@ pub(crate) fn is_end(record: &Value) -> bool {
 }
 
 /// What `audit tail` prints of a log that must verify.
-fn tail(directory: &Path) -> String {
+pub(crate) fn tail(directory: &Path) -> String {
     let tail = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["audit", "tail"])
         .arg(directory)

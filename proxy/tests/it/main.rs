@@ -2,6 +2,9 @@
 
 // `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
 #[cfg(test)]
+#[cfg(feature = "demo")]
+mod demo;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod house;
@@ -17,5 +20,7 @@ mod reload;
 mod road;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod sizes;

@@ -209,3 +209,15 @@ fn a_reload_is_whole_or_nothing() {
     gate.signal("TERM");
     assert_eq!(gate.process.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_signal_that_comes_early_is_a_signal_all_the_same() {
+    let issuer = Issuer::start(IssuerSettings::default()).unwrap();
+    let folder = folder(issuer.url(), "127.0.0.1:0", "http://127.0.0.1:9/mcp");
+    for name in ["INT", "QUIT", "TERM", "INT", "QUIT", "TERM"] {
+        let mut gate = Running::start(folder.path());
+        gate.output.next().unwrap().unwrap();
+        gate.signal(name);
+        assert_eq!(gate.process.wait().unwrap().code(), Some(0), "{name}");
+    }
+}

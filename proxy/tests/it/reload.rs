@@ -26,8 +26,8 @@ fn reload(gate: &Gate, file: &str, text: &str, message: &str) {
 /// The fault that the gate told last.
 fn last_fault(gate: &Gate) -> Value {
     let log = gate.log();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["code"].is_string()).last().unwrap()
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.rfind(|line| line["code"].is_string()).unwrap()
 }
 
 /// The line of `text`, counted from 1, that starts with `start`.

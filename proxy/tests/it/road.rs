@@ -68,7 +68,12 @@ fn an_allowed_call_arrives_byte_for_byte_and_without_the_token() {
             );
         }
     }
-    assert_eq!(gate.upstream.connections(), 1, "the connection serves again");
+    // The connection serves again, unless the next call comes in the instant in which Pingora still puts it away.
+    until(|| {
+        let before = gate.upstream.connections();
+        assert_eq!(gate.call(&allowed(9).bearer(&token)).status, 200);
+        gate.upstream.connections() == before
+    });
 }
 
 #[test]

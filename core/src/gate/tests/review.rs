@@ -252,7 +252,7 @@ fn an_answer_over_the_limit_is_withheld() {
         let stage = Stage::with(Setup {
             limits: Limits {
                 answer_bytes_max,
-                ..Limits::default()
+                ..Setup::default().limits
             },
             ..Setup::default()
         });

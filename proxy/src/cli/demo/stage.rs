@@ -7,11 +7,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use portcullis_core::audit::{FileSegments, read};
 use portcullis_fixtures::capture::Received;
+use portcullis_fixtures::http1::{Connection, request};
 use portcullis_fixtures::issuer::{Issuer, IssuerSettings};
 use portcullis_fixtures::mcp::{Answers, Kind, McpServer, McpSettings};
 use portcullis_fixtures::persona::Persona;
@@ -25,8 +26,10 @@ use crate::cli::Exit;
 use crate::cli::run::{RunOptions, serve};
 use crate::shutdown::Shutdown;
 
-/// How long the gate may take to listen.
+/// How long the gate may take to listen, and then to be ready.
 const START_DEADLINE: Duration = Duration::from_secs(20);
+/// How often it is asked whether it is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// One of the two servers behind the gate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,6 +81,7 @@ impl Stage {
         write_files(&folder, address, &issuer, &crm, &code)?;
         let shutdown = Shutdown::new();
         let gate = start_gate(folder.join(CONFIG), shutdown.clone())?;
+        await_ready(address)?;
         let stage = Self {
             folder,
             _temporary: temporary,
@@ -217,7 +221,18 @@ fn write_files(
     Ok(())
 }
 
-/// Runs the gate on a thread of its own; returns once it is ready.
+/// Waits until the gate has its issuer's keys: it listens before, and answers 503 then.
+fn await_ready(gate: SocketAddr) -> anyhow::Result<()> {
+    let question = request("GET", &gate.to_string(), "/readyz", [], b"");
+    let begun = Instant::now();
+    while Connection::open(gate)?.exchange(&question)?.status != 200 {
+        ensure!(begun.elapsed() < START_DEADLINE, "the gate does not become ready");
+        thread::sleep(READY_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Runs the gate on a thread of its own; returns once it listens.
 fn start_gate(config: PathBuf, shutdown: Shutdown) -> anyhow::Result<JoinHandle<anyhow::Result<Exit>>> {
     let (listening, listens) = mpsc::channel();
     let options = RunOptions {
