@@ -5,6 +5,8 @@
 //! [`gate::Reviewed::release`]. The types force that order: what is not recorded cannot be forwarded, and what is not
 //! reviewed cannot be released.
 //!
+//! The example `embed` takes one request all the way.
+//!
 //! The core does no I/O but the audit writer's, reads no clock and no environment, and starts nothing but that writer.
 //! A module uses only modules that stand above it in this list, which is the order of the pipeline.
 #![warn(missing_docs)]

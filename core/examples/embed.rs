@@ -1,0 +1,179 @@
+//! One request through the core, as another proxy would embed it: `cargo run -p portcullis-core --example embed`.
+//!
+//! Everything that does I/O stands here: the clock, the randomness, the upstream. The core decides and records.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis_core::Rate;
+use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
+use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::gate::{Answer, Gate, GateParts, Release, Scratch, Snapshot, Step};
+use portcullis_core::head::RequestHead;
+use portcullis_core::jwks::{JwksLimits, KeySet};
+use portcullis_core::policy::{Policy, PolicySource, SourceFile};
+use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::time::{Ticks, UnixTime};
+use portcullis_core::token::{Issuer, IssuerParts};
+use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::persona::ALICE;
+use portcullis_fixtures::token::TokenBuilder;
+use portcullis_fixtures::{keys, policy};
+
+const ISSUER: &str = "https://login.example";
+const RESOURCE: &str = "https://gate.example/crm";
+const TOOL: &str = "salesforce.opportunity.read";
+
+struct Monotonic(Instant);
+
+impl Ticks for Monotonic {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock is the embedder's")]
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime::from_secs(since.as_secs())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock is the embedder's")]
+fn ticks() -> Box<dyn Ticks> {
+    Box::new(Monotonic(Instant::now()))
+}
+
+fn server() -> Result<Server, Box<dyn Error>> {
+    let row = ToolRow {
+        scopes: vec!["salesforce:read".to_owned()],
+        class: None,
+    };
+    let tools = ToolTable::new(BTreeMap::from([(TOOL.to_owned(), row)]), &BTreeMap::new(), false)?;
+    let file = |name: &str, text: &str| SourceFile {
+        name: name.to_owned(),
+        text: text.to_owned(),
+    };
+    let source = PolicySource {
+        modules: vec![
+            file(policy::REQUEST_FILE, policy::REQUEST_REGO),
+            file(policy::RESPONSE_FILE, policy::RESPONSE_REGO),
+        ],
+        data: vec![file(policy::DATA_FILE, &policy::sample_data(ISSUER))],
+        tools_json: tools.to_json(),
+    };
+    Ok(Server::new(ServerParts {
+        name: Arc::from("crm"),
+        tenant: Arc::from("default"),
+        path: Arc::from("/crm"),
+        resource: Arc::from(RESOURCE),
+        audiences: Vec::new(),
+        hosts: Vec::new(),
+        origins: Vec::new(),
+        issuers: vec![Arc::new(Issuer::new(IssuerParts::strict(Arc::from(ISSUER)))?)],
+        tools,
+        policy: Arc::new(Policy::compile(&source, 1)?),
+        upstream: Upstream {
+            name: Arc::from("crm"),
+            authority: Arc::from("localhost"),
+            host: Arc::from("localhost"),
+            path: Arc::from("/mcp"),
+            tls: false,
+            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+            credential: None,
+        },
+        rate: Rate {
+            per_second: 50,
+            burst: 100,
+        },
+        title: None,
+    })?)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Cold: configuration, log, keys.
+    let folder = tempfile::tempdir()?;
+    let storage = FileStorage::open(folder.path())?;
+    let (audit, writer) = AuditLog::start(Box::new(storage), AuditSettings::default(), now())?;
+    // The first evaluation of a policy is slow in a debug build.
+    let limits = Limits {
+        policy_deadline: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let parts = GateParts {
+        snapshot: Snapshot::new(vec![Arc::new(server()?)], limits, [0; 32])?,
+        audit,
+        node: Arc::from("example"),
+        // Both come from the system's randomness in earnest; the key stays the same over restarts.
+        digest_key: [1; 32],
+        seed: [2; 16],
+        now: now(),
+    };
+    let gate = Gate::new(parts, ticks());
+    let bounds = JwksLimits {
+        bytes_max: 64 * 1024,
+        keys_max: 10,
+    };
+    let keys = KeySet::parse(keys::jwks(&[keys::es256()]).as_bytes(), &bounds, now())?;
+    gate.publish_keys(&Arc::from(ISSUER), &Arc::new(keys));
+
+    // Hot: one request, as the HTTP server has read it.
+    let token = TokenBuilder::for_persona(&ALICE, ISSUER, RESOURCE, now().secs()).sign(keys::es256());
+    let call = Call::tools_call(Era::Modern, 1, TOOL, r#"{"account_id":"acc-1001"}"#).bearer(&token);
+    let mut headers = HeaderMap::new();
+    for (name, value) in &call.headers {
+        headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+    }
+    let head = RequestHead {
+        method: &Method::POST,
+        path: "/crm",
+        has_query: false,
+        host: "gate.example",
+        headers: &headers,
+        client_ip: Ipv4Addr::LOCALHOST.into(),
+        client_cert_sha256: None,
+    };
+    let mut scratch = Scratch::new(0);
+    let mut visit = gate.begin(now());
+    let Ok(Step::Done(principal)) = visit.authenticate(&head) else {
+        return Err("the token was refused, or keys are missing".into());
+    };
+    let recorded = visit
+        .authorize(principal, &head, Bytes::from(call.body), now(), &mut scratch)
+        .map_err(|denial| denial.operator)?;
+    gate.durable().wait(recorded.position(), Duration::from_secs(1));
+    let permit = recorded.permit(gate.durable()).map_err(|_| "not recorded in time")?;
+    let (forward, mut ticket) = permit.spend();
+    println!(
+        "forward {} bytes to {}",
+        forward.body.len(),
+        forward.upstream().authority
+    );
+
+    // What the upstream would answer.
+    let contact = r#"{\"account_id\":\"acc-1001\",\"contact\":{\"email\":\"jo@example.com\"}}"#;
+    let structured = r#"{"account_id":"acc-1001","contact":{"email":"jo@example.com"}}"#;
+    let answer = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":"{contact}"}}],"structuredContent":{structured}}}}}"#
+    );
+    let answer = Answer::Json {
+        status: 200,
+        body: Bytes::from(answer),
+    };
+    let reviewed = ticket
+        .review(answer, now(), &mut scratch)
+        .map_err(|denial| denial.operator)?;
+    gate.durable().wait(reviewed.position(), Duration::from_secs(1));
+    match reviewed.release(gate.durable()).map_err(|_| "not recorded in time")? {
+        Release::Redacted { body, .. } => println!("release {}", String::from_utf8_lossy(&body)),
+        other => return Err(format!("nothing was redacted: {other:?}").into()),
+    }
+    drop(ticket);
+    drop(gate);
+    writer.seal()?;
+    Ok(())
+}
