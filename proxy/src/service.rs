@@ -322,7 +322,7 @@ impl Service {
     }
 
     /// Stage 13: what may leave, once the review is durable; nothing when it cannot be recorded.
-    async fn release(&self, reviewed: Result<Reviewed, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
+    async fn release(&self, reviewed: Result<Reviewed<'_>, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
         let reviewed = match reviewed {
             Ok(reviewed) => reviewed,
             Err(denial) => return Release::Withheld(denial),

@@ -67,9 +67,11 @@ pub struct Ticket<'g> {
 /// A judged answer whose record was handed over and is not yet known to be durable.
 #[derive(Debug)]
 #[must_use = "a reviewed answer is released or given up"]
-pub struct Reviewed {
+pub struct Reviewed<'g> {
     release: Release,
     position: Position,
+    /// The log that takes the record.
+    durable: &'g Durable,
 }
 
 /// What leaves towards the client.
@@ -160,7 +162,7 @@ impl<'g> Ticket<'g> {
     ///
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
-    pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed, Denial> {
+    pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
         self.recorded(Release::Empty { status }, &Part::Open { status }, now)
     }
@@ -169,7 +171,7 @@ impl<'g> Ticket<'g> {
     ///
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
-    pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed, Denial> {
+    pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed<'g>, Denial> {
         let place = Place {
             streaming: self.streaming,
             answered: self.answered,
@@ -209,7 +211,7 @@ impl<'g> Ticket<'g> {
         self.case.denial(reason, operator)
     }
 
-    fn recorded(&self, release: Release, part: &Part, now: UnixTime) -> Result<Reviewed, Denial> {
+    fn recorded(&self, release: Release, part: &Part, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         if self.closed {
             return Err(self.failed(DenyReason::AnswerInvalid, "the exchange is closed already"));
         }
@@ -218,7 +220,11 @@ impl<'g> Ticket<'g> {
             .gate
             .submit(|out| records::write_part(out, &self.case, part, now))
         {
-            Ok(position) => Ok(Reviewed { release, position }),
+            Ok(position) => Ok(Reviewed {
+                release,
+                position,
+                durable: self.case.gate.durable(),
+            }),
             Err(denial) => Err(self.failed(denial.reason, denial.operator)),
         }
     }
@@ -259,7 +265,7 @@ impl Drop for Ticket<'_> {
     }
 }
 
-impl Reviewed {
+impl Reviewed<'_> {
     /// Where the record stands in the log.
     pub fn position(&self) -> Position {
         self.position
@@ -268,9 +274,10 @@ impl Reviewed {
     /// What may leave, once its record is durable.
     ///
     /// # Errors
-    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`].
+    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`]. The
+    /// watermark of another log proves nothing about this record, so it gives itself back for that too.
     pub fn release(self, durable: &Durable) -> Result<Release, Self> {
-        if durable.reached(self.position) {
+        if std::ptr::eq(durable, self.durable) && durable.reached(self.position) {
             Ok(self.release)
         } else {
             Err(self)

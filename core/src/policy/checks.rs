@@ -2,8 +2,8 @@
 //!
 //! Owns the refusals at load and the list of places whose conflicts the machine would not see. Each refusal is there
 //! because the machine would otherwise fail open, or end the process: `default` functions are ignored, host calls and
-//! `http.send` answer undefined, recursion overflows the stack, and a builtin whose output has no bound outruns every
-//! limit, since limits bite between instructions only.
+//! `http.send` answer undefined, recursion overflows the stack, and a builtin whose output or time has no bound outruns
+//! every limit, since limits bite between instructions only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ mod calls;
 mod conflicts;
 
 /// Builtins that are refused wherever an entry point reaches them; a name that ends in a dot stands for its family.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 16] = [
     ("__builtin_host_await", "is a call to the host, which answers nothing"),
     ("graph.reachable_paths", "has an output that its input does not bound"),
     ("http.send", "would need the network and answer undefined"),
@@ -32,7 +32,11 @@ const REFUSED: [(&str, &str); 12] = [
     ("opa.runtime", "would show the gate's environment"),
     ("print", "would write values of the call to the log"),
     ("rand.intn", "would make decisions that cannot be repeated"),
+    ("time.now_ns", "would read the clock: a call is judged at `input.time`"),
+    ("units.", "runs as long as the exponent in its input says"),
     ("walk", "cannot be compiled"),
+    ("yaml.is_valid", "runs far longer than the length of its input says"),
+    ("yaml.unmarshal", "runs far longer than the length of its input says"),
 ];
 
 /// Builtins whose output is bounded only while the argument at this position is a constant.

@@ -189,7 +189,7 @@ impl Service {
     /// Releases what is durable; the last record of a batch is durable when all are.
     async fn write_reviews(
         &self,
-        reviews: Vec<Reviewed>,
+        reviews: Vec<Reviewed<'_>>,
         ticket: &Ticket<'_>,
         limits: &Limits,
         out: &mut Vec<u8>,
@@ -218,8 +218,8 @@ impl Service {
 }
 
 /// The whole messages of one read, reviewed.
-struct Batch {
-    reviews: Vec<Reviewed>,
+struct Batch<'g> {
+    reviews: Vec<Reviewed<'g>>,
     /// Whether a comment or a priming event stood among them.
     comment: bool,
     /// Why nothing may follow them, if so.
@@ -227,7 +227,7 @@ struct Batch {
 }
 
 /// Reviews every whole message that was read, up to one that ends the stream.
-fn review_all(splitter: &mut Splitter, ticket: &mut Ticket<'_>) -> Batch {
+fn review_all<'g>(splitter: &mut Splitter, ticket: &mut Ticket<'g>) -> Batch<'g> {
     let mut batch = Batch {
         reviews: Vec::new(),
         comment: false,

@@ -9,7 +9,7 @@ use serde_json::{Value, json as value};
 use super::stage::*;
 use crate::config::Limits;
 use crate::denial::DenyReason;
-use crate::gate::{Answer, Release};
+use crate::gate::{Answer, Release, Scratch};
 
 /// A response to request 1 with this result.
 fn result(result: &str) -> String {
@@ -406,6 +406,23 @@ fn a_review_that_is_no_decision_lets_nothing_leave() {
             Some(reason) => assert_eq!(withheld(&release), reason, "{name}"),
         }
     }
+}
+
+#[test]
+fn another_log_releases_nothing() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let mut ticket = stage.ticket();
+    // The other log is further than this one will be.
+    drop((other.ticket(), other.ticket(), other.records()));
+    let answer = Answer::Json {
+        status: 200,
+        body: Bytes::from(result(r#"{"content":[]}"#)),
+    };
+    let mut scratch = Scratch::new(0);
+    let reviewed = ticket.review(answer, NOW, &mut scratch).unwrap();
+    assert!(other.gate.durable().reached(reviewed.position()));
+    let reviewed = reviewed.release(other.gate.durable()).unwrap_err();
+    assert!(matches!(stage.released(reviewed), Release::Pass { status: 200, .. }));
 }
 
 #[test]

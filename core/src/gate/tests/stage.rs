@@ -265,7 +265,7 @@ impl Stage {
     }
 
     /// The release of a review, which must wait for the writer.
-    pub(super) fn released(&self, reviewed: Reviewed) -> Release {
+    pub(super) fn released(&self, reviewed: Reviewed<'_>) -> Release {
         let reviewed = reviewed.release(self.gate.durable()).unwrap_err();
         self.write();
         reviewed.release(self.gate.durable()).unwrap()

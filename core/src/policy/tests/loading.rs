@@ -39,6 +39,19 @@ fn names_the_place_of_what_it_refuses() {
             "request.rego:3:6: `numbers.range` has an output",
         ),
         (
+            "x := units.parse_bytes(input.a)",
+            "request.rego:3:6: `units.parse_bytes` runs as long as the exponent",
+        ),
+        ("x := units.parse(\"1K\")", "request.rego:3:6: `units.parse` runs"),
+        (
+            "x := yaml.unmarshal(input.a)",
+            "request.rego:3:6: `yaml.unmarshal` runs far longer",
+        ),
+        ("x := yaml.is_valid(input.a)", "request.rego:3:6: `yaml.is_valid` runs"),
+        ("x := yaml.marshal(input.a)", "accepted"),
+        ("x := time.now_ns()", "request.rego:3:6: `time.now_ns` would read"),
+        ("x := time.weekday(input.time)", "accepted"),
+        (
             "x := net.cidr_expand(\"10.0.0.0/8\")",
             "request.rego:3:6: `net.cidr_expand` has",
         ),
