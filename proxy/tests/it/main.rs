@@ -24,3 +24,5 @@ mod readme;
 mod secrets;
 #[cfg(test)]
 mod sizes;
+#[cfg(test)]
+mod tls;

@@ -90,6 +90,53 @@ fn the_exit_status_tells_whose_fault_it_is() {
 }
 
 #[test]
+fn a_check_tells_people_where_and_what() {
+    let folder = folder("https://login.example.test", "127.0.0.1:0", "http://127.0.0.1:9/mcp");
+    let config = folder.path().join("gate.yaml");
+    let right = fs::read_to_string(&config).unwrap();
+    let check = |status: i32, told: &str| {
+        let output = portcullis(&["check", "-c", "gate.yaml"], folder.path());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), told);
+        assert_eq!(output.status.code(), Some(status));
+        let praise = if status == 0 { "ok: 1 server, 1 issuer\n" } else { "" };
+        assert_eq!(String::from_utf8_lossy(&output.stdout), praise);
+    };
+    check(0, "");
+    fs::write(&config, right.replacen("    issuers: [", "    isuers: [", 1)).unwrap();
+    check(
+        3,
+        "error[E0101 unknown_key]: unknown key `isuers`
+  --> gate.yaml:11:5
+    |
+ 11 |     isuers: [https://login.example.test]
+    |     ^^^^^^
+  = nearest: `issuers`
+  = help: keys here: `name`, `title`, `tenant`, `path`, `resource`, `audiences`, `hosts`, `origins`, `issuers`, \
+         `upstream`, `tools`, `policy`, `rate`
+
+1 fault; nothing was started or changed
+",
+    );
+    fs::write(&config, &right).unwrap();
+    fs::write(
+        folder.path().join("policy.rego"),
+        "package portcullis\n\nrequest.decision := {1 2}\n",
+    )
+    .unwrap();
+    check(
+        3,
+        "error[E0501 policy_refused]: expecting `}` while parsing set
+  --> policy.rego:3:24
+   |
+ 3 | request.decision := {1 2}
+   |                        ^
+
+1 fault; nothing was started or changed
+",
+    );
+}
+
+#[test]
 fn a_check_answers_programs_in_json() {
     let folder = folder("https://login.example.test", "127.0.0.1:0", "http://127.0.0.1:9/mcp");
     let answer = || -> Value {
