@@ -163,10 +163,10 @@ fn review(
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
         Reply::Notification { params } => ("notification", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
-        Reply::ServerRequest => {
+        Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
-                "requests of the server are not judged yet",
+                "this message of the server is not judged yet",
             ));
         }
     };
@@ -205,7 +205,7 @@ fn review(
                 .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
             (document.text(), applied.redactions)
         }
-        Reply::Error { .. } | Reply::Notification { .. } | Reply::ServerRequest if redactions.is_empty() => {
+        Reply::Error { .. } | Reply::Notification { .. } | Reply::Unjudged if redactions.is_empty() => {
             return Ok(Passed {
                 edited: None,
                 redactions: 0,
@@ -213,7 +213,7 @@ fn review(
         }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::ServerRequest => {
+        Reply::Notification { .. } | Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "free text of the server cannot be redacted",

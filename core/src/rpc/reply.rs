@@ -79,8 +79,8 @@ pub(crate) enum Reply<'b> {
         /// The result object.
         result: Node<'b>,
     },
-    /// The server asks the client something, such as sampling.
-    ServerRequest,
+    /// A request of the server, such as sampling, or a notification of a kind that cannot be judged.
+    Unjudged,
 }
 
 /// Why an answer is none. Says nothing of its content.
@@ -161,20 +161,28 @@ fn envelope(root: Node<'_>) -> Result<(), ReplyError> {
     Ok(())
 }
 
+/// Notifications of a server that may reach a client, once the policy has seen their parameters.
+const NOTIFICATIONS: [&str; 6] = [
+    "notifications/cancelled",
+    "notifications/message",
+    "notifications/progress",
+    "notifications/prompts/list_changed",
+    "notifications/resources/list_changed",
+    "notifications/tools/list_changed",
+];
+
 /// A message with a method: a request of the server when it has an id, else a notification.
 fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, ReplyError> {
     let root = document.root();
-    if method.as_str().is_none() {
-        return Err(ReplyError::NotRpc);
-    }
+    let method = method.as_str().ok_or(ReplyError::NotRpc)?;
     let params = root.member("params");
     if let Some(params) = params {
         object(params, ReplyError::NotRpc)?;
         meta(params)?;
     }
     match root.member("id").map(RequestId::read) {
-        None => Ok(Reply::Notification { params }),
-        Some(Some(_)) => Ok(Reply::ServerRequest),
+        None if NOTIFICATIONS.contains(&method) => Ok(Reply::Notification { params }),
+        None | Some(Some(_)) => Ok(Reply::Unjudged),
         Some(None) => Err(ReplyError::NotRpc),
     }
 }

@@ -30,7 +30,7 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
             assert_eq!(document.root().member("result").unwrap().span(), result.span());
             "result"
         }
-        Reply::ServerRequest => "request",
+        Reply::Unjudged => "unjudged",
     })
 }
 
@@ -61,7 +61,13 @@ const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
         r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
         Ok("notification"),
     ),
-    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("request")),
+    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","method":"notifications/other"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","method":"anything/else"}"#, Ok("unjudged")),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/progress "}"#,
+        Ok("unjudged"),
+    ),
     ("", Err(ReplyError::Malformed(ParseError::Malformed))),
     (
         r#"{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}"#,
