@@ -48,7 +48,7 @@ fn ticks() -> Box<dyn Ticks> {
     Box::new(Monotonic(Instant::now()))
 }
 
-fn server() -> Result<Server, Box<dyn Error>> {
+fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
     let row = ToolRow {
         scopes: vec!["salesforce:read".to_owned()],
         class: None,
@@ -74,7 +74,7 @@ fn server() -> Result<Server, Box<dyn Error>> {
         audiences: Vec::new(),
         hosts: Vec::new(),
         origins: Vec::new(),
-        issuers: vec![Arc::new(Issuer::new(IssuerParts::strict(Arc::from(ISSUER)))?)],
+        issuers: vec![Arc::clone(issuer)],
         tools,
         policy: Arc::new(Policy::compile(&source, 1)?),
         upstream: Upstream {
@@ -98,6 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Cold: configuration, log, keys.
     let folder = tempfile::tempdir()?;
     let storage = FileStorage::open(folder.path())?;
+    let issuer = Arc::new(Issuer::new(IssuerParts::strict(Arc::from(ISSUER)))?);
     let (audit, writer) = AuditLog::start(Box::new(storage), AuditSettings::default(), now())?;
     // The first evaluation of a policy is slow in a debug build.
     let limits = Limits {
@@ -105,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ..Limits::default()
     };
     let parts = GateParts {
-        snapshot: Snapshot::new(vec![Arc::new(server()?)], limits, [0; 32])?,
+        snapshot: Snapshot::new(vec![Arc::new(server(&issuer)?)], limits, [0; 32])?,
         audit,
         node: Arc::from("example"),
         // Both come from the system's randomness in earnest; the key stays the same over restarts.
@@ -119,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         keys_max: 10,
     };
     let keys = KeySet::parse(keys::jwks(&[keys::es256()]).as_bytes(), &bounds, now())?;
-    gate.publish_keys(&Arc::from(ISSUER), &Arc::new(keys));
+    gate.publish_keys(&issuer, &Arc::new(keys));
 
     // Hot: one request, as the HTTP server has read it.
     let token = TokenBuilder::for_persona(&ALICE, ISSUER, RESOURCE, now().secs()).sign(keys::es256());

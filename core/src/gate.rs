@@ -34,7 +34,7 @@ use crate::policy::{EvalLimits, PolicyFailure, Worker};
 use crate::record_id::RecordIds;
 use crate::redact;
 use crate::time::{Ticks, UnixTime};
-use crate::token::TokenCache;
+use crate::token::{Issuer, TokenCache};
 
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
@@ -144,17 +144,17 @@ impl Gate {
         self.snapshot.load_full()
     }
 
-    /// Exchanges the whole configuration at once. Issuers that stay keep their keys; requests under way keep what
-    /// they began with.
+    /// Exchanges the whole configuration at once. Issuers whose keys still come from the same place keep them; requests
+    /// under way keep what they began with.
     pub fn publish(&self, snapshot: Snapshot) {
         self.snapshot
             .rcu(|current| Arc::new(snapshot.clone().with_keys_of(current)));
     }
 
-    /// Exchanges the key set of one issuer.
-    pub fn publish_keys(&self, issuer: &Arc<str>, keys: &Arc<KeySet>) {
+    /// Exchanges the key set of one issuer. Keys from a place that the configuration no longer names are dropped.
+    pub fn publish_keys(&self, issuer: &Issuer, keys: &Arc<KeySet>) {
         self.snapshot
-            .rcu(|current| Arc::new(Snapshot::clone(current).with_keys(Arc::clone(issuer), Arc::clone(keys))));
+            .rcu(|current| Arc::new(Snapshot::clone(current).with_keys(issuer, Arc::clone(keys))));
     }
 
     /// How far the log is durable.
@@ -175,7 +175,7 @@ impl Gate {
         let keyless = snapshot
             .servers()
             .flat_map(|server| server.issuers())
-            .any(|issuer| snapshot.keys_age(issuer.url(), now).is_none_or(|age| age_max < age));
+            .any(|issuer| snapshot.keys_age(issuer, now).is_none_or(|age| age_max < age));
         if keyless {
             Err("an issuer has no usable keys")
         } else {

@@ -73,14 +73,7 @@ impl IssuerPlan {
     /// An issuer with the default rules, for tests of what uses one.
     pub(crate) fn plain(url: &str) -> Self {
         let url: Arc<str> = Arc::from(url);
-        let parts = portcullis_core::token::IssuerParts {
-            url: Arc::clone(&url),
-            algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-            token_types: None,
-            identity: portcullis_core::token::IdentityForm::Act,
-            groups_claim: None,
-            roles_claim: None,
-        };
+        let parts = portcullis_core::token::IssuerParts::strict(Arc::clone(&url));
         Self {
             issuer: Arc::new(Issuer::new(parts).unwrap()),
             url,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::{Limits, Server};
 use crate::jwks::KeySet;
 use crate::time::UnixTime;
-use crate::token::IssuerKeys;
+use crate::token::{Issuer, IssuerKeys};
 
 /// The finished configuration, with the keys that its issuers have published so far.
 #[derive(Clone, Debug)]
@@ -18,7 +18,8 @@ pub struct Snapshot {
     limits: Arc<Limits>,
     /// By path.
     routes: BTreeMap<Arc<str>, Arc<Route>>,
-    keys: BTreeMap<Arc<str>, Arc<KeySet>>,
+    /// By issuer and by where its keys come from.
+    keys: BTreeMap<(Arc<str>, Arc<str>), Arc<KeySet>>,
     config_digest: [u8; 32],
 }
 
@@ -104,8 +105,8 @@ impl Snapshot {
     }
 
     /// The age of an issuer's key set; `None` without one.
-    pub(super) fn keys_age(&self, issuer: &str, now: UnixTime) -> Option<Duration> {
-        self.keys.get(issuer).map(|keys| now.since(keys.fetched_at()))
+    pub(super) fn keys_age(&self, issuer: &Issuer, now: UnixTime) -> Option<Duration> {
+        self.keys.get(&place(issuer)).map(|keys| now.since(keys.fetched_at()))
     }
 
     /// This snapshot with the keys that `older` knows of its issuers.
@@ -116,8 +117,8 @@ impl Snapshot {
     }
 
     /// This snapshot with a new key set of one issuer.
-    pub(super) fn with_keys(mut self, issuer: Arc<str>, keys: Arc<KeySet>) -> Self {
-        self.keys.insert(issuer, keys);
+    pub(super) fn with_keys(mut self, issuer: &Issuer, keys: Arc<KeySet>) -> Self {
+        self.keys.insert(place(issuer), keys);
         self.join_keys();
         self
     }
@@ -128,15 +129,15 @@ impl Snapshot {
         for route in self.routes.values_mut() {
             let issuers = route.server.issuers();
             for issuer in issuers {
-                if let Some(keys) = self.keys.get(issuer.url()) {
-                    used.insert(Arc::clone(issuer.url()), Arc::clone(keys));
+                if let Some(keys) = self.keys.get(&place(issuer)) {
+                    used.insert(place(issuer), Arc::clone(keys));
                 }
             }
             let joined = issuers
                 .iter()
                 .map(|issuer| IssuerKeys {
                     issuer: Arc::clone(issuer),
-                    keys: self.keys.get(issuer.url()).map(Arc::clone),
+                    keys: self.keys.get(&place(issuer)).map(Arc::clone),
                 })
                 .collect();
             *route = Arc::new(Route {
@@ -146,4 +147,9 @@ impl Snapshot {
         }
         self.keys = used;
     }
+}
+
+/// Under what an issuer's keys are kept.
+fn place(issuer: &Issuer) -> (Arc<str>, Arc<str>) {
+    (Arc::clone(issuer.url()), Arc::clone(issuer.key_source()))
 }

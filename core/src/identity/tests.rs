@@ -49,6 +49,7 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
                 identity: form,
                 groups_claim: None,
                 roles_claim: None,
+                key_source: Arc::default(),
             })
             .unwrap(),
         ),

@@ -25,6 +25,9 @@ pub struct IssuerParts {
     pub groups_claim: Option<String>,
     /// The claim with the subject's roles, as [`Self::groups_claim`]. `None` is `roles`.
     pub roles_claim: Option<String>,
+    /// Where its keys come from, in any words of the embedder's. Keys are used only for the words they were published
+    /// under, so that a changed source starts without any.
+    pub key_source: Arc<str>,
 }
 
 impl IssuerParts {
@@ -37,6 +40,7 @@ impl IssuerParts {
             identity: IdentityForm::default(),
             groups_claim: None,
             roles_claim: None,
+            key_source: Arc::default(),
         }
     }
 }
@@ -73,6 +77,7 @@ pub struct Issuer {
     identity: IdentityForm,
     groups_claim: String,
     roles_claim: String,
+    key_source: Arc<str>,
 }
 
 /// What makes an issuer's rules unusable.
@@ -119,6 +124,7 @@ impl Issuer {
             identity,
             groups_claim,
             roles_claim,
+            key_source,
         } = parts;
         if issuer_transport(&url).is_none() {
             return Err(IssuerError::Url(url));
@@ -144,7 +150,13 @@ impl Issuer {
             identity,
             groups_claim,
             roles_claim,
+            key_source,
         })
+    }
+
+    /// Where its keys come from: [`IssuerParts::key_source`].
+    pub const fn key_source(&self) -> &Arc<str> {
+        &self.key_source
     }
 
     /// The issuer identifier.

@@ -38,6 +38,7 @@ pub(super) fn parts(url: &str) -> IssuerParts {
         identity: IdentityForm::Act,
         groups_claim: None,
         roles_claim: None,
+        key_source: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use portcullis_core::config::Limits;
 use portcullis_core::jwks::JwksLimits;
 use portcullis_core::jwks::refresh::{KeySource, Published, RefreshSettings, Refresher};
+use portcullis_core::token::Issuer;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -23,7 +24,7 @@ use crate::service::KeyFetch;
 /// Where accepted keys and metadata go.
 pub(crate) trait Publish: Send + Sync {
     /// Takes what an issuer's answer brought.
-    fn publish(&self, issuer: &Arc<str>, published: Published);
+    fn publish(&self, issuer: &Issuer, published: Published);
 }
 
 /// The refreshers of all issuers of the configuration.
@@ -143,6 +144,7 @@ impl KeyFetch for KeyService {
 
 /// One issuer's refresher with its means.
 struct Drive {
+    issuer: Arc<Issuer>,
     refresher: Refresher,
     fetcher: Fetcher,
     publish: Arc<dyn Publish>,
@@ -155,6 +157,7 @@ impl Drive {
             None => KeySource::Discover,
         };
         Ok(Self {
+            issuer: Arc::clone(&plan.issuer),
             refresher: Refresher::new(Arc::clone(&plan.url), source, settings)?,
             fetcher: Fetcher::new(plan).map_err(|error| StartError::Client(Arc::clone(&plan.url), error))?,
             publish,
@@ -206,14 +209,14 @@ impl Drive {
                 }
             }
         };
-        let issuer = Arc::clone(self.refresher.issuer());
+        let issuer = Arc::clone(self.issuer.url());
         let before = self.refresher.failures();
         match self.refresher.on_fetched(request.id, result, clock::now()) {
             Some(published) => {
                 if let Some(keys) = &published.keys {
                     tracing::info!(%issuer, keys = keys.len(), skipped = keys.skipped(), "keys fetched");
                 }
-                self.publish.publish(&issuer, published);
+                self.publish.publish(&self.issuer, published);
             }
             None => {
                 let error = self.refresher.last_error().map(|error| error.to_string());

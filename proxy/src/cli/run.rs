@@ -15,6 +15,7 @@ use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread}
 use portcullis_core::gate::{Gate, GateParts};
 use portcullis_core::jwks::refresh::Published;
 use portcullis_core::time::Ticks;
+use portcullis_core::token::Issuer;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -189,12 +190,12 @@ struct Publisher {
 }
 
 impl Publish for Publisher {
-    fn publish(&self, issuer: &Arc<str>, published: Published) {
+    fn publish(&self, issuer: &Issuer, published: Published) {
         if let Some(keys) = published.keys {
             self.gate.publish_keys(issuer, &keys);
         }
         if let Some(metadata) = &published.metadata {
-            self.metadata.publish(issuer, metadata);
+            self.metadata.publish(issuer.url(), metadata);
         }
     }
 }

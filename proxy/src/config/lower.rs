@@ -198,6 +198,7 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
     }
     parts.identity = identity(lowering, raw.identity.as_ref())?;
     parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
+    parts.key_source = key_source(raw, ca_pem.as_deref());
     parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
     parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
     match Issuer::new(parts) {
@@ -297,6 +298,13 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
         servers.extend(server::lower(lowering, at, issuers, &known));
     }
     servers
+}
+
+/// Where an issuer's keys come from: a reload that changes any of it starts without keys.
+fn key_source(raw: &RawIssuer, ca_pem: Option<&str>) -> Arc<str> {
+    let uri = raw.jwks_uri.as_ref().map_or("metadata", |uri| &uri.value);
+    let roots = ca_pem.unwrap_or("system");
+    Arc::from(format!("{uri} {} {roots}", raw.danger_allow_private_addresses))
 }
 
 /// Whether keys may be fetched from this URL: https, or http on loopback.

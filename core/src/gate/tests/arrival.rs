@@ -333,12 +333,10 @@ fn an_unknown_key_asks_for_one_fetch_and_then_decides() {
     let publish_both: Publish = |stage, new, at| {
         stage
             .gate
-            .publish_keys(&Arc::from(ISSUER), &key_set(&[keys::es256(), new], at));
+            .publish_keys(&issuer(ISSUER), &key_set(&[keys::es256(), new], at));
     };
     let publish_old: Publish = |stage, _, at| {
-        stage
-            .gate
-            .publish_keys(&Arc::from(ISSUER), &key_set(&[keys::es256()], at));
+        stage.gate.publish_keys(&issuer(ISSUER), &key_set(&[keys::es256()], at));
     };
     for (name, keys, publish, expected) in [
         ("the fetch brings the key", true, publish_both, None),

@@ -14,6 +14,7 @@ use crate::config::Limits;
 use crate::denial::DenyReason;
 use crate::gate::{Answer, Snapshot, SnapshotError, Step};
 use crate::limit::Rate;
+use crate::token::{Issuer, IssuerParts};
 
 const RATE: Rate = Rate {
     per_second: 10,
@@ -219,11 +220,11 @@ fn a_gate_is_ready_with_a_log_and_fresh_keys_of_every_issuer() {
     assert_eq!(stage.gate.ready(NOW), Err("an issuer has no usable keys"));
     stage
         .gate
-        .publish_keys(&Arc::from("https://other.example"), &key_set(&[keys::es256()], NOW));
+        .publish_keys(&issuer("https://other.example"), &key_set(&[keys::es256()], NOW));
     assert_eq!(stage.gate.ready(NOW), Err("an issuer has no usable keys"));
     stage
         .gate
-        .publish_keys(&Arc::from(ISSUER), &key_set(&[keys::es256()], NOW));
+        .publish_keys(&issuer(ISSUER), &key_set(&[keys::es256()], NOW));
     assert_eq!(stage.gate.ready(NOW), Ok(()));
     let age_max = Limits::default().jwks_age_max;
     assert_eq!(stage.gate.ready(NOW.after(age_max)), Ok(()));
@@ -267,7 +268,7 @@ fn a_withdrawn_key_takes_its_tokens_along() {
     let request = Request::by(&BOB, &read_call(Era::Legacy));
     assert!(matches!(stage.arrive(&request), Ok(Step::Done(_))));
     let other = keys::Key::new_es256("es-2");
-    stage.gate.publish_keys(&Arc::from(ISSUER), &key_set(&[&other], NOW));
+    stage.gate.publish_keys(&issuer(ISSUER), &key_set(&[&other], NOW));
     assert!(
         matches!(stage.arrive(&request), Ok(Step::Needs(_))),
         "a remembered token proves nothing more"
@@ -285,4 +286,31 @@ fn a_snapshot_has_servers_that_can_be_told_apart() {
         snapshot(vec![server("crm"), server("crm")]),
         Err(SnapshotError::NameRepeated(Arc::from("crm")))
     );
+}
+
+#[test]
+fn keys_are_used_only_from_the_place_that_the_configuration_names() {
+    let stage = Stage::new();
+    let from = |place: &str| {
+        let parts = IssuerParts {
+            key_source: Arc::from(place),
+            ..IssuerParts::strict(Arc::from(ISSUER))
+        };
+        Arc::new(Issuer::new(parts).unwrap())
+    };
+    let server = server("crm", &sample_policy(), RATE, vec![from("b")]);
+    stage
+        .gate
+        .publish(Snapshot::new(vec![server], Limits::default(), [8; 32]).unwrap());
+    let request = Request::read();
+    let keys = key_set(&[keys::es256()], NOW);
+    assert!(
+        matches!(stage.arrive(&request), Ok(Step::Needs(_))),
+        "the old place's keys are gone"
+    );
+    // An answer of the old place that was still under way.
+    stage.gate.publish_keys(&issuer(ISSUER), &keys);
+    assert!(matches!(stage.arrive(&request), Ok(Step::Needs(_))));
+    stage.gate.publish_keys(&from("b"), &keys);
+    assert!(matches!(stage.arrive(&request), Ok(Step::Done(_))));
 }

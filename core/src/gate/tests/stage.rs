@@ -127,6 +127,7 @@ pub(super) fn issuer(url: &str) -> Arc<Issuer> {
         identity: IdentityForm::Act,
         groups_claim: None,
         roles_claim: None,
+        key_source: Arc::default(),
     };
     Arc::new(Issuer::new(parts).unwrap())
 }
@@ -211,7 +212,7 @@ impl Stage {
         };
         let gate = Gate::new(parts, Box::new(Steps::default()));
         if setup.keys {
-            gate.publish_keys(&Arc::from(ISSUER), &key_set(&[keys::es256()], NOW));
+            gate.publish_keys(&issuer(ISSUER), &key_set(&[keys::es256()], NOW));
         }
         Self {
             gate,

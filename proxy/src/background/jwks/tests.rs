@@ -15,7 +15,7 @@ struct Seen {
 }
 
 impl Publish for Seen {
-    fn publish(&self, _: &Arc<str>, published: Published) {
+    fn publish(&self, _: &Issuer, published: Published) {
         if let Some(keys) = published.keys {
             self.keys.lock().unwrap().push(keys.len());
         }
