@@ -153,9 +153,10 @@ impl<'g> Ticket<'g> {
         self.answered
     }
 
-    /// When the token that permitted the request expires: a stream ends then.
+    /// When the token that permitted the request expires, with the tolerated clock difference: a stream ends then.
     pub fn expires(&self) -> UnixTime {
-        self.case.principal.token().expires()
+        let leeway = self.case.snapshot.limits().leeway;
+        self.case.principal.token().expires().after(leeway)
     }
 
     /// The upstream answers with an event stream: the record of its opening, durable before the head leaves.
