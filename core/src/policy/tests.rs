@@ -11,6 +11,7 @@ mod differential;
 mod inputs;
 mod loading;
 mod running;
+mod sample;
 
 /// A review that passes everything: the part of a policy that a test of requests does not look at.
 const REVIEW: &str =
