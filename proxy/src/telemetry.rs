@@ -1,8 +1,8 @@
 //! Logs: one JSON object a line, to stderr.
 //!
 //! Owns the level and what dependencies may say. Pingora's error about a bad head quotes the head, token included, so
-//! its modules that print such errors are silent, and its chatter stops at `info`. Nothing of ours logs a token, a key,
-//! a header's value or an argument.
+//! its modules that print such errors are silent, as is the one that calls a missed chance to reuse a connection an
+//! error; its chatter stops at `info`. Nothing of ours logs a token, a key, a header's value or an argument.
 
 use std::io;
 
@@ -52,8 +52,12 @@ impl Level {
     }
 }
 
-/// Modules whose errors quote the head of a request.
-const SILENT: [&str; 2] = ["pingora_core::apps", "pingora_core::protocols::http"];
+/// Modules whose errors quote the head of a request, or are none: connections fail in our own words.
+const SILENT: [&str; 3] = [
+    "pingora_core::apps",
+    "pingora_core::connectors",
+    "pingora_core::protocols::http",
+];
 
 /// Starts logging; a second call changes nothing.
 pub(crate) fn start(level: Level) {
@@ -76,7 +80,7 @@ mod tests {
 
     #[test]
     fn dependencies_are_capped_and_what_quotes_heads_is_silent() {
-        let silent = "pingora_core::apps=off,pingora_core::protocols::http=off";
+        let silent = "pingora_core::apps=off,pingora_core::connectors=off,pingora_core::protocols::http=off";
         let check = |level: Level, want: &str| {
             let want = format!("{want},{silent}");
             assert_eq!(level.filter(), want);
