@@ -26,35 +26,28 @@ pub(crate) struct Readers {
     pub(crate) origin: Option<HeaderValue>,
 }
 
-/// Fields of the upstream's head that reach the client; each has at most one value, in visible ASCII.
-const PASSED: [HeaderName; 2] = [
-    HeaderName::from_static("mcp-session-id"),
-    HeaderName::from_static("mcp-protocol-version"),
-];
+/// The one field of the upstream's head that reaches the client.
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// The fields of an upstream's head that may leave.
+/// What of an upstream's head may leave: the session it names.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passed([Option<HeaderValue>; 2]);
+pub(crate) struct Passed(Option<HeaderValue>);
 
 impl Passed {
-    /// Picks them; a field that is repeated or holds other bytes than visible ASCII is left out.
+    /// Picks it; a field that is repeated or holds other bytes than visible ASCII is left out.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(PASSED.map(|name| {
-            let mut values = headers.get_all(name).iter();
-            match (values.next(), values.next()) {
-                (Some(value), None) => Some(value)
-                    .filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic))
-                    .cloned(),
-                _ => None,
-            }
-        }))
+        let mut values = headers.get_all(SESSION).iter();
+        Self(match (values.next(), values.next()) {
+            (Some(value), None) => Some(value)
+                .filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic))
+                .cloned(),
+            _ => None,
+        })
     }
 
     fn write(&self, header: &mut ResponseHeader) -> Option<()> {
-        for (name, value) in PASSED.into_iter().zip(&self.0) {
-            if let Some(value) = value {
-                header.insert_header(name, value.clone()).ok()?;
-            }
+        if let Some(session) = &self.0 {
+            header.insert_header(SESSION, session.clone()).ok()?;
         }
         Some(())
     }
