@@ -27,7 +27,7 @@ use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
 use crate::scope::{ToolRow, ToolTable};
-use crate::token::{IdentityForm, Issuer, IssuerParts};
+use crate::token::{Issuer, IssuerParts};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
 pub(super) const NOW: UnixTime = UnixTime::from_secs(NOW_S);
@@ -120,16 +120,7 @@ fn tools() -> ToolTable {
 }
 
 pub(super) fn issuer(url: &str) -> Arc<Issuer> {
-    let parts = IssuerParts {
-        url: Arc::from(url),
-        algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-        token_types: None,
-        identity: IdentityForm::Act,
-        groups_claim: None,
-        roles_claim: None,
-        key_source: Arc::default(),
-    };
-    Arc::new(Issuer::new(parts).unwrap())
+    Arc::new(Issuer::new(IssuerParts::strict(Arc::from(url))).unwrap())
 }
 
 pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> Arc<Server> {
