@@ -127,8 +127,7 @@ impl<'g> Visit<'g> {
     ///
     /// # Errors
     /// The refusal with its own record, handed over and not awaited; a principal that this visit has not bound is only
-    /// counted. When even that record cannot be taken, the
-    /// refusal is [`DenyReason::AuditUnavailable`].
+    /// counted. When even that record cannot be taken, the refusal is [`DenyReason::AuditUnavailable`].
     pub fn authorize(
         self,
         principal: Principal,
