@@ -61,6 +61,7 @@ impl Shutdown {
     }
 
     /// Starts the drain, like SIGTERM does.
+    #[cfg(any(feature = "demo", test))]
     pub(crate) fn trigger(&self) {
         self.advance(Phase::Draining);
     }
