@@ -6,7 +6,9 @@
 //! [`report`] says what came of it, `compare` measures several targets in one interleaved run.
 
 pub mod connect;
+pub mod engine;
 pub mod latency;
+pub mod pace;
 pub mod report;
 pub mod schedule;
 pub mod view;
