@@ -11,5 +11,7 @@ pub mod latency;
 pub mod pace;
 pub mod report;
 pub mod schedule;
+pub mod search;
+
 pub mod view;
 pub mod workload;
