@@ -6,8 +6,10 @@
 //! [`report`] says what came of it, `compare` measures several targets in one interleaved run.
 
 pub mod connect;
+pub mod environment;
 pub mod latency;
 pub mod report;
 pub mod schedule;
+pub mod threshold;
 pub mod view;
 pub mod workload;

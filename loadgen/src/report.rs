@@ -9,9 +9,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod figures;
 pub mod hgrm;
 pub mod html;
+pub(crate) mod plot;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod schema;
 pub mod text;
+pub mod words;
 
 /// The version of the JSON form; it grows when a member changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -427,6 +433,21 @@ impl Latency {
 }
 
 impl Outcomes {
+    /// Adds all of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.allowed += other.allowed;
+        self.denied += other.denied;
+        self.denied_unexpectedly += other.denied_unexpectedly;
+        self.allowed_unexpectedly += other.allowed_unexpectedly;
+        self.unauthenticated += other.unauthenticated;
+        self.throttled += other.throttled;
+        self.unavailable += other.unavailable;
+        self.tool_errors += other.tool_errors;
+        self.protocol_errors += other.protocol_errors;
+        self.timeouts += other.timeouts;
+        self.connection_errors += other.connection_errors;
+    }
+
     /// Calls that went otherwise than they should: all but expected results and expected refusals.
     pub fn failures(&self) -> u64 {
         self.total() - self.allowed - self.denied
