@@ -22,7 +22,7 @@ fn main() {
     let own = git(&["ls-files", "--error-unmatch", "Cargo.toml"]).is_some();
     let commit = match commit {
         Some(commit) if own => {
-            let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+            let changed = git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=no"]);
             format!(
                 "{commit}{}",
                 if changed.is_none_or(|changed| changed.is_empty()) {

@@ -15,6 +15,7 @@ pub mod html;
 pub(crate) mod plot;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod rows;
 pub mod schema;
 pub mod text;
 pub mod words;
@@ -429,6 +430,14 @@ impl Latency {
             .iter()
             .find(|entry| (entry.percentile - percentile).abs() < 1e-9);
         found.and_then(|entry| entry.us)
+    }
+}
+
+impl Ratio {
+    /// The entry of `percentile`, when both targets have it.
+    pub fn at(&self, percentile: f64) -> Option<&PercentileRatio> {
+        let same = |entry: &&PercentileRatio| (entry.percentile - percentile).abs() < 1e-9;
+        self.percentiles.iter().find(same)
     }
 }
 

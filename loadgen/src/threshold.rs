@@ -206,10 +206,7 @@ impl Threshold {
         match self.metric {
             Metric::Cpu => ratio.cpu,
             Metric::Rate => ratio.throughput,
-            Metric::Time(Statistic::Percentile(wanted)) => {
-                let entry = ratio.percentiles.iter().find(|entry| same(entry.percentile, wanted));
-                entry.map(|entry| entry.ratio)
-            }
+            Metric::Time(Statistic::Percentile(wanted)) => ratio.at(wanted).map(|entry| entry.ratio),
             _ => None,
         }
     }
@@ -278,10 +275,6 @@ fn of(latency: &Latency, statistic: Statistic) -> Option<f64> {
 fn failure_share(outcomes: &Outcomes) -> Option<f64> {
     let total = outcomes.total();
     (0 < total).then(|| outcomes.failures() as f64 / total as f64)
-}
-
-fn same(left: f64, right: f64) -> bool {
-    (left - right).abs() < 1e-9
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn line(second: &Second<'_>) -> String {
     let at = |percentile: f64| shown(times.samples(), times.guess_us(percentile));
     let due = second.rate_due.map_or_else(|| String::from("-"), rate);
     format!(
-        "{:>5} s  {:<8}  due {due:>9}/s  got {:>9}/s  p50 {:>8}  p99 {:>8}  max {:>8}  failures {:>5}  under way {:>5}",
+        "{:>5} s  {:<8}  due {due:>7}/s  got {:>7}/s  p50 {:>7}  p99 {:>7}  max {:>7}  failed {:>3}  under way {:>4}",
         second.since_start.as_secs(),
         second.phase.name(),
         rate(second.outcomes.total() as f64),

@@ -60,10 +60,10 @@ fn a_line_a_second() {
     });
     plain.second(&second(Phase::Measured, 3, &times));
     plain.end().expect("an end");
-    let expected = "    0 s  warm-up   due         -/s  got       0.0/s  p50        -  p99        -  max        -  \
-                    failures     0  under way    12\n\
-                    \u{20}   3 s  measured  due     2,000/s  got     2,001/s  p50   180 µs  p99   565 µs  \
-                    max  1.43 ms  failures     1  under way    12\n";
+    let expected = "    0 s  warm-up   due       -/s  got     0.0/s  p50       -  p99       -  max       -  failed   0  \
+                    under way   12\n\
+                    \u{20}   3 s  measured  due   2,000/s  got   2,001/s  p50  180 µs  p99  565 µs  max 1.43 ms  \
+                    failed   1  under way   12\n";
     assert_eq!(String::from_utf8(lines).expect("text"), expected);
 }
 

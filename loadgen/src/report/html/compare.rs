@@ -1,9 +1,10 @@
 //! The page of a comparison.
 
-use crate::report::figures::{bytes, count, millis, percentile, rate, ratio, share, spread, thousands, time, time_at};
+use crate::report::figures::{millis, percentile, ratio, share, time, time_at};
 use crate::report::html::page::{Bar, Card, Page};
 use crate::report::html::{curve, latencies, percentile_plot};
 use crate::report::plot::{self, Frame, Measure, Series};
+use crate::report::rows::{self, dash};
 use crate::report::words;
 use crate::report::{CompareReport, CompareTarget, Interval, Ratio, StageTime};
 
@@ -74,6 +75,7 @@ fn cards(report: &CompareReport) -> Vec<Card> {
         .iter()
         .find(|ratio| ratio.target == last.name && ratio.to == first.name);
     if let Some(over) = over {
+        let added = |wanted: f64| over.at(wanted).map(|entry| entry.added_us);
         cards.push(Card {
             label: format!("{} over {}: CPU", last.name, first.name),
             figure: over.cpu.map_or_else(dash, ratio),
@@ -84,8 +86,8 @@ fn cards(report: &CompareReport) -> Vec<Card> {
         });
         cards.push(Card {
             label: format!("{} adds at p99", last.name),
-            figure: added_us(over, 99.0).map_or_else(|| String::from("too few"), time),
-            more: added_us(over, 50.0).map_or_else(String::new, |us| format!("at p50 {}", time(us))),
+            figure: added(99.0).map_or_else(|| String::from("too few"), time),
+            more: added(50.0).map_or_else(String::new, |us| format!("at p50 {}", time(us))),
             bad: false,
         });
     }
@@ -115,35 +117,7 @@ fn cpu(page: &mut Page, targets: &[CompareTarget]) {
     };
     let bars: Vec<_> = targets.iter().map(bar).collect();
     page.bars(&["user", "kernel"], &bars);
-    let row = |target: &CompareTarget| {
-        let bound = if target.generator_bound { " *" } else { "" };
-        vec![
-            target.name.clone(),
-            one(target.cpu_us_per_request),
-            one(target.cpu_user_us_per_request),
-            one(target.cpu_kernel_us_per_request),
-            plus_minus(&target.cpu_us_per_request_rounds),
-            one(target.cpu_us_per_request_open),
-            target
-                .saturation_rate
-                .map_or_else(dash, |figure| format!("{}{bound}", rate(figure))),
-            plus_minus(&target.saturation_rate_rounds),
-            target.rss_bytes.map_or_else(dash, bytes),
-        ]
-    };
-    let rows: Vec<_> = targets.iter().map(row).collect();
-    let header = [
-        "",
-        "CPU µs",
-        "user",
-        "kernel",
-        "rounds",
-        "open loop",
-        "answers/s",
-        "rounds",
-        "memory",
-    ];
-    page.table(&header, &rows);
+    page.table(&rows::COST, &rows::cost(targets));
     if targets.iter().any(|target| target.generator_bound) {
         page.paragraph("* Bounded by the generator, not by the target: the target can do at least this.");
     }
@@ -185,8 +159,7 @@ fn ratios(page: &mut Page, ratios: &[Ratio]) {
     let names: Vec<String> = told.iter().copied().map(percentile).collect();
     let row = |entry: &Ratio| {
         let at = |wanted: &f64| {
-            let found = entry.percentiles.iter().find(|entry| same(entry.percentile, *wanted));
-            found.map_or_else(dash, |entry| {
+            entry.at(*wanted).map_or_else(dash, |entry| {
                 let sign = if 0.0 <= entry.added_us { "+" } else { "" };
                 format!("{} ({sign}{})", ratio(entry.ratio), millis(entry.added_us))
             })
@@ -206,28 +179,15 @@ fn ratios(page: &mut Page, ratios: &[Ratio]) {
 fn stages(page: &mut Page, target: &CompareTarget) {
     page.section(&format!("Stages of {}", target.name));
     page.paragraph("From the target's own histogram, open phase: where the time of all calls together went.");
-    let whole = |stage: &StageTime| stage.mean_us * stage.count as f64;
-    let sum: f64 = target.stages.iter().map(whole).sum();
-    let part = |stage: &StageTime| if 0.0 < sum { whole(stage) / sum } else { 0.0 };
-    let bar = |stage: &StageTime| Bar {
+    let bar = |(stage, part): (&StageTime, f64)| Bar {
         name: stage.stage.clone(),
-        parts: vec![part(stage)],
-        figure: share(part(stage)),
+        parts: vec![part],
+        figure: share(part),
     };
-    let bars: Vec<_> = target.stages.iter().map(bar).collect();
+    let shares = rows::stage_shares(&target.stages);
+    let bars: Vec<_> = target.stages.iter().zip(shares).map(bar).collect();
     page.bars(&["share"], &bars);
-    let row = |stage: &StageTime| {
-        vec![
-            stage.stage.clone(),
-            count(stage.count),
-            time(stage.mean_us),
-            time(stage.p50_us),
-            time(stage.p99_us),
-            share(part(stage)),
-        ]
-    };
-    let rows: Vec<_> = target.stages.iter().map(row).collect();
-    page.table(&["stage", "count", "mean", "p50", "p99", "share of the sum"], &rows);
+    page.table(&rows::STAGES, &rows::stages(&target.stages));
 }
 
 fn course(report: &CompareReport, name: &str, of: fn(&Interval) -> f64) -> String {
@@ -247,25 +207,4 @@ fn course(report: &CompareReport, name: &str, of: fn(&Interval) -> f64) -> Strin
         measure: Measure::Time,
     };
     plot::seconds(frame, &lines)
-}
-
-fn added_us(ratio: &Ratio, wanted: f64) -> Option<f64> {
-    let entry = ratio.percentiles.iter().find(|entry| same(entry.percentile, wanted));
-    entry.map(|entry| entry.added_us)
-}
-
-fn same(left: f64, right: f64) -> bool {
-    (left - right).abs() < 1e-9
-}
-
-fn one(figure: Option<f64>) -> String {
-    figure.map_or_else(dash, |figure| thousands(figure, 1))
-}
-
-fn plus_minus(rounds: &[f64]) -> String {
-    spread(rounds).map_or_else(dash, |spread| format!("±{:.1} %", spread * 100.0))
-}
-
-fn dash() -> String {
-    String::from("-")
 }

@@ -1,10 +1,11 @@
 //! A comparison as text.
 
-use crate::report::figures::{bytes, count, millis, outcomes, percentile, rate, ratio, share, spread, thousands, time};
+use crate::report::figures::{count, millis, outcomes, percentile, ratio};
+use crate::report::rows::{self, dash};
 use crate::report::text::lines::Lines;
 use crate::report::text::{notes, share_of, thresholds, verdict};
 use crate::report::words;
-use crate::report::{CompareReport, CompareTarget, Ratio, StageTime};
+use crate::report::{CompareReport, CompareTarget, Ratio};
 
 /// The percentiles of the table of targets.
 const SHOWN: [f64; 3] = [50.0, 99.0, 99.9];
@@ -43,35 +44,7 @@ pub fn compare(report: &CompareReport) -> String {
 
 fn cpu(out: &mut Lines, targets: &[CompareTarget]) {
     out.heading("CPU time of the target's process a request, and answers a second, at saturation (closed loop)");
-    let row = |target: &CompareTarget| {
-        let bound = if target.generator_bound { "*" } else { "" };
-        vec![
-            target.name.clone(),
-            one(target.cpu_us_per_request),
-            one(target.cpu_user_us_per_request),
-            one(target.cpu_kernel_us_per_request),
-            plus_minus(&target.cpu_us_per_request_rounds),
-            one(target.cpu_us_per_request_open),
-            target
-                .saturation_rate
-                .map_or_else(dash, |figure| format!("{}{bound}", rate(figure))),
-            plus_minus(&target.saturation_rate_rounds),
-            target.rss_bytes.map_or_else(dash, bytes),
-        ]
-    };
-    let rows: Vec<_> = targets.iter().map(row).collect();
-    let header = [
-        "",
-        "CPU µs",
-        "user",
-        "kernel",
-        "rounds",
-        "open loop",
-        "answers/s",
-        "rounds",
-        "memory",
-    ];
-    out.table(&header, &rows, &[]);
+    out.table(&rows::COST, &rows::cost(targets), &[]);
     if targets.iter().any(|target| target.generator_bound) {
         out.hanging(
             "  *",
@@ -101,7 +74,10 @@ fn times(out: &mut Lines, report: &CompareReport) {
                 .ratios
                 .iter()
                 .find(|ratio| ratio.target == target.name && ratio.to == first);
-            let added = added.filter(|_| 0 < place).and_then(|ratio| added_us(ratio, wanted));
+            let added = added
+                .filter(|_| 0 < place)
+                .and_then(|ratio| ratio.at(wanted))
+                .map(|entry| entry.added_us);
             row.push(added.map_or_else(String::new, |us| {
                 format!("{}{}", if 0.0 <= us { "+" } else { "" }, millis(us))
             }));
@@ -118,14 +94,6 @@ fn times(out: &mut Lines, report: &CompareReport) {
     );
 }
 
-fn added_us(ratio: &Ratio, wanted: f64) -> Option<f64> {
-    let entry = ratio
-        .percentiles
-        .iter()
-        .find(|entry| (entry.percentile - wanted).abs() < 1e-9);
-    entry.map(|entry| entry.added_us)
-}
-
 fn ratios(out: &mut Lines, ratios: &[Ratio]) {
     let Some(first) = ratios.first() else {
         return;
@@ -134,13 +102,7 @@ fn ratios(out: &mut Lines, ratios: &[Ratio]) {
     let told: Vec<f64> = first.percentiles.iter().map(|entry| entry.percentile).take(5).collect();
     let names: Vec<String> = told.iter().copied().map(percentile).collect();
     let row = |entry: &Ratio| {
-        let at = |wanted: &f64| {
-            let found = entry
-                .percentiles
-                .iter()
-                .find(|entry| (entry.percentile - wanted).abs() < 1e-9);
-            found.map_or_else(dash, |entry| ratio(entry.ratio))
-        };
+        let at = |wanted: &f64| entry.at(*wanted).map_or_else(dash, |entry| ratio(entry.ratio));
         let mut row = vec![format!("{} / {}", entry.target, entry.to)];
         row.push(entry.cpu.map_or_else(dash, ratio));
         row.push(entry.throughput.map_or_else(dash, ratio));
@@ -178,39 +140,5 @@ fn stages(out: &mut Lines, target: &CompareTarget) {
         "Stages of {} in the open phase, from its own histogram",
         target.name
     ));
-    let sum: f64 = target.stages.iter().map(whole).sum();
-    let row = |stage: &StageTime| {
-        let part = if 0.0 < sum { share(whole(stage) / sum) } else { dash() };
-        vec![
-            stage.stage.clone(),
-            count(stage.count),
-            time(stage.mean_us),
-            time(stage.p50_us),
-            time(stage.p99_us),
-            part,
-        ]
-    };
-    let rows: Vec<_> = target.stages.iter().map(row).collect();
-    out.table(
-        &["stage", "count", "mean", "p50", "p99", "share of the sum"],
-        &rows,
-        &[],
-    );
-}
-
-/// The time that all calls together spent in a stage.
-fn whole(stage: &StageTime) -> f64 {
-    stage.mean_us * stage.count as f64
-}
-
-fn one(figure: Option<f64>) -> String {
-    figure.map_or_else(|| String::from("-"), |figure| thousands(figure, 1))
-}
-
-fn plus_minus(rounds: &[f64]) -> String {
-    spread(rounds).map_or_else(dash, |spread| format!("±{:.1} %", spread * 100.0))
-}
-
-fn dash() -> String {
-    String::from("-")
+    out.table(&rows::STAGES, &rows::stages(&target.stages), &[]);
 }
