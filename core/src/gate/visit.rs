@@ -70,11 +70,6 @@ impl<'g> Visit<'g> {
         }
     }
 
-    /// Nanoseconds that this visit's stages have taken so far, for whoever measures the rest of the request.
-    pub fn stages_ns(&self) -> u64 {
-        self.laps.total_ns()
-    }
-
     /// The limits that hold for this request.
     pub fn limits(&self) -> &Limits {
         self.snapshot.limits()

@@ -95,7 +95,6 @@ fn what_the_embedder_refuses_counts_only_when_it_was_asked_who_calls() {
     assert_eq!(visit.refuse(&request.head(), draining).stages_ns, 0);
     check(&stage, "draining", [0; 7]);
     visit.authenticate(&request.head()).unwrap();
-    assert_eq!(visit.stages_ns(), 1_000);
     let late = Denial::new(DenyReason::BodyTimeout, "the body did not arrive within its deadline");
     assert_eq!(visit.refuse(&request.head(), late).stages_ns, 1_000);
     check(&stage, "a late body", [1, 0, 0, 0, 0, 0, 0]);
