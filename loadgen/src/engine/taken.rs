@@ -53,6 +53,8 @@ pub struct Taken {
     pub cpu_share_max: f64,
     /// Connections opened in all.
     pub connections_opened: u64,
+    /// Whether the load was ended before its time.
+    pub interrupted: bool,
     /// The number of the first call that was not made.
     pub next_call: u64,
 }
@@ -85,6 +87,7 @@ impl Taken {
         self.cpu += other.cpu;
         self.cpu_share_max = self.cpu_share_max.max(other.cpu_share_max);
         self.connections_opened += other.connections_opened;
+        self.interrupted |= other.interrupted;
         self.next_call = self.next_call.max(other.next_call);
     }
 
@@ -138,6 +141,9 @@ impl Taken {
                 text,
             });
         };
+        if self.interrupted {
+            invalid("interrupted", "the run was interrupted before its time".to_owned());
+        }
         let late = share(self.late as f64, self.due as f64);
         let cpu = self.cpu_share_max * 100.0;
         if self.answered() == 0 {

@@ -151,7 +151,7 @@ impl Seen {
 }
 
 /// Gives the terminal back, once.
-fn leave() {
+pub(super) fn leave() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // Nothing could be done about it, and nobody could be told.
         let _ = execute!(io::stderr(), LeaveAlternateScreen, Show);
