@@ -90,6 +90,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// How long an answer is awaited.
     pub timeout: Duration,
+    /// A call that is taken up later than this after its intended start counts as late; see [`LATE_AFTER`].
+    pub late_after: Duration,
     /// The processors to bind the threads to, in turn; none leaves them free.
     pub cores: Vec<usize>,
     /// The number of the first call.
@@ -163,6 +165,7 @@ pub fn run(plan: &Plan, calls: &Arc<dyn Calls>, watch: &mut dyn Watch) -> Result
         let intervals = collect(plan, threads, &parts, watch);
         let mut taken = Taken {
             planned: plan.arrivals.length().saturating_sub(plan.warm_up),
+            late_after: plan.late_after,
             ..Taken::default()
         };
         for worker in workers {

@@ -79,6 +79,9 @@ pub(super) struct GeneratorArguments {
     /// How long an answer is awaited.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Generator")]
     pub(super) timeout: Duration,
+    /// A call that the generator takes up later than this counts as late; more than 1 % of them make a run INVALID.
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration, help_heading = "Generator")]
+    pub(super) late_after: Duration,
     /// The seed of the mix: the same seed gives the same calls in the same order.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Generator")]
     pub(super) seed: u64,

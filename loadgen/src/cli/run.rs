@@ -143,6 +143,7 @@ impl GeneratorArguments {
             threads: usize::from(self.threads),
             warm_up: self.warm_up,
             timeout: self.timeout,
+            late_after: self.late_after,
             cores: self.cores.clone(),
             first_call: 0,
         }

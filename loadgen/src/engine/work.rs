@@ -74,7 +74,7 @@ pub(super) fn work(
     }
     let start = *shared.begun.get_or_init(Instant::now) + LEAD;
     let is_open = matches!(shared.plan.arrivals, Arrivals::Open(_));
-    let mut recorder = Recorder::new(is_open, start + shared.plan.warm_up);
+    let mut recorder = Recorder::new(is_open, start + shared.plan.warm_up, shared.plan.late_after);
     connections.iter().for_each(|_| recorder.opened());
     let local = Rc::new(Local {
         shared: Arc::clone(shared),
@@ -184,7 +184,12 @@ async fn dispatch(local: &Local, schedule: &Schedule) -> io::Result<()> {
         local.queue.borrow_mut().push_back(job);
         local.arrived.notify_one();
     }
-    Ok(())
+    // The measured part lasts as long as it was planned, also when its last call was due earlier.
+    let over = pacer.until(local.start + schedule.length());
+    tokio::select! {
+        waited = over => waited,
+        () = interrupted() => Ok(()),
+    }
 }
 
 /// Waits until the load is interrupted.

@@ -20,6 +20,9 @@ pub(crate) fn program() -> Command {
     }
 }
 
+/// Lets a run pass whose generator is late, as it is where many tests share two cores.
+pub(crate) const UNHURRIED: [&str; 2] = ["--late-after", "1h"];
+
 /// Runs the binary to its end.
 pub(crate) fn output(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
     program().args(arguments).output().unwrap()

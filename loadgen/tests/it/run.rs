@@ -7,7 +7,7 @@ use portcullis_fixtures::mcp::{Answers, Kind, McpServer, McpSettings};
 use portcullis_fixtures::scripted::{Scripted, Seen};
 use serde_json::Value;
 
-use crate::program::{ends_with, number, report, text};
+use crate::program::{UNHURRIED, ends_with, number, report, text};
 
 fn crm(answers: Answers) -> McpServer {
     let mut settings = McpSettings::new(Kind::Crm);
@@ -58,7 +58,7 @@ fn a_server_that_stops_for_a_second_is_measured_as_its_callers_felt_it() {
         "--connections",
         "4",
     ];
-    let report = report(0, &open);
+    let report = report(0, &[open.as_slice(), &UNHURRIED].concat());
     assert_eq!(text(&report, "/load/model"), "open");
     assert_eq!(
         (number(&report, "/measured/due"), number(&report, "/measured/answered")),
@@ -139,7 +139,7 @@ fn both_eras_and_both_forms_of_answers_are_understood() {
                 "--protocol",
                 protocol,
             ];
-            let report = report(0, &arguments);
+            let report = report(0, &[arguments.as_slice(), &UNHURRIED].concat());
             let allowed = number(&report, "/measured/outcomes/allowed");
             assert_eq!(
                 allowed,
@@ -199,7 +199,10 @@ fn thresholds_decide_the_exit_status() {
         (2, "p50>"),
         (2, "speed>1ms"),
     ] {
-        ends_with(status, &[load.as_slice(), &["--fail-if", threshold]].concat());
+        ends_with(
+            status,
+            &[load.as_slice(), &UNHURRIED, &["--fail-if", threshold]].concat(),
+        );
     }
 }
 
@@ -231,10 +234,8 @@ fn stages_are_run_one_after_another() {
     let server = Scripted::start(|_, _| Duration::ZERO).unwrap();
     let url = server.url();
     let stages = ["--stage", "100:1s", "--stage", "100..300:1s"];
-    let report = report(
-        0,
-        &[["run", url.as_str(), "--warm-up", "0s"].as_slice(), &stages].concat(),
-    );
+    let load = ["run", &url, "--warm-up", "0s"];
+    let report = report(0, &[load.as_slice(), &stages, &UNHURRIED].concat());
     assert_eq!(
         (number(&report, "/measured/due"), number(&report, "/load/rate")),
         (300.0, 150.0)
@@ -261,10 +262,10 @@ fn files_are_written_and_can_be_made_again() {
         "--quiet",
     ];
     let files = ["--json", &json, "--html", &html, "--hgrm", &hgrm, "--hdr-log", &log];
-    let (printed, _) = ends_with(0, &[load.as_slice(), &files].concat());
+    let (printed, _) = ends_with(0, &[load.as_slice(), &files, &UNHURRIED].concat());
     assert!(fs::read_to_string(&hgrm).unwrap().contains("Percentile"));
     assert!(fs::read_to_string(&log).unwrap().contains("HIST"));
-    assert!(fs::read_to_string(&html).unwrap().starts_with("<!doctype html>"));
+    assert!(fs::read_to_string(&html).unwrap().to_lowercase().starts_with("<!doctype html>"));
     let again = path("again.html");
     let (text, _) = ends_with(0, &["report", &json, "--html", &again]);
     assert_eq!(text, printed);

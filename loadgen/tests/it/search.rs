@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_fixtures::scripted::Scripted;
 use serde_json::Value;
 
-use crate::program::{number, report, text};
+use crate::program::{UNHURRIED, number, report, text};
 
 #[test]
 fn finds_what_a_server_of_known_speed_holds() {
@@ -25,7 +25,10 @@ fn finds_what_a_server_of_known_speed_holds() {
         "20%",
     ];
     let limit = ["--percentile", "50", "--under", "100ms", "--connections", "2"];
-    let report = report(0, &[["search", url.as_str()].as_slice(), &bounds, &limit].concat());
+    let report = report(
+        0,
+        &[["search", url.as_str()].as_slice(), &bounds, &limit, &UNHURRIED].concat(),
+    );
     assert_eq!(text(&report, "/kind"), "search");
     let steps = report.pointer("/steps").unwrap().as_array().unwrap();
     assert!(steps.iter().any(|step| step["held"] == Value::Bool(true)));
@@ -58,7 +61,7 @@ fn says_when_no_rate_holds() {
         "--precision",
         "50%",
     ];
-    let report = report(7, &arguments);
+    let report = report(7, &[arguments.as_slice(), &UNHURRIED].concat());
     assert!(
         report
             .pointer("/validity/notes")
