@@ -6,10 +6,13 @@
 //! [`report`] says what came of it, `compare` measures several targets in one interleaved run.
 
 pub mod connect;
+pub mod engine;
 pub mod environment;
 pub mod latency;
+pub mod pace;
 pub mod report;
 pub mod schedule;
+pub mod search;
 pub mod threshold;
 pub mod view;
 pub mod workload;

@@ -76,15 +76,10 @@ impl Schedule {
         whole(calls.round())
     }
 
-    /// The mean rate of what is due from `skip` on, calls a second.
-    pub fn mean_rate_after(&self, skip: Duration) -> f64 {
-        let (mut calls, mut left) = (0.0, skip);
-        for stretch in &self.stretches {
-            let skipped = left.min(stretch.length);
-            left -= skipped;
-            calls += stretch.calls() - stretch.calls_until(skipped.as_secs_f64());
-        }
-        let length = self.length().saturating_sub(skip).as_secs_f64();
+    /// The mean rate of what is due between two instants after the start, calls a second.
+    pub fn rate_between(&self, from: Duration, to: Duration) -> f64 {
+        let length = to.saturating_sub(from).as_secs_f64();
+        let calls = self.calls_until(to) - self.calls_until(from);
         if 0.0 < length { calls / length } else { 0.0 }
     }
 
@@ -106,6 +101,16 @@ impl Schedule {
             begin += stretch.length;
         }
         None
+    }
+
+    fn calls_until(&self, end: Duration) -> f64 {
+        let (mut calls, mut left) = (0.0, end);
+        for stretch in &self.stretches {
+            let part = left.min(stretch.length);
+            calls += stretch.calls_until(part.as_secs_f64());
+            left -= part;
+        }
+        calls
     }
 
     /// The plan in words.
