@@ -5,6 +5,7 @@
 //! hide (coordinated omission). It watches itself too: a run whose generator was late or saturated is marked INVALID.
 //! [`report`] says what came of it, `compare` measures several targets in one interleaved run.
 
+pub mod compare;
 pub mod connect;
 pub mod engine;
 pub mod latency;
