@@ -18,6 +18,7 @@ use super::cpu::CpuSource;
 use super::metrics;
 use super::process::{Child, ProcessError};
 use crate::connect::{Endpoint, EndpointOptions};
+use crate::workload::subject::sample_population;
 
 mod files;
 mod pinning;
@@ -88,7 +89,7 @@ pub struct BundleOptions {
     pub binaries: Binaries,
     /// The issuer of the tokens, whose key set the gate fetches at the start. Tokens are for [`RESOURCE`].
     pub issuer: String,
-    /// The subjects that the policy's data knows: [`portcullis_fixtures::policy::subject_name`] of 0 up to this.
+    /// How many subjects call: the policy's data knows the first so many of [`crate::workload::subject::sample`].
     pub subjects: usize,
     /// The form of the upstream's answers.
     pub answers: Answers,
@@ -248,7 +249,8 @@ impl GateProcess {
         upstream_url: &str,
         notes: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
-        let write = |admin| files::write(folder, upstream_url, &options.issuer, options.subjects, admin);
+        let subjects = sample_population(options.subjects);
+        let write = |admin| files::write(folder, upstream_url, &options.issuer, subjects, admin);
         write(true)?;
         match Self::run(options, folder, true) {
             // A gate of an earlier version, given by its path, may know no such listener.

@@ -10,7 +10,7 @@ use crate::connect::{Answer, Endpoint, EndpointOptions};
 use crate::latency::Times;
 use crate::schedule::Schedule;
 use crate::view::{Phase, Second, Silent, Watch};
-use crate::workload::{Calls, Expected, Outcome, Prepared};
+use crate::workload::{Calls, Expect, Expected, Outcome, Prepared};
 
 /// Calls whose id is their number.
 struct Numbered;
@@ -22,7 +22,7 @@ impl Calls for Numbered {
             body: Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"ping\"}}")),
             expected: Expected {
                 id: number,
-                refused: false,
+                expect: Expect::Result,
             },
         }
     }

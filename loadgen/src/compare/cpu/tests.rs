@@ -75,8 +75,8 @@ fn the_finer_count_wins_unless_a_thread_took_its_own_away() {
         total: ms(total),
     };
     let before = times(1_000, 500, 1_507);
-    let used = times(1_300, 600, 1_911).since(&before);
-    assert_eq!((used.total, used.user_share), (ms(404), Some(0.75)));
+    let used = times(1_200, 700, 1_911).since(&before);
+    assert_eq!((used.total, used.user_share), (ms(404), Some(0.5)));
     // A thread with 300 ms has ended meanwhile.
     let used = times(1_300, 600, 1_611).since(&before);
     assert_eq!(used.total, ms(400));
