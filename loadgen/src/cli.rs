@@ -14,10 +14,12 @@ use crate::{engine, view};
 
 mod arguments;
 mod calls;
+mod compare;
 mod output;
 mod rerender;
 mod run;
 mod search;
+mod serve;
 
 /// Measures what callers of an MCP server wait, open loop, from the intended start of each call.
 #[derive(Debug, Parser)]
@@ -33,10 +35,17 @@ enum Command {
     Run(run::RunArguments),
     /// Find the highest rate at which a percentile of the response time stays under a limit.
     Search(search::SearchArguments),
+    /// Measure several targets in one run, interleaved: latency, throughput and CPU time beside one another.
+    Compare(Box<compare::CompareArguments>),
     /// Make the text or the page of a JSON report again.
     Report(rerender::ReportArguments),
     /// Print the JSON Schema of the reports.
     Schema,
+    /// Serve the demo CRM's MCP endpoint, to be measured or put behind a gate. Never for production.
+    Upstream(serve::UpstreamArguments),
+    /// Serve the dev issuer on loopback and write tokens of a pool of subjects, for a gate of your own. Never for
+    /// production.
+    Issuer(serve::IssuerArguments),
 }
 
 const EXITS: &str = "Exit status: 0 well; 1 internal fault; 2 wrong command line; 3 wrong input; 7 a --fail-if threshold \
@@ -148,8 +157,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Search(arguments) => search::search(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
         Command::Report(arguments) => rerender::report(&arguments),
         Command::Schema => output::schema(),
+        Command::Upstream(arguments) => serve::upstream(&arguments),
+        Command::Issuer(arguments) => serve::issuer(&arguments),
     };
     let exit = done.unwrap_or_else(|fault| {
         // Nothing is left to say it to when stderr is gone.

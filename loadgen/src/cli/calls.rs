@@ -124,8 +124,7 @@ impl CallArguments {
             _ => None,
         };
         let workload = Arc::new(Workload::new(self.parts(tokens, seed)?).map_err(Fault::input)?);
-        let opened = runtime()?.block_on(workload.open_sessions(endpoint, SESSIONS_AT_ONCE));
-        opened.map_err(Fault::unavailable)?;
+        self.open_sessions(&workload, endpoint)?;
         Ok(ReadyCalls {
             calls: Arc::<Workload>::clone(&workload),
             workload,
@@ -158,6 +157,17 @@ impl CallArguments {
         })
     }
 
+    /// Opens the sessions that the calls need.
+    pub(super) fn open_sessions(&self, workload: &Workload, endpoint: &Endpoint) -> Result<(), Fault> {
+        let opened = runtime()?.block_on(workload.open_sessions(endpoint, SESSIONS_AT_ONCE));
+        opened.map(|_| ()).map_err(Fault::unavailable)
+    }
+
+    /// Whether the mix is the sample's.
+    pub(super) fn has_sample_mix(&self) -> bool {
+        self.mix.is_none()
+    }
+
     /// The pool of tokens that a file holds.
     pub(super) fn pool_of_file(&self) -> Result<Option<TokenPool>, Fault> {
         self.tokens.pool(None)
@@ -173,16 +183,19 @@ impl TokenArguments {
     fn pool(&self, issuer: Option<&Arc<Issuer>>) -> Result<Option<TokenPool>, Fault> {
         match (&self.tokens, issuer) {
             (Some(file), _) => Ok(Some(TokenPool::from_file(file).map_err(Fault::input)?)),
-            (None, Some(issuer)) => Ok(Some(self.mint.pool(issuer)?)),
+            (None, Some(issuer)) => {
+                let audience = self.mint.audience.as_deref().unwrap_or_default();
+                Ok(Some(self.mint.pool(issuer, audience)?))
+            }
             (None, None) => Ok(None),
         }
     }
 }
 
 impl MintArguments {
-    /// Tokens of `issuer`.
-    pub(super) fn pool(&self, issuer: &Arc<Issuer>) -> Result<TokenPool, Fault> {
-        let settings = self.settings(self.audience.as_deref().unwrap_or_default());
+    /// Tokens of `issuer` for `audience`.
+    pub(super) fn pool(&self, issuer: &Arc<Issuer>, audience: &str) -> Result<TokenPool, Fault> {
+        let settings = self.settings(audience);
         TokenPool::minted(Arc::clone(issuer), self.subjects, settings, now_s()).map_err(Fault::input)
     }
 

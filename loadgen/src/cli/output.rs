@@ -56,6 +56,19 @@ impl OutputArguments {
         }
     }
 
+    /// Whether lines may be printed while it runs.
+    pub(super) fn lines(&self) -> bool {
+        !self.quiet
+    }
+
+    /// Says something on stderr, unless nothing is to be said.
+    pub(super) fn say(&self, text: &str) -> io::Result<()> {
+        match self.quiet {
+            true => Ok(()),
+            false => writeln!(io::stderr(), "{text}"),
+        }
+    }
+
     /// What is demanded of the figures.
     pub(super) fn thresholds(&self) -> &[Threshold] {
         &self.fail_if

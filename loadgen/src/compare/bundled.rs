@@ -24,10 +24,16 @@ mod files;
 mod pinning;
 
 pub use files::RESOURCE;
+use files::Sample;
 pub use pinning::Pinning;
 
 /// The command that builds what a bundle needs.
 pub const BUILD: &str = "cargo build --release -p portcullis -p portcullis-bench -p portcullis-loadgen";
+/// A loopback port that the system chooses.
+const FREE_PORT: &str = "127.0.0.1:0";
+/// Where a sample gate listens, and where it shows its metrics.
+const SAMPLE_LISTEN: &str = "127.0.0.1:8080";
+const SAMPLE_ADMIN: &str = "127.0.0.1:9901";
 /// How long each process may take until it is ready.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -95,6 +101,29 @@ pub struct BundleOptions {
     pub answers: Answers,
     /// Who runs where.
     pub pinning: Pinning,
+}
+
+/// Writes the configuration of a gate of the user's own into `folder`: for `upstream`, and for tokens of `issuer` that
+/// name `resource`, of the first `subjects` of [`crate::workload::subject::sample`].
+///
+/// # Errors
+/// When a file cannot be written or `resource` is no URL.
+pub fn write_sample(
+    folder: &Path,
+    upstream: &str,
+    issuer: &str,
+    subjects: usize,
+    resource: &str,
+) -> anyhow::Result<()> {
+    let sample = Sample {
+        listen: SAMPLE_LISTEN,
+        admin: Some(SAMPLE_ADMIN),
+        upstream,
+        issuer,
+        resource,
+        subjects: sample_population(subjects),
+    };
+    files::write(folder, &sample).with_context(|| format!("cannot write a sample into `{}`", folder.display()))
 }
 
 /// Running processes; dropping it ends them and removes their files.
@@ -249,13 +278,19 @@ impl GateProcess {
         upstream_url: &str,
         notes: &mut Vec<String>,
     ) -> anyhow::Result<Self> {
-        let subjects = sample_population(options.subjects);
-        let write = |admin| files::write(folder, upstream_url, &options.issuer, subjects, admin);
-        write(true)?;
+        let sample = Sample {
+            listen: FREE_PORT,
+            admin: Some(FREE_PORT),
+            upstream: upstream_url,
+            issuer: &options.issuer,
+            resource: RESOURCE,
+            subjects: sample_population(options.subjects),
+        };
+        files::write(folder, &sample)?;
         match Self::run(options, folder, true) {
             // A gate of an earlier version, given by its path, may know no such listener.
             Err(error) if refuses_admin(&error) => {
-                write(false)?;
+                files::write(folder, &Sample { admin: None, ..sample })?;
                 notes.push("this gate has no admin listener: it tells no times of stages".to_owned());
                 Self::run(options, folder, false)
             }

@@ -1,4 +1,4 @@
-//! Targets as they are written on the command line: `NAME=URL[,pid=N][,metrics=URL]`.
+//! Targets as they are written on the command line: `NAME=URL[,pid=N][,metrics=URL][,authority=HOST][,judges=no]`.
 //!
 //! Owns [`NamedUrl`]. Connects to nothing and resolves nothing.
 
@@ -17,6 +17,10 @@ pub struct NamedUrl {
     pub pid: Option<u32>,
     /// A page with its metrics: CPU time of its process and, of a gate, the time of each stage.
     pub metrics: Option<String>,
+    /// What is sent as `Host`, when it is not the URL's own.
+    pub authority: Option<String>,
+    /// Whether it judges: `judges=no` says that it refuses nothing.
+    pub judges: bool,
 }
 
 /// Why a text names no target.
@@ -24,11 +28,11 @@ pub struct NamedUrl {
 pub enum NamedUrlError {
     /// There is no name in front of the URL, or an odd one.
     #[error(
-        "`{0}` names no target: write NAME=URL[,pid=N][,metrics=URL], the name of letters, digits, `-`, `_` and `.`"
+        "`{0}` names no target: write NAME=URL[,pid=N][,metrics=URL][,authority=HOST][,judges=no], the name of letters, digits, `-`, `_` and `.`"
     )]
     Name(String),
     /// A part behind the URL is none of those that are known.
-    #[error("`{0}` is neither pid=N nor metrics=URL")]
+    #[error("`{0}` is none of pid=N, metrics=URL, authority=HOST and judges=no")]
     Part(String),
     /// The process id is no number above 0.
     #[error("`{0}` is no process id")]
@@ -55,6 +59,8 @@ impl FromStr for NamedUrl {
             url: url(parts.next().unwrap_or_default())?,
             pid: None,
             metrics: None,
+            authority: None,
+            judges: true,
         };
         for part in parts {
             match part.split_once('=') {
@@ -62,6 +68,11 @@ impl FromStr for NamedUrl {
                 Some(("pid", pid)) => target.pid = Some(process_id(pid)?),
                 Some(("metrics", _)) if target.metrics.is_some() => return Err(NamedUrlError::Twice("metrics")),
                 Some(("metrics", page)) => target.metrics = Some(url(page)?),
+                Some(("authority", _)) if target.authority.is_some() => return Err(NamedUrlError::Twice("authority")),
+                Some(("authority", authority)) if !authority.is_empty() => {
+                    target.authority = Some(authority.to_owned());
+                }
+                Some(("judges", "no")) => target.judges = false,
                 _ => return Err(NamedUrlError::Part(part.to_owned())),
             }
         }

@@ -26,7 +26,7 @@ fn options() -> CompareOptions {
 }
 
 fn server() -> McpServer {
-    McpServer::start_counting(&McpSettings::new(Kind::Crm)).unwrap()
+    McpServer::start_counting(&McpSettings::new(Kind::Crm), (std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap()
 }
 
 fn target(name: &str, url: &str, judged: bool, cpu: CpuSource) -> ComparedTarget {

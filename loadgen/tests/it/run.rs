@@ -265,7 +265,12 @@ fn files_are_written_and_can_be_made_again() {
     let (printed, _) = ends_with(0, &[load.as_slice(), &files, &UNHURRIED].concat());
     assert!(fs::read_to_string(&hgrm).unwrap().contains("Percentile"));
     assert!(fs::read_to_string(&log).unwrap().contains("HIST"));
-    assert!(fs::read_to_string(&html).unwrap().to_lowercase().starts_with("<!doctype html>"));
+    assert!(
+        fs::read_to_string(&html)
+            .unwrap()
+            .to_lowercase()
+            .starts_with("<!doctype html>")
+    );
     let again = path("again.html");
     let (text, _) = ends_with(0, &["report", &json, "--html", &again]);
     assert_eq!(text, printed);

@@ -24,24 +24,47 @@ const TOOLS: &str = "crm.tools.json";
 /// Calls a second of one subject, and in all: no limit that a load could reach.
 const RATE_MAX: u64 = 1_000_000;
 
-/// Writes the files of a gate on a free loopback port.
-pub(super) fn write(folder: &Path, upstream: &str, issuer: &str, subjects: usize, admin: bool) -> io::Result<()> {
+/// What a configuration is made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample<'s> {
+    /// Where the gate listens.
+    pub(super) listen: &'s str,
+    /// Where it shows its metrics; none for a gate that knows no such listener.
+    pub(super) admin: Option<&'s str>,
+    /// The URL of the upstream.
+    pub(super) upstream: &'s str,
+    /// The issuer of the tokens.
+    pub(super) issuer: &'s str,
+    /// What tokens name as their audience, and its path.
+    pub(super) resource: &'s str,
+    /// Subjects of the policy's data.
+    pub(super) subjects: usize,
+}
+
+/// Writes the files of a gate.
+pub(super) fn write(folder: &Path, sample: &Sample<'_>) -> io::Result<()> {
+    let Sample { issuer, resource, .. } = *sample;
+    let path = resource
+        .parse::<http::Uri>()
+        .map_err(io::Error::other)?
+        .path()
+        .to_owned();
     let write = |name: &str, text: &str| fs::write(folder.join(name), text);
     write(policy::REQUEST_FILE, policy::REQUEST_REGO)?;
     write(policy::RESPONSE_FILE, policy::RESPONSE_REGO)?;
-    write(policy::DATA_FILE, &policy::sample_data_of(issuer, subjects))?;
+    write(policy::DATA_FILE, &policy::sample_data_of(issuer, sample.subjects))?;
     write(TOOLS, policy::CRM_TOOLS)?;
     let mut config = json!({
         "node": "compare",
-        "listen": [{ "address": "127.0.0.1:0" }],
+        "listen": [{ "address": sample.listen }],
         "audit": { "directory": AUDIT },
         "issuers": [{ "issuer": issuer, "algorithms": ["ES256"] }],
         "servers": [{
             "name": "crm",
-            "path": PATH,
-            "resource": RESOURCE,
+            "path": path,
+            "resource": resource,
             "issuers": [issuer],
-            "upstream": { "url": upstream },
+            "upstream": { "url": sample.upstream },
             "tools": { "file": TOOLS },
             "policy": { "files": [policy::REQUEST_FILE, policy::RESPONSE_FILE], "data": [policy::DATA_FILE] },
             "rate": { "per_second": RATE_MAX, "burst": RATE_MAX },
@@ -49,11 +72,11 @@ pub(super) fn write(folder: &Path, upstream: &str, issuer: &str, subjects: usize
         // On a shared machine a worker may be off its processor for longer than the default of 5 ms of wall time.
         "limits": { "policy_deadline": "1s" },
     });
-    if let (true, Some(config)) = (admin, config.as_object_mut()) {
-        config.insert("admin".to_owned(), json!({ "address": "127.0.0.1:0" }));
+    if let (Some(admin), Some(config)) = (sample.admin, config.as_object_mut()) {
+        config.insert("admin".to_owned(), json!({ "address": admin }));
     }
     // JSON is YAML.
-    write(CONFIG, &config.to_string())
+    write(CONFIG, &format!("{config:#}\n"))
 }
 
 /// Where the records go: on a file system in memory they cost less than on a disk.
@@ -61,11 +84,14 @@ pub(super) fn audit_note(folder: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     match file_system(&mounts, folder) {
         Some("tmpfs" | "ramfs") => {
-            "the audit log lies in memory (tmpfs): making a record durable costs nothing there; set \
-                                    TMPDIR to a folder on a disk"
+            "the audit log lies in memory (tmpfs): writing a record costs less there; set TMPDIR to a \
+             folder on a disk"
                 .to_owned()
         }
-        Some(other) => format!("the audit log lies on a disk ({other}) and is flushed to it before a call goes on"),
+        Some(other) => format!(
+            "the audit log lies on a disk ({other}); a record is written to it before its call goes on, which survives the \
+             end of the gate, not of the machine"
+        ),
         None => "it is not known on what the audit log lies".to_owned(),
     }
 }

@@ -3,13 +3,21 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{CONFIG, file_system, write};
+use super::{CONFIG, RESOURCE, Sample, file_system, write};
 
 #[test]
 fn the_folder_holds_what_the_configuration_names() {
     let folder = tempfile::tempdir().unwrap();
     for admin in [true, false] {
-        write(folder.path(), "http://127.0.0.1:1/mcp", "http://127.0.0.1:2", 3, admin).unwrap();
+        let sample = Sample {
+            listen: "127.0.0.1:0",
+            admin: admin.then_some("127.0.0.1:0"),
+            upstream: "http://127.0.0.1:1/mcp",
+            issuer: "http://127.0.0.1:2",
+            resource: RESOURCE,
+            subjects: 3,
+        };
+        write(folder.path(), &sample).unwrap();
         let config: Value = serde_json::from_slice(&fs::read(folder.path().join(CONFIG)).unwrap()).unwrap();
         assert_eq!(config.get("admin").is_some(), admin);
         let server = &config["servers"][0];
