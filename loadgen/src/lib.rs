@@ -5,14 +5,16 @@
 //! hide (coordinated omission). It watches itself too: a run whose generator was late or saturated is marked INVALID.
 //! [`report`] says what came of it, `compare` measures several targets in one interleaved run.
 
+pub mod cli;
 pub mod compare;
 pub mod connect;
 pub mod engine;
+pub mod environment;
 pub mod latency;
 pub mod pace;
 pub mod report;
 pub mod schedule;
 pub mod search;
-
+pub mod threshold;
 pub mod view;
 pub mod workload;

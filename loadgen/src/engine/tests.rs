@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portcullis_fixtures::scripted::{Scripted, Seen};
 
-use super::{Arrivals, EngineError, Plan, Taken, run, second_end};
+use super::{Arrivals, EngineError, LATE_AFTER, Plan, Taken, run, second_end};
 use crate::connect::{Answer, Endpoint, EndpointOptions};
 use crate::latency::Times;
 use crate::schedule::Schedule;
@@ -44,6 +44,7 @@ fn plan(url: &str, arrivals: Arrivals) -> Plan {
         threads: 1,
         warm_up: Duration::ZERO,
         timeout: Duration::from_secs(10),
+        late_after: LATE_AFTER,
         cores: Vec::new(),
         first_call: 0,
     }
