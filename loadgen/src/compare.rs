@@ -53,6 +53,8 @@ pub struct CompareOptions {
     pub threads: usize,
     /// How long an answer is awaited.
     pub timeout: Duration,
+    /// A call that is taken up later than this after its intended start counts as late.
+    pub late_after: Duration,
 }
 
 impl Default for CompareOptions {
@@ -69,6 +71,7 @@ impl Default for CompareOptions {
             streams: 1,
             threads: 1,
             timeout: Duration::from_secs(10),
+            late_after: LATE_AFTER,
         }
     }
 }
@@ -184,7 +187,7 @@ struct Measured {
 ///
 /// # Errors
 /// When there is no target, a name stands twice, an option is out of bounds, or a target cannot be reached, answers
-/// nothing at all, or has no process where one was named. What goes wrong in mid-run stands in the report.
+/// nothing at all, or has no process where one was named, and when it is interrupted. What goes wrong in mid-run stands in the report.
 pub fn run(
     options: &CompareOptions,
     targets: &[ComparedTarget],
@@ -231,6 +234,12 @@ pub fn run(
             // Every target gets the same calls in a round.
             let opened = part(Part::Open, first_call, watch)?;
             let closed = part(Part::Closed, opened.taken.next_call, watch)?;
+            ensure!(
+                !engine::is_interrupted(),
+                "interrupted in round {} of {}",
+                round + 1,
+                options.rounds
+            );
             next_call = next_call.max(closed.taken.next_call);
             tally.add(round, &opened, &closed);
         }
@@ -280,7 +289,7 @@ fn plan(
         threads: options.threads,
         warm_up: options.warm_up,
         timeout: options.timeout,
-        late_after: LATE_AFTER,
+        late_after: options.late_after,
         cores: setting.cores.clone(),
         first_call,
     }
