@@ -114,6 +114,13 @@ impl From<Form> for Answers {
 pub(super) fn compare(arguments: &CompareArguments) -> Result<Exit, Fault> {
     let names = arguments.names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(index, name)| names.iter().take(*index).any(|other| other == *name));
+    if let Some((_, name)) = twice {
+        return Err(Fault::input(anyhow::anyhow!("two targets are called `{name}`")));
+    }
     for threshold in arguments.output.thresholds() {
         threshold.check_compare(&names).map_err(Fault::input)?;
     }

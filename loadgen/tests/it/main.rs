@@ -2,8 +2,12 @@
 
 // `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
 mod search;
+#[cfg(test)]
+mod serve;
