@@ -103,7 +103,15 @@ impl Endpoint {
             Some("https") => (true, 443),
             _ => return Err(wrong()),
         };
-        let name = parsed.host().ok_or_else(wrong)?.trim_matches(['[', ']']).to_owned();
+        let host = parsed.host().ok_or_else(wrong)?;
+        // The parser passes a port that is no number of 16 bits, and a user's name and password.
+        let behind = parsed
+            .authority()
+            .and_then(|authority| authority.as_str().strip_prefix(host));
+        if behind.ok_or_else(wrong)?.is_empty() == parsed.port_u16().is_some() {
+            return Err(wrong());
+        }
+        let name = host.trim_matches(['[', ']']).to_owned();
         let address = resolve(&name, parsed.port_u16().unwrap_or(port))?;
         if !address.ip().is_loopback() && !options.remote {
             return Err(EndpointError::Remote(url.to_owned()));

@@ -7,9 +7,12 @@
 
 pub mod connect;
 pub mod engine;
+pub mod environment;
 pub mod latency;
 pub mod pace;
 pub mod report;
 pub mod schedule;
+pub mod search;
+pub mod threshold;
 pub mod view;
 pub mod workload;

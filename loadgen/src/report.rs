@@ -9,9 +9,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub mod figures;
 pub mod hgrm;
 pub mod html;
+pub(crate) mod plot;
+#[cfg(test)]
+pub(crate) mod samples;
+pub(crate) mod rows;
+pub mod schema;
 pub mod text;
+pub mod words;
 
 /// The version of the JSON form; it grows when a member changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -423,6 +430,14 @@ impl Latency {
             .iter()
             .find(|entry| (entry.percentile - percentile).abs() < 1e-9);
         found.and_then(|entry| entry.us)
+    }
+}
+
+impl Ratio {
+    /// The entry of `percentile`, when both targets have it.
+    pub fn at(&self, percentile: f64) -> Option<&PercentileRatio> {
+        let same = |entry: &&PercentileRatio| (entry.percentile - percentile).abs() < 1e-9;
+        self.percentiles.iter().find(same)
     }
 }
 
