@@ -41,6 +41,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let conf = ServerConf {
         threads,
+        // Pingora's default waits for five minutes after SIGTERM; a comparison wants it gone at once.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     };
     let mut server = Server::new_with_opt_and_conf(None, conf);

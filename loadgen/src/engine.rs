@@ -12,7 +12,7 @@
 //! ```
 
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
@@ -32,6 +32,21 @@ mod taken;
 mod work;
 
 pub use taken::{CPU_SHARE_MAX, LATE_AFTER, LATE_SHARE_MAX, Taken};
+
+/// Whether the user wants the process to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// How often a load looks whether it is interrupted.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Ends the load that is under way, and every later one, as soon as its answers are in; what it has taken is INVALID.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Whether [`interrupt`] was called.
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
 
 /// Between the last connection being opened and the first call.
 const LEAD: Duration = Duration::from_millis(20);
@@ -75,6 +90,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// How long an answer is awaited.
     pub timeout: Duration,
+    /// A call that is taken up later than this after its intended start counts as late; see [`LATE_AFTER`].
+    pub late_after: Duration,
     /// The processors to bind the threads to, in turn; none leaves them free.
     pub cores: Vec<usize>,
     /// The number of the first call.
@@ -148,6 +165,7 @@ pub fn run(plan: &Plan, calls: &Arc<dyn Calls>, watch: &mut dyn Watch) -> Result
         let intervals = collect(plan, threads, &parts, watch);
         let mut taken = Taken {
             planned: plan.arrivals.length().saturating_sub(plan.warm_up),
+            late_after: plan.late_after,
             ..Taken::default()
         };
         for worker in workers {
@@ -155,6 +173,7 @@ pub fn run(plan: &Plan, calls: &Arc<dyn Calls>, watch: &mut dyn Watch) -> Result
         }
         taken.intervals = intervals;
         taken.next_call += plan.first_call;
+        taken.interrupted = is_interrupted();
         Ok(taken)
     })
 }

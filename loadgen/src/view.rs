@@ -97,6 +97,11 @@ pub fn watch(stderr_is_terminal: bool, no_tui: bool) -> Box<dyn Watch> {
     }
 }
 
+/// Gives the terminal back if a view has it: for a process that ends without ending its view.
+pub fn restore() {
+    screen::leave();
+}
+
 /// Whether standard error is a terminal.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()

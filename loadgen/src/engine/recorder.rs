@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Part;
-use super::taken::{LATE_AFTER, Taken};
+use super::Taken;
 use crate::latency::Times;
 use crate::report::Outcomes;
 use crate::workload::Outcome;
@@ -48,10 +48,11 @@ pub(super) struct Recorder {
 
 impl Recorder {
     /// A recorder for calls that are due from `counts_from` on.
-    pub(super) fn new(is_open: bool, counts_from: Instant) -> Self {
+    pub(super) fn new(is_open: bool, counts_from: Instant, late_after: Duration) -> Self {
         Self {
             taken: Taken {
                 response: is_open.then(Times::new),
+                late_after,
                 ..Taken::default()
             },
             second: Times::new(),
@@ -83,7 +84,7 @@ impl Recorder {
         }
         let delay = now.saturating_duration_since(job.intended);
         self.taken.dispatch_delay.add(delay);
-        self.taken.late += u64::from(LATE_AFTER < delay);
+        self.taken.late += u64::from(self.taken.late_after < delay);
         self.taken.waited += u64::from(waits);
     }
 

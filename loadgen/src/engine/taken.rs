@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::latency::Times;
 use crate::report::{Generator, Interval, InvalidReason, Measured, Outcomes, Validity};
 
-/// A call that is taken up later than this after its intended start counts as late.
+/// Unless a plan says otherwise, a call that is taken up later than this after its intended start counts as late.
 pub const LATE_AFTER: Duration = Duration::from_millis(1);
 /// More late calls than this share make a run INVALID.
 pub const LATE_SHARE_MAX: f64 = 0.01;
@@ -35,8 +35,10 @@ pub struct Taken {
     pub intervals: Vec<Interval>,
     /// Calls that were due.
     pub due: u64,
-    /// Of these, taken up later than [`LATE_AFTER`].
+    /// Of these, taken up later than [`Self::late_after`].
     pub late: u64,
+    /// What counts as late.
+    pub late_after: Duration,
     /// Of these, due while every connection was busy.
     pub waited: u64,
     /// Calls that had neither answer nor failure when the load was given up.
@@ -53,6 +55,8 @@ pub struct Taken {
     pub cpu_share_max: f64,
     /// Connections opened in all.
     pub connections_opened: u64,
+    /// Whether the load was ended before its time.
+    pub interrupted: bool,
     /// The number of the first call that was not made.
     pub next_call: u64,
 }
@@ -77,6 +81,7 @@ impl Taken {
         self.intervals.extend_from_slice(&other.intervals);
         self.due += other.due;
         self.late += other.late;
+        self.late_after = self.late_after.max(other.late_after);
         self.waited += other.waited;
         self.unanswered += other.unanswered;
         self.warm_up_answered += other.warm_up_answered;
@@ -85,6 +90,7 @@ impl Taken {
         self.cpu += other.cpu;
         self.cpu_share_max = self.cpu_share_max.max(other.cpu_share_max);
         self.connections_opened += other.connections_opened;
+        self.interrupted |= other.interrupted;
         self.next_call = self.next_call.max(other.next_call);
     }
 
@@ -120,7 +126,7 @@ impl Taken {
         let due = self.due as f64;
         Generator {
             dispatch_delay: self.dispatch_delay.latency(),
-            late_after_us: LATE_AFTER.as_secs_f64() * 1e6,
+            late_after_us: self.late_after.as_secs_f64() * 1e6,
             late_share: share(self.late as f64, due),
             waited_share: share(self.waited as f64, due),
             cpu_share_max: self.cpu_share_max,
@@ -138,6 +144,9 @@ impl Taken {
                 text,
             });
         };
+        if self.interrupted {
+            invalid("interrupted", "the run was interrupted before its time".to_owned());
+        }
         let late = share(self.late as f64, self.due as f64);
         let cpu = self.cpu_share_max * 100.0;
         if self.answered() == 0 {
@@ -153,7 +162,7 @@ impl Taken {
             let text = format!(
                 "{:.1} % of the calls were taken up more than {} ms late by the generator itself (at most {} % may be)",
                 late * 100.0,
-                LATE_AFTER.as_millis(),
+                self.late_after.as_secs_f64() * 1e3,
                 LATE_SHARE_MAX * 100.0
             );
             invalid("late", text);

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use portcullis_fixtures::scripted::{Scripted, Seen};
 
-use super::{Arrivals, EngineError, Plan, Taken, run, second_end};
+use super::{Arrivals, EngineError, LATE_AFTER, Plan, Taken, run, second_end};
 use crate::connect::{Answer, Endpoint, EndpointOptions};
 use crate::latency::Times;
 use crate::schedule::Schedule;
 use crate::view::{Phase, Second, Silent, Watch};
-use crate::workload::{Calls, Expected, Outcome, Prepared};
+use crate::workload::{Calls, Expect, Expected, Outcome, Prepared};
 
 /// Calls whose id is their number.
 struct Numbered;
@@ -22,7 +22,7 @@ impl Calls for Numbered {
             body: Bytes::from(format!("{{\"jsonrpc\":\"2.0\",\"id\":{number},\"method\":\"ping\"}}")),
             expected: Expected {
                 id: number,
-                refused: false,
+                expect: Expect::Result,
             },
         }
     }
@@ -44,6 +44,7 @@ fn plan(url: &str, arrivals: Arrivals) -> Plan {
         threads: 1,
         warm_up: Duration::ZERO,
         timeout: Duration::from_secs(10),
+        late_after: LATE_AFTER,
         cores: Vec::new(),
         first_call: 0,
     }

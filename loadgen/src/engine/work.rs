@@ -18,7 +18,7 @@ use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::recorder::{End, Job, Recorder};
-use super::{Arrivals, EngineError, LEAD, Part, Plan, Shared, Taken, second_end};
+use super::{Arrivals, EngineError, LEAD, LOOK, Part, Plan, Shared, Taken, is_interrupted, second_end};
 use crate::connect::{Connection, ExchangeError, HttpVersion};
 use crate::pace::Pacer;
 use crate::schedule::Schedule;
@@ -74,7 +74,7 @@ pub(super) fn work(
     }
     let start = *shared.begun.get_or_init(Instant::now) + LEAD;
     let is_open = matches!(shared.plan.arrivals, Arrivals::Open(_));
-    let mut recorder = Recorder::new(is_open, start + shared.plan.warm_up);
+    let mut recorder = Recorder::new(is_open, start + shared.plan.warm_up, shared.plan.late_after);
     connections.iter().for_each(|_| recorder.opened());
     let local = Rc::new(Local {
         shared: Arc::clone(shared),
@@ -137,7 +137,11 @@ async fn drive(local: Rc<Local>, connections: Vec<Connection>, parts: &Sender<Pa
     let dispatched = match &local.shared.plan.arrivals {
         Arrivals::Open(schedule) => dispatch(&local, schedule).await,
         Arrivals::Closed { length } => {
-            sleep_until((local.start + *length).into()).await;
+            let over = sleep_until((local.start + *length).into());
+            tokio::select! {
+                () = over => {}
+                () = interrupted() => {}
+            }
             Ok(())
         }
     };
@@ -160,6 +164,9 @@ async fn dispatch(local: &Local, schedule: &Schedule) -> io::Result<()> {
     let pacer = Pacer::new()?;
     let mut at_once = 0;
     while let Some(due) = schedule.due(local.next.get()) {
+        if is_interrupted() {
+            break;
+        }
         let intended = local.start + due;
         if intended <= Instant::now() {
             at_once += 1;
@@ -177,7 +184,19 @@ async fn dispatch(local: &Local, schedule: &Schedule) -> io::Result<()> {
         local.queue.borrow_mut().push_back(job);
         local.arrived.notify_one();
     }
-    Ok(())
+    // The measured part lasts as long as it was planned, also when its last call was due earlier.
+    let over = pacer.until(local.start + schedule.length());
+    tokio::select! {
+        waited = over => waited,
+        () = interrupted() => Ok(()),
+    }
+}
+
+/// Waits until the load is interrupted.
+async fn interrupted() {
+    while !is_interrupted() {
+        sleep(LOOK).await;
+    }
 }
 
 /// One worker: carries one call at a time.

@@ -124,6 +124,12 @@ impl Drop for Screen {
 impl Seen {
     /// Takes one second in.
     pub(crate) fn add(&mut self, second: &Second<'_>) {
+        if self.last.is_some_and(|last| second.since_start <= last.since_start) {
+            // Another load has begun, such as the next round of a comparison: its sums are its own.
+            self.times.clear();
+            self.outcomes = Outcomes::default();
+            self.measured = 0;
+        }
         let (times, answered) = (second.times, second.outcomes.total());
         let told = 0 < times.samples();
         self.last = Some(Last {
@@ -151,7 +157,7 @@ impl Seen {
 }
 
 /// Gives the terminal back, once.
-fn leave() {
+pub(super) fn leave() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // Nothing could be done about it, and nobody could be told.
         let _ = execute!(io::stderr(), LeaveAlternateScreen, Show);

@@ -92,6 +92,21 @@ fn the_screen_shows_progress_times_and_failures() {
 }
 
 #[test]
+fn the_next_load_begins_its_own_sums() {
+    let mut seen = seen();
+    assert_eq!(
+        (seen.times.samples(), seen.outcomes.failures(), seen.measured),
+        (8_000, 1, 4)
+    );
+    seen.add(&second(Phase::Measured, 0, &samples::times(100, 180.0)));
+    assert_eq!(
+        (seen.times.samples(), seen.outcomes.failures(), seen.measured),
+        (100, 0, 1)
+    );
+    assert_eq!(seen.p99s.len(), 6);
+}
+
+#[test]
 fn without_colours_the_words_are_the_same() {
     let (coloured, colours) = screen(&seen(), true, 80, 24);
     let (plain, none) = screen(&seen(), false, 80, 24);

@@ -426,3 +426,30 @@ fn the_summary_says_what_is_called() {
     let summary = Workload::new(WorkloadParts::default()).unwrap().summary();
     assert_eq!((summary.subjects, summary.tokens.as_str()), (0, "none"));
 }
+
+/// Prints what a call and a token cost; judged by people, since wall time on a shared machine proves nothing.
+#[test]
+#[ignore = "prints times: cargo test --release -p portcullis-loadgen --lib costs -- --ignored --nocapture"]
+fn costs() {
+    use std::time::Instant;
+    let begun = Instant::now();
+    let tokens = pool(2_000);
+    println!("2,000 ES256 tokens: {} ms", begun.elapsed().as_millis());
+    for era in [EraMix::Legacy, EraMix::Modern] {
+        for body_bytes in [350, 4_096] {
+            let parts = WorkloadParts {
+                era,
+                body_bytes,
+                tokens: Some(Arc::clone(&tokens)),
+                ..WorkloadParts::default()
+            };
+            let workload = Workload::new(parts).unwrap();
+            let (calls, begun) = (500_000, Instant::now());
+            let sum: usize = (0..calls)
+                .map(|number| std::hint::black_box(workload.prepare(number)).body.len())
+                .sum();
+            let each_ns = begun.elapsed().as_nanos() / u128::from(calls);
+            println!("{era:?}, {body_bytes} bytes: {each_ns} ns a call ({sum} bytes in all)");
+        }
+    }
+}

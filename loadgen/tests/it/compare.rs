@@ -1,0 +1,1 @@
+//! `compare`: several targets in one run.
