@@ -7,6 +7,11 @@ use super::{Kind, Limits, Number, ParseError, Scratch, parse};
     reason = "the corpora are files, and the environment says where"
 )]
 pub(crate) mod corpus;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the corpora are files, and the environment says which vector code is meant"
+)]
+mod golden;
 mod splicing;
 
 const LIMITS: Limits = Limits {

@@ -71,7 +71,7 @@ fn same(left: &Value, right: &Value) -> bool {
 }
 
 /// We accept nothing that serde_json refuses, and read the same values.
-fn differential(text: &[u8], scratch: &mut Scratch) -> Result<(), ParseError> {
+pub(super) fn differential(text: &[u8], scratch: &mut Scratch) -> Result<(), ParseError> {
     let document = parse(text, scratch, LIMITS)?;
     let theirs: Value = serde_json::from_slice(text).unwrap_or_else(|error| {
         panic!(
