@@ -248,7 +248,7 @@ enum Bound {
     },
 }
 
-fn token_limits(limits: &Limits) -> TokenLimits {
+pub(super) fn token_limits(limits: &Limits) -> TokenLimits {
     TokenLimits {
         token_bytes_max: limits.token_bytes_max,
         lifetime_max: limits.token_lifetime_max,
@@ -299,8 +299,8 @@ fn without_record(case: &Case<'_>, unrecorded: &Denial) -> Denial {
 }
 
 /// A refusal, with the policy's decision when it was the policy that refused.
-struct Refusal {
-    denial: Denial,
+pub(super) struct Refusal {
+    pub(super) denial: Denial,
     decision: Option<Box<Decision>>,
 }
 
@@ -338,7 +338,7 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
 }
 
 /// Stages 7 and 8: what the scope table and the policy say of the call. A tool that is hidden is refused first.
-fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
+pub(super) fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let grant = grant(case, call)?;
     let Some(input) = case.input(call.tool(), &grant, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
