@@ -46,7 +46,7 @@ pub const CALL_BYTES: usize = 350;
 pub struct Steps(AtomicU64);
 
 impl Ticks for Steps {
-    fn now_us(&self) -> u64 {
+    fn now_ns(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
 }

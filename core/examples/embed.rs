@@ -32,8 +32,8 @@ const TOOL: &str = "salesforce.opportunity.read";
 struct Monotonic(Instant);
 
 impl Ticks for Monotonic {
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

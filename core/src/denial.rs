@@ -339,6 +339,8 @@ pub struct Denial {
     pub modern: bool,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
+    /// Nanoseconds that the stages took which came to this refusal, for whoever measures the rest of the request.
+    pub stages_ns: u64,
 }
 
 impl Denial {
@@ -354,6 +356,7 @@ impl Denial {
             request_id: None,
             modern: false,
             retry_after_s: None,
+            stages_ns: 0,
         }
     }
 

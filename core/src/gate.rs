@@ -36,6 +36,7 @@ use crate::limit::Limiter;
 use crate::policy::{EvalLimits, PolicyFailure, Worker};
 use crate::record_id::RecordIds;
 use crate::redact;
+use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Issuer, TokenCache};
 
@@ -75,6 +76,7 @@ pub struct Gate {
     record_ids: RecordIds,
     refusals: refusals::Refusals,
     refusals_since_ns: AtomicU64,
+    stage_times: StageTimes,
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
 }
@@ -132,6 +134,7 @@ impl Gate {
             record_ids: RecordIds::new(parts.seed),
             refusals: refusals::Refusals::default(),
             refusals_since_ns: AtomicU64::new(parts.now.nanos()),
+            stage_times: StageTimes::default(),
             ticks,
             tokens,
         }
@@ -163,6 +166,13 @@ impl Gate {
     /// How far the log is durable.
     pub fn durable(&self) -> &Durable {
         self.audit.durable()
+    }
+
+    /// How long the stages of all requests took, each counted when its request has ended. The embedder measures
+    /// [`crate::stages::Stage::Connection`] and records it here, and tells the end of a review by
+    /// [`Ticket::review_ended`]; the rest is the gate's.
+    pub fn stage_times(&self) -> &StageTimes {
+        &self.stage_times
     }
 
     /// Whether requests can be served: the log takes records, and every issuer has keys that may still serve.

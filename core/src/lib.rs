@@ -23,6 +23,7 @@
 )]
 
 pub mod time;
+pub mod stages;
 pub mod record_id;
 pub mod denial;
 mod json;

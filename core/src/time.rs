@@ -67,10 +67,10 @@ impl UnixTime {
     }
 }
 
-/// A monotonic counter of microseconds for stage timings; only differences mean anything.
+/// A monotonic counter of nanoseconds for the times of stages; only differences mean anything.
 pub trait Ticks: Send + Sync {
-    /// Microseconds since an arbitrary start; never goes backwards.
-    fn now_us(&self) -> u64;
+    /// Nanoseconds since an arbitrary start; never goes backwards. Read some fifteen times a request.
+    fn now_ns(&self) -> u64;
 }
 
 /// Year, month and day of a day number since the epoch, in the proleptic Gregorian calendar.

@@ -3,6 +3,7 @@
 //! Owns [`load`] and the lowered forms that the rest of the binary uses. Whole or nothing: a configuration with one
 //! fault yields only diagnostics. Never holds a secret outside a zeroized value, and never prints one.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub node: Arc<str>,
     /// Where clients connect, at least one.
     pub listeners: Vec<Listener>,
+    /// Where operators and their tools ask, on loopback unless that was waived; `None` for nowhere.
+    pub admin: Option<SocketAddr>,
     /// Where records go.
     pub audit: AuditPlace,
     /// The issuers, each once.

@@ -59,6 +59,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) record_id: RecordId,
     pub(crate) passed: &'a Passed,
     pub(crate) readers: &'a Readers,
+    /// When the request began to arrive, in ticks.
+    pub(crate) began_ns: u64,
 }
 
 impl Judged<'_> {

@@ -5,9 +5,12 @@
 use bytes::Bytes;
 use http::Method;
 use pingora_core::protocols::http::ServerSession;
+use portcullis_core::gate::Gate;
 
+use crate::clock::now;
 use crate::egress::{self, ClientLost, Readers};
 use crate::ingress::Head;
+use crate::shutdown::Shutdown;
 
 /// A health page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,15 +32,22 @@ impl Page {
     }
 }
 
-/// Answers a health page; `health` says what is missing.
+/// Answers a health page.
 ///
 /// # Errors
 /// [`ClientLost`] when the client does not take the answer.
 pub(crate) async fn answer(
     session: &mut ServerSession,
+    page: Page,
+    gate: &Gate,
+    shutdown: &Shutdown,
     head: &Head,
-    health: Result<(), &'static str>,
 ) -> Result<(), ClientLost> {
+    let health = match page {
+        Page::Live => Ok(()),
+        Page::Ready if shutdown.is_draining() => Err("draining"),
+        Page::Ready => gate.ready(now()),
+    };
     let (status, text) = match health {
         Ok(()) => (200, "ok"),
         Err(missing) => (503, missing),

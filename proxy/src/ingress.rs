@@ -16,6 +16,8 @@ use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::head::RequestHead;
 
+use crate::clock;
+
 mod guard;
 
 pub(crate) use guard::Guarded;
@@ -119,6 +121,12 @@ pub(crate) async fn await_head(session: &mut ServerSession) -> Result<(), ReadEr
             }
         }
     }
+}
+
+/// When the head that has arrived began to, in ticks: waiting for it is no part of the request. Now, where several
+/// requests share the connection and nobody can tell.
+pub(crate) fn head_began_ns(session: &ServerSession) -> u64 {
+    Guarded::head_began_ns(session).unwrap_or_else(clock::ticks_ns)
 }
 
 /// Checks the head that has arrived and takes what the core needs of it.

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora_core::apps::HttpServerApp;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{ListenerConfig, Listeners};
 use pingora_core::server::configuration::ServerConf;
@@ -21,6 +22,7 @@ use portcullis_core::gate::Gate;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Mutex;
 
+use crate::admin::Admin;
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, KeyFetch, Service, server_options};
 use crate::shutdown::{Drain, Shutdown, Signals};
@@ -56,13 +58,14 @@ pub(crate) struct ServeOptions {
     pub(crate) gate: Arc<Gate>,
     /// Where to listen, at least one.
     pub(crate) listeners: Vec<Listener>,
+    /// Where operators and their tools ask; `None` for nowhere.
+    pub(crate) admin: Option<SocketAddr>,
     /// The documents of issuers, filled by a background service.
     pub(crate) metadata: Arc<MetadataStore>,
     /// Who fetches keys on demand.
     pub(crate) keys: Arc<dyn KeyFetch>,
-    /// Called once all sockets listen, with their addresses in the order of `listeners`.
-    #[expect(clippy::type_complexity, reason = "one callback that is called once")]
-    pub(crate) on_listening: Box<dyn FnOnce(&[SocketAddr])>,
+    /// Called once all sockets listen.
+    pub(crate) on_listening: Box<dyn FnOnce(&Listening)>,
     /// The handle that ends the server.
     pub(crate) shutdown: Shutdown,
     /// The signals that end it as well.
@@ -73,6 +76,15 @@ pub(crate) struct ServeOptions {
     pub(crate) workers: usize,
     /// The authorities of upstreams' certificates; `None` trusts the system's.
     pub(crate) upstream_ca: Option<PathBuf>,
+}
+
+/// The addresses that were got.
+#[derive(Clone, Debug)]
+pub(crate) struct Listening {
+    /// The clients', in the order of the listeners.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// The operators'.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 /// Why a server could not start.
@@ -116,9 +128,18 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         listeners.add_listener(endpoint(address, settings));
         sockets.push((address, socket));
     }
-    let addresses: Vec<SocketAddr> = sockets.iter().map(|(address, _)| *address).collect();
+    let mut listening = Listening {
+        addresses: sockets.iter().map(|(address, _)| *address).collect(),
+        admin: None,
+    };
+    let mut server = Server::new_with_opt_and_conf(None, configuration(options.workers));
+    if let Some(address) = options.admin {
+        let (service, address) = admin(address, &options.gate, &options.shutdown)?;
+        server.add_service(service);
+        listening.admin = Some(address);
+    }
     let service = Arc::new(Service {
-        gate: options.gate,
+        gate: Arc::clone(&options.gate),
         keys: options.keys,
         metadata: options.metadata,
         shutdown: options.shutdown.clone(),
@@ -126,12 +147,15 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         streams: AtomicUsize::new(0),
         server_options: server_options(),
     });
-    let mut server = Server::new_with_opt_and_conf(None, configuration(options.workers));
+    let entrance = Entrance {
+        gate: options.gate,
+        app: service,
+    };
     server.add_service(Prebound {
-        inner: listening::Service::with_listeners("portcullis".to_owned(), listeners, Entrance { service }),
+        inner: listening::Service::with_listeners("portcullis".to_owned(), listeners, entrance),
         sockets,
     });
-    (options.on_listening)(&addresses);
+    (options.on_listening)(&listening);
     server.run(RunArgs {
         shutdown_signal: Box::new(Drain {
             shutdown: options.shutdown,
@@ -140,6 +164,26 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         }),
     });
     Ok(())
+}
+
+/// The admin listener on a thread of its own, and the address that it got.
+fn admin(
+    address: SocketAddr,
+    gate: &Arc<Gate>,
+    shutdown: &Shutdown,
+) -> Result<(Prebound<Admin>, SocketAddr), ServeError> {
+    let (socket, address) = bind(address)?;
+    let mut listeners = Listeners::new();
+    listeners.add_listener(endpoint(address, None));
+    let entrance = Entrance {
+        gate: Arc::clone(gate),
+        app: Arc::new(Admin::new(Arc::clone(gate), shutdown.clone())),
+    };
+    let mut inner = listening::Service::with_listeners("admin".to_owned(), listeners, entrance);
+    // Whoever asks here, and however much, takes nothing from the workers but processor time.
+    inner.threads = Some(1);
+    let sockets = vec![(address, socket)];
+    Ok((Prebound { inner, sockets }, address))
 }
 
 fn configuration(workers: usize) -> ServerConf {
@@ -179,13 +223,16 @@ fn bind(address: SocketAddr) -> Result<(OwnedFd, SocketAddr), ServeError> {
 /// Pingora's listening service with sockets that listen already.
 ///
 /// Pingora looks for them in the table it keeps for sockets handed over by an older process.
-struct Prebound {
-    inner: listening::Service<Entrance>,
+struct Prebound<A> {
+    inner: listening::Service<Entrance<A>>,
     sockets: Vec<(SocketAddr, OwnedFd)>,
 }
 
 #[async_trait]
-impl pingora_core::services::Service for Prebound {
+impl<A> pingora_core::services::Service for Prebound<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
     async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
         if let Some(fds) = &fds {
             let mut table = fds.lock();
@@ -202,6 +249,10 @@ impl pingora_core::services::Service for Prebound {
 
     fn name(&self) -> &str {
         pingora_core::services::Service::name(&self.inner)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        pingora_core::services::Service::threads(&self.inner)
     }
 }
 

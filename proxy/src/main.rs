@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+mod admin;
 mod background;
 mod cli;
 mod clock;

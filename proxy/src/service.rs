@@ -19,8 +19,9 @@ use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
 use portcullis_core::identity::Principal;
+use portcullis_core::stages::Stage;
 
-use crate::clock::now;
+use crate::clock::{self, now};
 use crate::egress::{self, ClientLost, Judged, Readers};
 use crate::ingress::{self, Guarded, Head, ReadError};
 use crate::metadata::{self, MetadataStore, Page};
@@ -53,9 +54,10 @@ pub(crate) struct Service {
     pub(crate) server_options: HttpServerOptions,
 }
 
-/// Wraps each connection with the bounds of its heads and hands it to the [`Service`].
-pub(crate) struct Entrance {
-    pub(crate) service: Arc<Service>,
+/// Wraps each connection with the bounds of its heads and hands it to the application.
+pub(crate) struct Entrance<A> {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) app: Arc<A>,
 }
 
 /// Why a judged request got no answer of an upstream.
@@ -82,14 +84,17 @@ impl From<Denial> for Stop {
 }
 
 #[async_trait]
-impl ServerApp for Entrance {
+impl<A> ServerApp for Entrance<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let snapshot = self.service.gate.snapshot();
+        let snapshot = self.gate.snapshot();
         let limits = snapshot.limits();
         let guarded = Guarded::new(stream, limits.header_deadline, limits.header_bytes_max);
         // A connection may live long: it must not keep an old snapshot alive.
         drop(snapshot);
-        ServerApp::process_new(&self.service, Box::new(guarded), shutdown).await
+        ServerApp::process_new(&self.app, Box::new(guarded), shutdown).await
     }
 }
 
@@ -109,8 +114,9 @@ impl HttpServerApp for Service {
                 return None;
             }
         }
+        let began_ns = ingress::head_began_ns(&session);
         let running = self.shutdown.enter();
-        let answered = self.answer(&mut session).await;
+        let answered = self.answer(&mut session, began_ns).await;
         drop(running);
         match answered {
             Ok(()) => finish(session).await,
@@ -138,7 +144,7 @@ pub(crate) fn server_options() -> HttpServerOptions {
 }
 
 /// Ends the exchange; gives the connection back when it can serve again.
-async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
+pub(crate) async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
     if !session.is_body_done() {
         ingress::linger(&mut session).await;
         return None;
@@ -149,8 +155,8 @@ async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
 }
 
 impl Service {
-    /// Answers the request whose head has arrived.
-    async fn answer(&self, session: &mut ServerSession) -> Result<(), ClientLost> {
+    /// Answers the request whose head began to arrive at `began_ns` and has arrived.
+    async fn answer(&self, session: &mut ServerSession, began_ns: u64) -> Result<(), ClientLost> {
         let visit = self.gate.begin(now());
         let limits = visit.limits().clone();
         session.set_write_timeout(Some(limits.body_deadline));
@@ -175,10 +181,30 @@ impl Service {
             return egress::write_whole(session, header, Bytes::new()).await;
         }
         match self.judge(session, visit, &head, &limits).await {
-            Ok(permit) => self.forward(session, permit, &limits, &readers).await,
+            Ok(permit) => self.forward(session, permit, &limits, &readers, began_ns).await,
             Err(Stop::Gone) => Err(ClientLost),
-            Err(Stop::Refused(denial)) => respond::refuse(session, &denial, &readers).await,
+            Err(Stop::Refused(denial)) => self.refuse(session, &denial, &readers, began_ns).await,
         }
+    }
+
+    /// Refuses a request that was judged.
+    async fn refuse(
+        &self,
+        session: &mut ServerSession,
+        denial: &Denial,
+        readers: &Readers,
+        began_ns: u64,
+    ) -> Result<(), ClientLost> {
+        let refused = respond::refuse(session, denial, readers).await;
+        self.count_connection(began_ns, denial.stages_ns);
+        refused
+    }
+
+    /// Counts what a judged request that ends now took beside its other stages: reading and writing.
+    fn count_connection(&self, began_ns: u64, stages_ns: u64) {
+        let whole_ns = clock::ticks_ns().saturating_sub(began_ns);
+        let times = self.gate.stage_times();
+        times.record(Stage::Connection, whole_ns.saturating_sub(stages_ns));
     }
 
     /// Whether the client's connection serves again after this request.
@@ -191,14 +217,7 @@ impl Service {
     /// What needs no token: the health of the gate and the way to the authorization server.
     async fn answer_openly(&self, session: &mut ServerSession, head: &Head) -> Option<Result<(), ClientLost>> {
         match (health::Page::of(&head.path), Page::of(&head.path)) {
-            (Some(health::Page::Live), _) => Some(health::answer(session, head, Ok(())).await),
-            (Some(health::Page::Ready), _) => {
-                let ready = match self.shutdown.is_draining() {
-                    true => Err("draining"),
-                    false => self.gate.ready(now()),
-                };
-                Some(health::answer(session, head, ready).await)
-            }
+            (Some(page), _) => Some(health::answer(session, page, &self.gate, &self.shutdown, head).await),
             (None, Some(page)) => {
                 let snapshot = self.gate.snapshot();
                 Some(metadata::answer(session, &snapshot, &self.metadata, page, head).await)
@@ -264,6 +283,7 @@ impl Service {
         permit: Permit<'_>,
         limits: &Limits,
         readers: &Readers,
+        began_ns: u64,
     ) -> Result<(), ClientLost> {
         let (forward, mut ticket) = permit.spend();
         let record_id = forward.record_id;
@@ -278,21 +298,23 @@ impl Service {
         };
         let (exchange, answer) = match sent {
             Ok(sent) => sent,
-            Err(error) => return fail(session, ticket, error, readers).await,
+            Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
         let passed = exchange.passed.clone();
         let judged = Judged {
             record_id,
             passed: &passed,
             readers,
+            began_ns,
         };
         let Some(answer) = answer else {
             return self.relay_stream(session, exchange, ticket, limits, &judged).await;
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
-        let released = self.release(reviewed, &ticket, limits).await;
+        let released = self.release(reviewed, &mut ticket, limits).await;
         let sent = send(session, released, &judged).await;
+        self.count_connection(began_ns, ticket.stages_ns());
         let outcome = if sent.is_ok() {
             Outcome::Ended
         } else {
@@ -322,18 +344,26 @@ impl Service {
     }
 
     /// Stage 13: what may leave, once the review is durable; nothing when it cannot be recorded.
-    async fn release(&self, reviewed: Result<Reviewed<'_>, Denial>, ticket: &Ticket<'_>, limits: &Limits) -> Release {
-        let reviewed = match reviewed {
-            Ok(reviewed) => reviewed,
-            Err(denial) => return Release::Withheld(denial),
+    async fn release(
+        &self,
+        reviewed: Result<Reviewed<'_>, Denial>,
+        ticket: &mut Ticket<'_>,
+        limits: &Limits,
+    ) -> Release {
+        let released = match reviewed {
+            Ok(reviewed) => {
+                let log = self.gate.durable();
+                // The wait's own result does not matter: the review proves itself.
+                durable::reached(log, reviewed.position(), limits.audit_deadline).await;
+                reviewed.release(log).map_err(|_| unrecorded(ticket))
+            }
+            Err(denial) => Err(denial),
         };
-        let log = self.gate.durable();
-        // The wait's own result does not matter: the review proves itself.
-        durable::reached(log, reviewed.position(), limits.audit_deadline).await;
-        match reviewed.release(log) {
-            Ok(release) => release,
-            Err(_) => Release::Withheld(unrecorded(ticket)),
-        }
+        ticket.review_ended();
+        released.unwrap_or_else(|mut denial| {
+            denial.stages_ns = ticket.stages_ns();
+            Release::Withheld(denial)
+        })
     }
 
     /// Counts a stream in, unless too many are open.
@@ -356,24 +386,19 @@ impl Drop for OpenStream<'_> {
 }
 
 /// The refusal of an answer whose review the log did not take in time.
-fn unrecorded(ticket: &Ticket<'_>) -> Denial {
+fn unrecorded(ticket: &mut Ticket<'_>) -> Denial {
     ticket.failed(
         DenyReason::AuditUnavailable,
         "the review was not durable within its deadline",
     )
 }
 
-/// Tells the client that the upstream failed, and closes the record.
-async fn fail(
-    session: &mut ServerSession,
-    ticket: Ticket<'_>,
-    error: UpstreamError,
-    readers: &Readers,
-) -> Result<(), ClientLost> {
+/// Closes the record of an exchange whose upstream failed: what to tell the client.
+fn failed(mut ticket: Ticket<'_>, error: UpstreamError) -> Denial {
     let (reason, operator) = error.parts();
     let denial = ticket.failed(reason, operator);
     ticket.close(Outcome::UpstreamFailed, now());
-    respond::refuse(session, &denial, readers).await
+    denial
 }
 
 /// Stage 14 for an answer that is not a stream.

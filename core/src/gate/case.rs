@@ -19,6 +19,7 @@ use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, Request
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
 use crate::scope::ScopeGrant;
+use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
 /// Everything about one request that its records, its review and its refusals need.
@@ -33,7 +34,7 @@ pub(super) struct Case<'g> {
     pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: Bytes,
-    pub(super) stages: Stages,
+    pub(super) laps: Laps,
     /// What the body said; `None` when it could not be read.
     pub(super) call: Option<CallFacts>,
     pub(super) verdict: Option<Verdict>,
@@ -67,14 +68,6 @@ pub(super) struct Verdict {
     decision: Decision,
 }
 
-/// Microseconds of the stages so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stages {
-    pub(super) token: u64,
-    pub(super) parse: u64,
-    pub(super) policy: u64,
-}
-
 impl Verdict {
     /// The verdict of a decision.
     ///
@@ -103,6 +96,7 @@ impl<'g> Case<'g> {
         server: Arc<Server>,
         principal: Principal,
         client_ip: IpAddr,
+        laps: Laps,
         now: UnixTime,
     ) -> Self {
         Self {
@@ -116,10 +110,15 @@ impl<'g> Case<'g> {
             client_cert_sha256: None,
             forward_headers: Vec::new(),
             body: Bytes::new(),
-            stages: Stages::default(),
+            laps,
             call: None,
             verdict: None,
         }
+    }
+
+    /// Ends a lap of the request's stopwatch.
+    pub(super) fn end(&mut self, stage: Stage) {
+        self.laps.end(stage, self.gate.ticks.now_ns());
     }
 
     /// Keeps what `call` said: its names, its digests, and where its arguments stand in the body.

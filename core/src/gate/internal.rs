@@ -22,6 +22,7 @@ use crate::jwks::KeySet;
 use crate::policy::Worker;
 use crate::redact;
 use crate::rpc::{self, Call, CallLimits, Reply};
+use crate::stages::Laps;
 use crate::time::UnixTime;
 use crate::token::{self, Issuer, IssuerKeys, TokenCache, TokenLimits, Verification};
 
@@ -135,12 +136,20 @@ impl<'g, 'b> Known<'g, 'b> {
             Err(denial) => return Err(denial.reason),
         };
         let server = visit.server().map(Arc::clone).ok_or(DenyReason::RouteUnknown)?;
-        let mut case = Case::new(gate, gate.snapshot(), server, principal, head.client_ip, now);
+        let mut case = Case::new(
+            gate,
+            gate.snapshot(),
+            server,
+            principal,
+            head.client_ip,
+            Laps::start(0),
+            now,
+        );
         let call = rpc::read_call(head, body, &mut parse.scratch, parse.limits).map_err(|denial| denial.reason)?;
         case.learn(&call);
         case.body = body.clone();
         let mut scratch = Scratch::new(0);
-        case.verdict = match visit::decide(&case, &call, &mut scratch.worker) {
+        case.verdict = match visit::decide(&case, &call, &mut scratch.worker, &mut Laps::start(0)) {
             Ok(verdict) => Some(verdict),
             Err(refusal) if refusal.denial.reason == DenyReason::PolicyDenied => None,
             Err(refusal) => return Err(refusal.denial.reason),
@@ -183,7 +192,7 @@ impl<'g, 'b> Known<'g, 'b> {
     /// The reason of the refusal.
     pub fn decide(&mut self) -> Result<usize, DenyReason> {
         let worker: &mut Worker = &mut self.scratch.worker;
-        visit::decide(&self.case, &self.call, worker)
+        visit::decide(&self.case, &self.call, worker, &mut Laps::start(0))
             .map(|verdict| verdict.redactions().len())
             .map_err(|refusal| refusal.denial.reason)
     }

@@ -15,6 +15,7 @@ use crate::audit::{self, Durable, Position};
 use crate::config::{Server, Upstream};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
+use crate::stages::Stage;
 use crate::time::UnixTime;
 
 /// An allowed request whose record was handed over and is not yet known to be durable.
@@ -50,9 +51,10 @@ impl<'g> Recorded<'g> {
     /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`]. The
     /// watermark of another log proves nothing about this record, so it gives itself back for that too.
     #[expect(clippy::result_large_err, reason = "the error is the value itself, to go on with")]
-    pub fn permit(self, durable: &Durable) -> Result<Permit<'g>, Self> {
+    pub fn permit(mut self, durable: &Durable) -> Result<Permit<'g>, Self> {
         let own = std::ptr::eq(durable, self.ticket.case.gate.durable());
         if own && durable.reached(self.position) {
+            self.ticket.case.end(Stage::Record);
             Ok(Permit { ticket: self.ticket })
         } else {
             Err(self)
@@ -63,6 +65,7 @@ impl<'g> Recorded<'g> {
     #[cold]
     pub fn give_up(self, now: UnixTime) -> Denial {
         let Self { mut ticket, .. } = self;
+        ticket.case.end(Stage::Record);
         ticket.close_once(audit::Outcome::NotForwarded, now);
         ticket.failed(
             DenyReason::AuditUnavailable,

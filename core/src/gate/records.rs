@@ -2,7 +2,7 @@
 //!
 //! Owns no format ([`crate::audit`] does) and decides nothing.
 
-use super::case::{Case, Stages};
+use super::case::Case;
 use crate::audit::{
     Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
     ResponseRecord, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
@@ -11,6 +11,7 @@ use crate::denial::Denial;
 use crate::identity;
 use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
+use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
 use super::refusals::Source;
@@ -91,7 +92,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             credential: upstream.credential.as_ref().map(|credential| &*credential.label),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
-        stage_us: &stages(case.stages),
+        stage_us: &stage_times(&case.laps),
     }
     .write_json(out);
 }
@@ -254,19 +255,20 @@ fn obligations(redactions: &[Redaction]) -> Vec<RedactObligation<'_>> {
         .collect()
 }
 
-fn stages(stages: Stages) -> [StageTime; 3] {
+/// The times that stand in a record: those of the stages before it, scope and policy as one.
+fn stage_times(laps: &Laps) -> [StageTime; 3] {
     [
         StageTime {
             stage: "token",
-            us: stages.token,
+            us: laps.us(&[Stage::Identity]),
         },
         StageTime {
             stage: "parse",
-            us: stages.parse,
+            us: laps.us(&[Stage::Parse]),
         },
         StageTime {
             stage: "policy",
-            us: stages.policy,
+            us: laps.us(&[Stage::Scope, Stage::Policy]),
         },
     ]
 }

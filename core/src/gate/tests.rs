@@ -6,3 +6,4 @@ mod records;
 mod review;
 mod stage;
 mod stream;
+mod times;

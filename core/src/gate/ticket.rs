@@ -12,6 +12,7 @@ use super::review::{self, Finding, Place};
 use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
+use crate::stages::Stage;
 use crate::time::UnixTime;
 
 /// What came back from the upstream, whole.
@@ -61,6 +62,8 @@ pub struct Ticket<'g> {
     closed: bool,
     answered: bool,
     streaming: bool,
+    /// Whether something was reviewed that has not left yet.
+    reviewing: bool,
     totals: Totals,
 }
 
@@ -133,6 +136,7 @@ impl<'g> Ticket<'g> {
             closed: false,
             answered: false,
             streaming: false,
+            reviewing: false,
             totals: Totals::default(),
         }
     }
@@ -165,6 +169,7 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
+        self.begin_review();
         self.recorded(Release::Empty { status }, &Part::Open { status }, now)
     }
 
@@ -173,6 +178,7 @@ impl<'g> Ticket<'g> {
     /// # Errors
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed<'g>, Denial> {
+        self.begin_review();
         let place = Place {
             streaming: self.streaming,
             answered: self.answered,
@@ -208,13 +214,47 @@ impl<'g> Ticket<'g> {
 
     /// The refusal for the client when no answer may leave: an upstream that failed, a review that was not recorded.
     #[cold]
-    pub fn failed(&self, reason: DenyReason, operator: &'static str) -> Denial {
-        self.case.denial(reason, operator)
+    pub fn failed(&mut self, reason: DenyReason, operator: &'static str) -> Denial {
+        self.end_forward();
+        let mut denial = self.case.denial(reason, operator);
+        denial.stages_ns = self.stages_ns();
+        denial
+    }
+
+    /// Everything reviewed so far is on durable record, or given up: what follows is no longer the stage of review.
+    /// Without this call that stage is not counted.
+    pub fn review_ended(&mut self) {
+        if std::mem::replace(&mut self.reviewing, false) {
+            self.case.end(Stage::Review);
+        }
+    }
+
+    /// Nanoseconds that the stages of this request have taken so far, for whoever measures the rest of it.
+    pub fn stages_ns(&self) -> u64 {
+        self.case.laps.total_ns()
+    }
+
+    /// A review begins, unless one is under way: the messages of one read are one review.
+    fn begin_review(&mut self) {
+        if !std::mem::replace(&mut self.reviewing, true) && !self.end_forward() {
+            self.case.laps.skip(self.case.gate.ticks.now_ns());
+        }
+    }
+
+    /// The upstream's answer has come, or will not come; whether that was not known before.
+    fn end_forward(&mut self) -> bool {
+        let first = self.forwarded && self.case.laps.of(Stage::Forward).is_none();
+        if first {
+            self.case.end(Stage::Forward);
+        }
+        first
     }
 
     fn recorded(&self, release: Release, part: &Part, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         if self.closed {
-            return Err(self.failed(DenyReason::AnswerInvalid, "the exchange is closed already"));
+            return Err(self
+                .case
+                .denial(DenyReason::AnswerInvalid, "the exchange is closed already"));
         }
         match self
             .case
@@ -226,7 +266,7 @@ impl<'g> Ticket<'g> {
                 position,
                 durable: self.case.gate.durable(),
             }),
-            Err(denial) => Err(self.failed(denial.reason, denial.operator)),
+            Err(denial) => Err(self.case.denial(denial.reason, denial.operator)),
         }
     }
 
@@ -263,6 +303,8 @@ impl Drop for Ticket<'_> {
             audit::Outcome::NotForwarded
         };
         self.close_once(outcome, self.case.now);
+        self.end_forward();
+        self.case.gate.stage_times.record_all(&self.case.laps);
     }
 }
 

@@ -17,10 +17,12 @@ use crate::credential::{self, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal};
+use crate::json;
 use crate::limit::Caller;
 use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
+use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 use crate::token::{self, TokenLimits, Verification, VerifiedToken};
 
@@ -49,21 +51,22 @@ pub struct Visit<'g> {
     /// The token that this visit has verified for its route.
     token: Option<Arc<VerifiedToken>>,
     now: UnixTime,
-    started_us: u64,
-    authenticated_us: u64,
+    laps: Laps,
+    /// Whether the caller's identity was asked for: what is refused before has not come to that stage.
+    identifying: bool,
 }
 
 impl<'g> Visit<'g> {
     pub(super) fn new(gate: &'g Gate, now: UnixTime) -> Self {
-        let started_us = gate.ticks.now_us();
+        let laps = Laps::start(gate.ticks.now_ns());
         Self {
             gate,
             snapshot: gate.snapshot(),
             route: None,
             token: None,
             now,
-            started_us,
-            authenticated_us: started_us,
+            laps,
+            identifying: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl<'g> Visit<'g> {
     /// # Errors
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
     pub fn authenticate(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
+        self.identifying = true;
         let step = match self.verify(head) {
             Ok(Bound::Principal(principal)) => Ok(Step::Done(principal)),
             Ok(Bound::Without { issuer, .. }) => Ok(Step::Needs(Fetch::Jwks(issuer))),
@@ -111,7 +115,13 @@ impl<'g> Visit<'g> {
     }
 
     /// Counts a refusal that the embedder found before [`Visit::authorize`]: over-long bodies, deadlines, draining.
-    pub fn refuse(&self, head: &RequestHead<'_>, denial: Denial) -> Denial {
+    pub fn refuse(&self, head: &RequestHead<'_>, mut denial: Denial) -> Denial {
+        let mut laps = self.laps;
+        if self.identifying && laps.of(Stage::Identity).is_none() {
+            laps.end(Stage::Identity, self.gate.ticks.now_ns());
+        }
+        self.gate.stage_times.record_all(&laps);
+        denial.stages_ns = laps.total_ns();
         self.gate.refusals.count(Source {
             server: self.server().map(|server| Arc::clone(server.name())),
             reason: denial.reason,
@@ -140,16 +150,19 @@ impl<'g> Visit<'g> {
             let denial = Denial::new(DenyReason::IdentityUnbound, "the visit has not bound this principal");
             return Err(self.refuse(head, denial));
         };
+        let mut laps = self.laps;
+        // The body was read in between.
+        laps.skip(self.gate.ticks.now_ns());
         let mut case = Case::new(
             self.gate,
             self.snapshot,
             Arc::clone(&route.server),
             principal,
             head.client_ip,
+            laps,
             now,
         );
         case.client_cert_sha256 = head.client_cert_sha256.copied();
-        case.stages.token = self.authenticated_us.saturating_sub(self.started_us);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
                 let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
@@ -159,16 +172,10 @@ impl<'g> Visit<'g> {
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
                 match position {
                     Ok(position) => Ok(Recorded::new(case, position)),
-                    Err(unrecorded) => Err(without_record(&case, &unrecorded)),
+                    Err(unrecorded) => Err(unpermitted(case, &unrecorded)),
                 }
             }
-            Err(Refusal { mut denial, decision }) => {
-                denial.record_id = Some(case.record_id);
-                case.gate
-                    .submit(|out| records::write_deny(out, &case, &denial, decision.as_deref()))
-                    .map_err(|unrecorded| without_record(&case, &unrecorded))?;
-                Err(denial)
-            }
+            Err(refusal) => Err(refused(case, refusal)),
         }
     }
 
@@ -220,7 +227,7 @@ impl<'g> Visit<'g> {
         head.json_body()?;
         head.accepts_both()?;
         self.token = Some(Arc::clone(principal.token()));
-        self.authenticated_us = self.gate.ticks.now_us();
+        self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
     }
 
@@ -290,12 +297,35 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
     })
 }
 
+/// Hands the record of a refusal over and counts the stages that came to it.
+#[cold]
+fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
+    let Refusal { mut denial, decision } = refusal;
+    denial.record_id = Some(case.record_id);
+    let submitted = case
+        .gate
+        .submit(|out| records::write_deny(out, &case, &denial, decision.as_deref()));
+    if let Err(unrecorded) = submitted {
+        return unpermitted(case, &unrecorded);
+    }
+    denial.stages_ns = end_of(&mut case);
+    denial
+}
+
 /// The refusal of a request whose record the log did not take: there is no record to name.
 #[cold]
-fn without_record(case: &Case<'_>, unrecorded: &Denial) -> Denial {
+fn unpermitted(mut case: Case<'_>, unrecorded: &Denial) -> Denial {
     let mut denial = case.denial(unrecorded.reason, unrecorded.operator);
     denial.record_id = None;
+    denial.stages_ns = end_of(&mut case);
     denial
+}
+
+/// Counts the stages of a request that gets no permit, and says how long they took together.
+fn end_of(case: &mut Case<'_>) -> u64 {
+    case.end(Stage::Record);
+    case.gate.stage_times.record_all(&case.laps);
+    case.laps.total_ns()
 }
 
 /// A refusal, with the policy's decision when it was the policy that refused.
@@ -312,24 +342,12 @@ impl From<Denial> for Refusal {
 
 /// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
 fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mut Scratch) -> Result<Verdict, Refusal> {
-    let gate = case.gate;
-    let parsing_us = gate.ticks.now_us();
-    let limits = case.snapshot.limits();
-    // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.token().expires().after(limits.leeway) <= case.now {
-        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
-        return Err(challenged(denial, &case.server).into());
-    }
-    let call_limits = rpc::CallLimits {
-        json: super::json_limits(limits),
-        tool_name_bytes_max: limits.tool_name_bytes_max,
-    };
-    let call = rpc::read_call(head, body, &mut scratch.call, call_limits)?;
-    case.learn(&call);
-    let deciding_us = gate.ticks.now_us();
-    case.stages.parse = deciding_us.saturating_sub(parsing_us);
-    let verdict = decide(case, &call, &mut scratch.worker);
-    case.stages.policy = gate.ticks.now_us().saturating_sub(deciding_us);
+    let parsed = parse(case, head, body, &mut scratch.call);
+    case.end(Stage::Parse);
+    let call = parsed?;
+    let mut laps = case.laps;
+    let verdict = decide(case, &call, &mut scratch.worker, &mut laps);
+    case.laps = laps;
     verdict.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();
         refusal.denial.request_id = call.id().map(|id| id.raw().into());
@@ -337,10 +355,45 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     })
 }
 
-/// Stages 7 and 8: what the scope table and the policy say of the call. A tool that is hidden is refused first.
-pub(super) fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
-    let grant = grant(case, call)?;
-    let Some(input) = case.input(call.tool(), &grant, call.arguments(), case.now) else {
+/// Stage 6.
+fn parse<'b>(
+    case: &mut Case<'_>,
+    head: &RequestHead<'b>,
+    body: &'b Bytes,
+    scratch: &'b mut json::Scratch,
+) -> Result<Call<'b>, Denial> {
+    let limits = case.snapshot.limits();
+    // The body may have taken its time: the token must still hold when the call is judged.
+    if case.principal.token().expires().after(limits.leeway) <= case.now {
+        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
+        return Err(challenged(denial, &case.server));
+    }
+    let call_limits = rpc::CallLimits {
+        json: super::json_limits(limits),
+        tool_name_bytes_max: limits.tool_name_bytes_max,
+    };
+    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    case.learn(&call);
+    Ok(call)
+}
+
+/// Stages 7 and 8: what the scope table and the policy say of the call.
+pub(super) fn decide(
+    case: &Case<'_>,
+    call: &Call<'_>,
+    worker: &mut Worker,
+    laps: &mut Laps,
+) -> Result<Verdict, Refusal> {
+    let grant = grant(case, call);
+    laps.end(Stage::Scope, case.gate.ticks.now_ns());
+    let verdict = ask(case, call, &grant?, worker);
+    laps.end(Stage::Policy, case.gate.ticks.now_ns());
+    verdict
+}
+
+/// Stage 8. A tool that is hidden is refused first.
+fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
+    let Some(input) = case.input(call.tool(), grant, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);

@@ -24,22 +24,22 @@ const LIMITS: EvalLimits = EvalLimits {
 
 /// Ticks that advance by a fixed step at each look.
 struct Steps {
-    now_us: AtomicU64,
-    step_us: u64,
+    now_ns: AtomicU64,
+    step_ns: u64,
 }
 
 impl Steps {
-    fn of(step_us: u64) -> Self {
+    fn of(step_ns: u64) -> Self {
         Self {
-            now_us: AtomicU64::new(0),
-            step_us,
+            now_ns: AtomicU64::new(0),
+            step_ns,
         }
     }
 }
 
 impl Ticks for Steps {
-    fn now_us(&self) -> u64 {
-        self.now_us.fetch_add(self.step_us, Ordering::Relaxed)
+    fn now_ns(&self) -> u64 {
+        self.now_ns.fetch_add(self.step_ns, Ordering::Relaxed)
     }
 }
 

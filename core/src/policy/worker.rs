@@ -76,7 +76,7 @@ impl Worker {
         limits: &EvalLimits,
         ticks: &dyn Ticks,
     ) -> Result<Value, PolicyFailure> {
-        let start_us = ticks.now_us();
+        let start_ns = ticks.now_ns();
         let position = match self.position(replica) {
             Some(position) => position,
             None => self.load(replica)?,
@@ -88,7 +88,7 @@ impl Worker {
             return Err(PolicyFailure::Panicked);
         };
         // A builtin can outlast the machine's own timer, which is looked at between instructions only.
-        let elapsed = Duration::from_micros(ticks.now_us().saturating_sub(start_us));
+        let elapsed = Duration::from_nanos(ticks.now_ns().saturating_sub(start_ns));
         if limits.deadline < elapsed {
             return Err(PolicyFailure::Deadline);
         }

@@ -1,7 +1,7 @@
 //! A new configuration for a gate that runs: on SIGHUP, and when the address of an upstream has moved.
 //!
 //! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up before
-//! anything changes, and one fault leaves everything as it was. Never touches listeners or the audit log: what they are
+//! anything changes, and one fault leaves everything as it was. Never touches listeners, the admin listener or the audit log: what they are
 //! made of takes a restart, and a reload that would change it is refused.
 
 use std::path::PathBuf;
@@ -159,6 +159,7 @@ pub(crate) fn snapshot(config: &Config) -> Result<Snapshot, BuildError> {
 fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         (old.listeners == new.listeners, "listen"),
+        (old.admin == new.admin, "admin"),
         (old.audit == new.audit, "audit"),
         (old.node == new.node, "node"),
         (old.upstream_ca == new.upstream_ca, "upstream_ca"),

@@ -8,13 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
 use portcullis_core::gate::{Gate, GateParts};
 use portcullis_core::jwks::refresh::Published;
-use portcullis_core::time::Ticks;
 use portcullis_core::token::Issuer;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Runtime;
@@ -26,7 +25,7 @@ use crate::background::jwks::{KeyService, Publish, StartError};
 use crate::background::reload::{Reload, snapshot};
 use crate::clock;
 use crate::config::{self, Config, Names};
-use crate::listen::{self, Listener, ServeError, ServeOptions};
+use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::KeyFetch;
 use crate::shutdown::{Shutdown, Signals};
@@ -95,6 +94,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
         listeners: config.listeners.clone(),
+        admin: config.admin,
         metadata,
         keys: fetch,
         on_listening: Box::new(announce(
@@ -151,7 +151,7 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
         seed,
         now: clock::now(),
     };
-    Ok(Arc::new(Gate::new(parts, Box::new(Monotonic(Instant::now())))))
+    Ok(Arc::new(Gate::new(parts, Box::new(clock::Monotonic::start()))))
 }
 
 /// Tells people and machines where the gate listens, when it is the process's own.
@@ -159,25 +159,29 @@ fn announce(
     listeners: Vec<Listener>,
     aloud: bool,
     then: impl FnOnce(&[SocketAddr]) + Send,
-) -> impl FnOnce(&[SocketAddr]) + Send {
-    move |addresses| {
-        then(addresses);
+) -> impl FnOnce(&Listening) + Send {
+    move |listening| {
+        then(&listening.addresses);
         if !aloud {
             return;
         }
         let urls: Vec<String> = listeners
             .iter()
-            .zip(addresses)
+            .zip(&listening.addresses)
             .map(|(listener, address)| match listener.tls {
                 Some(_) => format!("https://{address}"),
                 None => format!("http://{address}"),
             })
             .collect();
-        tracing::info!(addresses = urls.join(" "), "listening");
+        let admin = listening.admin.map(|address| format!("http://{address}"));
+        tracing::info!(addresses = urls.join(" "), admin, "listening");
         let mut out = std::io::stdout().lock();
         for url in &urls {
             // Nobody may be reading; the gate serves all the same.
             let _ = writeln!(out, "listening {url}");
+        }
+        if let Some(url) = admin {
+            let _ = writeln!(out, "admin {url}");
         }
         let _ = out.flush();
     }
@@ -197,15 +201,6 @@ impl Publish for Publisher {
         if let Some(metadata) = &published.metadata {
             self.metadata.publish(issuer.url(), metadata);
         }
-    }
-}
-
-/// Microseconds since the start.
-struct Monotonic(Instant);
-
-impl Ticks for Monotonic {
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

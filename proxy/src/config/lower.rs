@@ -14,7 +14,7 @@ use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
 
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
-use super::raw::{At, Place, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
+use super::raw::{At, Place, RawAdmin, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
 use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, limits, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
@@ -43,6 +43,7 @@ pub(super) fn lower(
         lowering.fault(Code::InvalidValue, place, message);
     }
     let listeners = listeners(&mut lowering, &raw.listen);
+    let admin = raw.admin.as_ref().and_then(|raw| admin(&mut lowering, raw));
     let audit = AuditPlace {
         directory: lowering.files.path(&raw.audit.directory.value),
         digest_key: match &raw.audit.digest_key {
@@ -63,6 +64,7 @@ pub(super) fn lower(
     let config = Config {
         node: Arc::from(node),
         listeners,
+        admin,
         audit,
         issuers,
         servers,
@@ -135,13 +137,8 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
     }
     let mut listeners = Vec::new();
     for listener in raw {
-        let Ok(address) = listener.address.value.parse::<SocketAddr>() else {
-            lowering.fault_with(
-                Code::ListenerInvalid,
-                listener.address.place,
-                format!("`{}` is no IP address with a port", listener.address.value),
-                Some("write it like `127.0.0.1:8080`, `0.0.0.0:8443` or `[::1]:0`"),
-            );
+        let help = "write it like `127.0.0.1:8080`, `0.0.0.0:8443` or `[::1]:0`";
+        let Some(address) = socket_address(lowering, &listener.address, help) else {
             continue;
         };
         let tls = listener.tls.as_ref().map(|tls| TlsFiles {
@@ -155,6 +152,31 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
         listeners.push(Listener { address, tls });
     }
     listeners
+}
+
+/// An IP address with a port; `None` after a fault.
+fn socket_address(lowering: &mut Lowering<'_>, written: &At<String>, help: &str) -> Option<SocketAddr> {
+    if let Ok(address) = written.value.parse() {
+        return Some(address);
+    }
+    let message = format!("`{}` is no IP address with a port", written.value);
+    lowering.fault_with(Code::ListenerInvalid, written.place, message, Some(help));
+    None
+}
+
+/// The address of the admin listener; `None` after a fault. It asks for no token, so it is reached from this machine
+/// alone unless that was waived.
+fn admin(lowering: &mut Lowering<'_>, raw: &RawAdmin) -> Option<SocketAddr> {
+    let help = "write it like `127.0.0.1:9901` or `[::1]:0`";
+    let address = socket_address(lowering, &raw.address, help)?;
+    if !raw.danger_public && !address.ip().to_canonical().is_loopback() {
+        let message = format!("the admin address `{address}` is not on loopback, and the listener asks for no token");
+        let help = "listen on loopback and put what authenticates its callers in front of it, \
+                    or set `danger_public: true` here";
+        lowering.fault_with(Code::ListenerInvalid, raw.address.place, message, Some(help));
+        return None;
+    }
+    Some(address)
 }
 
 fn issuers(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan> {

@@ -21,6 +21,8 @@ pub(crate) struct RawConfig {
     pub node: Option<At<String>>,
     /// Where clients connect; at least one.
     pub listen: Vec<RawListener>,
+    /// Where operators and their tools ask for metrics and health. Default: nowhere.
+    pub admin: Option<RawAdmin>,
     /// Where decisions are recorded.
     pub audit: RawAudit,
     /// The authorization servers whose tokens may be accepted; at least one.
@@ -41,6 +43,17 @@ pub(crate) struct RawListener {
     pub address: At<String>,
     /// TLS of this listener; without it the listener speaks plain HTTP.
     pub tls: Option<RawTls>,
+}
+
+/// The admin listener: `/metrics`, `/livez` and `/readyz` in plain HTTP, without a token. Taken up by a restart alone.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAdmin {
+    /// IP address on loopback and port, such as `127.0.0.1:9901`; port 0 takes a free one.
+    pub address: At<String>,
+    /// Lets the address be one that other machines reach: whoever does can read how much the gate is used, and when.
+    #[serde(default)]
+    pub danger_public: bool,
 }
 
 /// TLS files of a listener, in PEM.

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::*;
 
+mod admin;
 mod issuers;
 mod keys;
 mod servers;
@@ -235,7 +236,7 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `audit`, `issuers`, `servers`, `upstream_ca`, `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `limits`",
         }])
     );
 }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::clock;
 
 /// Bytes of the HTTP/2 preface (RFC 9113 section 3.4): once it is here, the protocol's own limits hold.
 const PREFACE_BYTES: usize = 24;
@@ -78,6 +80,8 @@ pub(crate) struct Guarded {
     head_deadline: Duration,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When the first byte of the head came, in ticks; zero before that.
+    head_began_ns: AtomicU64,
 }
 
 impl Guarded {
@@ -92,6 +96,7 @@ impl Guarded {
             head_deadline,
             deadline: Some(Instant::now() + head_deadline),
             timer: None,
+            head_began_ns: AtomicU64::new(0),
         }
     }
 
@@ -106,6 +111,7 @@ impl Guarded {
             && guarded.waits() == Waits::Open
         {
             guarded.waits.store(Waits::Next as u8, Ordering::Relaxed);
+            guarded.head_began_ns.store(0, Ordering::Relaxed);
         }
     }
 
@@ -114,6 +120,13 @@ impl Guarded {
         if let Some(guarded) = Self::under(session) {
             guarded.waits.store(Waits::Open as u8, Ordering::Relaxed);
         }
+    }
+
+    /// When the first byte of the head came, in ticks; `None` under HTTP/2, and when it came together with the request
+    /// before.
+    pub(super) fn head_began_ns(session: &ServerSession) -> Option<u64> {
+        let guarded = Self::under(session)?;
+        Some(guarded.head_began_ns.load(Ordering::Relaxed)).filter(|began_ns| *began_ns != 0)
     }
 
     /// Why the head did not arrive, after reading it has failed.
@@ -136,8 +149,13 @@ impl Guarded {
     /// Counts what was read; the first byte of a further head starts its deadline.
     fn count(&mut self, read: usize) -> io::Result<()> {
         self.bytes = self.bytes.saturating_add(read);
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.head_deadline);
-        if deadline <= Instant::now() {
+        let now = Instant::now();
+        let began_ns = self.head_began_ns.get_mut();
+        if *began_ns == 0 {
+            *began_ns = clock::ticks_ns_at(now.into_std());
+        }
+        let deadline = *self.deadline.get_or_insert(now + self.head_deadline);
+        if deadline <= now {
             return Err(self.timed_out());
         }
         let opens = self.preface_only && PREFACE_BYTES <= self.bytes;

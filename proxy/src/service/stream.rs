@@ -11,10 +11,11 @@ use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::{Answer, Outcome, Release, Reviewed, Ticket};
 use portcullis_core::rpc::sse::{self, Splitter};
+use portcullis_core::stages::Stage;
 use tokio::time::Instant;
 
 use super::{Service, unrecorded};
-use crate::clock::now;
+use crate::clock::{self, now};
 use crate::egress::{self, ClientLost, Judged};
 use crate::upstream::{Exchange, UpstreamError};
 use crate::{durable, ingress, respond, scratch};
@@ -76,6 +77,31 @@ struct Clocks {
     expires: Instant,
 }
 
+/// What of a stream's time is the connection's: its head, both ways, and then each piece that is written. The waits in
+/// between are the upstream's.
+struct Writing {
+    ns: u64,
+}
+
+impl Writing {
+    /// The request came and the answer's head has left now; `stages_ns` of that went to other stages.
+    fn after_head(began_ns: u64, stages_ns: u64) -> Self {
+        let whole_ns = clock::ticks_ns().saturating_sub(began_ns);
+        Self {
+            ns: whole_ns.saturating_sub(stages_ns),
+        }
+    }
+
+    /// Adds the time of one write.
+    async fn of<T>(&mut self, write: impl Future<Output = T>) -> T {
+        let began_ns = clock::ticks_ns();
+        let written = write.await;
+        let write_ns = clock::ticks_ns().saturating_sub(began_ns);
+        self.ns = self.ns.saturating_add(write_ns);
+        written
+    }
+}
+
 impl Service {
     /// Relays an event stream to its end.
     pub(super) async fn relay_stream(
@@ -89,22 +115,28 @@ impl Service {
         let Some(_open) = self.enter_stream(limits) else {
             let denial = ticket.failed(DenyReason::RateLimited, "too many streams are open");
             ticket.close(Outcome::Unknown, now());
-            return respond::refuse(session, &denial, judged.readers).await;
+            return self.refuse(session, &denial, judged.readers, judged.began_ns).await;
         };
         let opened = ticket.open(exchange.status, now());
-        if let Release::Withheld(denial) = self.release(opened, &ticket, limits).await {
+        if let Release::Withheld(denial) = self.release(opened, &mut ticket, limits).await {
             ticket.close(Outcome::Unknown, now());
-            return respond::refuse(session, &denial, judged.readers).await;
+            return self.refuse(session, &denial, judged.readers, judged.began_ns).await;
         }
         if egress::open_stream(session, judged).await.is_err() {
+            self.count_connection(judged.began_ns, ticket.stages_ns());
             ticket.close(Outcome::ClientGone, now());
             return Err(ClientLost);
         }
-        let ended = self.pump(session, &mut exchange, &mut ticket, limits).await;
+        let mut writing = Writing::after_head(judged.began_ns, ticket.stages_ns());
+        let ended = self
+            .pump(session, &mut exchange, &mut ticket, limits, &mut writing)
+            .await;
         if ended.is_ok() {
             self.end_upstream(exchange).await;
         }
-        end_client(session, ticket, ended.err()).await
+        let ended = writing.of(end_client(session, ticket, ended.err())).await;
+        self.gate.stage_times().record(Stage::Connection, writing.ns);
+        ended
     }
 
     /// Moves messages until the answer is complete or the stream is cut.
@@ -114,6 +146,7 @@ impl Service {
         exchange: &mut Exchange,
         ticket: &mut Ticket<'_>,
         limits: &Limits,
+        writing: &mut Writing,
     ) -> Result<(), Cut> {
         let clocks = Clocks {
             silence: limits.stream_idle_deadline,
@@ -124,7 +157,7 @@ impl Service {
             match self.next(session, exchange, clocks).await {
                 Next::Piece(piece) => {
                     splitter.push(&piece);
-                    self.pass(session, &mut splitter, ticket, limits).await?;
+                    self.pass(session, &mut splitter, ticket, limits, writing).await?;
                 }
                 Next::End => {
                     let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
@@ -173,14 +206,17 @@ impl Service {
         splitter: &mut Splitter,
         ticket: &mut Ticket<'_>,
         limits: &Limits,
+        writing: &mut Writing,
     ) -> Result<(), Cut> {
         let batch = review_all(splitter, ticket);
         let mut out = Vec::new();
         let recorded = self.write_reviews(batch.reviews, ticket, limits, &mut out).await;
+        ticket.review_ended();
         if out.is_empty() && batch.comment {
             out.extend_from_slice(KEEPALIVE);
         }
-        if egress::piece(session, Bytes::from(out), false).await.is_err() {
+        let written = writing.of(egress::piece(session, Bytes::from(out), false)).await;
+        if written.is_err() {
             return Err(Cut::Client);
         }
         recorded.and(batch.ended)
@@ -190,7 +226,7 @@ impl Service {
     async fn write_reviews(
         &self,
         reviews: Vec<Reviewed<'_>>,
-        ticket: &Ticket<'_>,
+        ticket: &mut Ticket<'_>,
         limits: &Limits,
         out: &mut Vec<u8>,
     ) -> Result<(), Cut> {
@@ -265,7 +301,7 @@ fn write_release(release: &Release, out: &mut Vec<u8>) {
 }
 
 /// Ends the client's stream, with an error message when the answer is still owed, and closes the record.
-async fn end_client(session: &mut ServerSession, ticket: Ticket<'_>, cut: Option<Cut>) -> Result<(), ClientLost> {
+async fn end_client(session: &mut ServerSession, mut ticket: Ticket<'_>, cut: Option<Cut>) -> Result<(), ClientLost> {
     let (outcome, owed) = match cut {
         None => (Outcome::Ended, None),
         Some(Cut::Client) => (Outcome::ClientGone, None),

@@ -94,6 +94,14 @@ impl Gate {
         self.process.address
     }
 
+    /// Where the gate says that operators ask; to be called once, for a gate with an admin listener.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        self.process.output.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("admin http://").map(str::parse);
+        address.unwrap_or_else(|| panic!("the gate says `{line}`")).unwrap()
+    }
+
     /// A new connection to the gate.
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.process.address).unwrap()

@@ -2,6 +2,8 @@
 
 // `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]

@@ -37,13 +37,13 @@ pub(super) const READ: &str = "salesforce.opportunity.read";
 /// An argument of Alice's that the sample policy allows.
 pub(super) const OWN_ACCOUNT: &str = r#"{"account_id": "acc-1001"}"#;
 
-/// Ticks that advance by one microsecond at each look.
+/// Ticks that advance by one microsecond at each look, so that a time tells how often the clock was read.
 #[derive(Debug, Default)]
 struct Steps(AtomicU64);
 
 impl Ticks for Steps {
-    fn now_us(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+    fn now_ns(&self) -> u64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
     }
 }
 

@@ -65,9 +65,13 @@ fn keeps_its_limits() {
         deadline: Duration::from_millis(5),
         ..LIMITS
     };
-    assert!(policy.decide(&call(), &mut worker, &limits, &Steps::of(5_000)).is_ok());
+    assert!(
+        policy
+            .decide(&call(), &mut worker, &limits, &Steps::of(5_000_000))
+            .is_ok()
+    );
     assert_eq!(
-        policy.decide(&call(), &mut worker, &limits, &Steps::of(5_001)),
+        policy.decide(&call(), &mut worker, &limits, &Steps::of(5_000_001)),
         Err(PolicyFailure::Deadline)
     );
     let none = EvalLimits {

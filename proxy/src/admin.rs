@@ -1,0 +1,105 @@
+//! The admin listener: what operators and their tools may ask without a token.
+//!
+//! Owns its pages, `/metrics`, `/livez` and `/readyz`; everything else is not there. Never judges a request, never
+//! speaks MCP, and runs on a thread of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::gate::Gate;
+
+use crate::egress::{self, ClientLost, Readers};
+use crate::ingress::{self, Head, ReadError};
+use crate::service::finish;
+use crate::shutdown::Shutdown;
+use crate::{health, respond};
+
+mod metrics;
+
+use metrics::Metrics;
+
+/// The path of the metrics.
+const METRICS: &str = "/metrics";
+/// Seconds that an unused connection is kept: longer than the pause between two scrapes.
+const KEEPALIVE_S: u64 = 75;
+
+/// The application under Pingora's listening service.
+pub(crate) struct Admin {
+    gate: Arc<Gate>,
+    metrics: Metrics,
+    shutdown: Shutdown,
+}
+
+impl Admin {
+    /// The pages of this gate.
+    pub(crate) fn new(gate: Arc<Gate>, shutdown: Shutdown) -> Self {
+        Self {
+            metrics: Metrics::new(Arc::clone(&gate)),
+            gate,
+            shutdown,
+        }
+    }
+
+    async fn answer(&self, session: &mut ServerSession) -> Result<(), ClientLost> {
+        let snapshot = self.gate.snapshot();
+        let taken = ingress::take_head(session, snapshot.limits());
+        drop(snapshot);
+        let head = match taken {
+            Ok(head) => head,
+            Err(denial) => {
+                session.set_keepalive(None);
+                return respond::refuse(session, &denial, &Readers::default()).await;
+            }
+        };
+        let keeps = session.get_keepalive().is_some() && !head.is_chunked();
+        session.set_keepalive(keeps.then_some(KEEPALIVE_S));
+        let asks = matches!(head.method, Method::GET | Method::HEAD);
+        match health::Page::of(&head.path) {
+            Some(page) if asks => health::answer(session, page, &self.gate, &self.shutdown, &head).await,
+            None if asks && head.path == METRICS => self.answer_metrics(session, &head).await,
+            _ => {
+                let denial = Denial::new(DenyReason::RouteUnknown, "no such admin page");
+                respond::refuse(session, &denial, &Readers::default()).await
+            }
+        }
+    }
+
+    async fn answer_metrics(&self, session: &mut ServerSession, head: &Head) -> Result<(), ClientLost> {
+        let text = self.metrics.text().ok_or(ClientLost)?;
+        let header = egress::head(200, metrics::MEDIA_TYPE, text.len(), &Readers::default()).ok_or(ClientLost)?;
+        let body = match head.method {
+            Method::HEAD => Bytes::new(),
+            _ => Bytes::from(text),
+        };
+        egress::write_whole(session, header, body).await
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        match ingress::await_head(&mut session).await {
+            Ok(()) => {}
+            Err(ReadError::Gone) => return None,
+            Err(ReadError::Refused(denial)) => {
+                let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
+                ingress::linger_without_head(&mut session).await;
+                return None;
+            }
+        }
+        match self.answer(&mut session).await {
+            Ok(()) => finish(session).await,
+            Err(ClientLost) => None,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The metrics in the text format of OpenMetrics 1.0, which Prometheus reads.
+//!
+//! Owns their names and labels; the numbers are the gate's and the system's, read when they are asked for. Never has a
+//! label of a subject, a tool or an argument, and takes no lock that a request takes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_core::gate::Gate;
+use portcullis_core::stages::Stage;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The media type of the text.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that can be asked for.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+}
+
+impl Metrics {
+    /// The metrics of this gate and of the process.
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Stages(gate)));
+        registry.register_collector(Box::new(Process));
+        Self { registry }
+    }
+
+    /// The text now; `None` if a number could not be written, which a string never refuses.
+    pub(super) fn text(&self) -> Option<String> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry).ok()?;
+        Some(text)
+    }
+}
+
+/// The histograms of the stages.
+#[derive(Debug)]
+struct Stages(Arc<Gate>);
+
+impl Collector for Stages {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_stage_duration",
+            "Time that requests spent in each stage of the gate",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for stage in Stage::ALL {
+            let histogram = self.0.stage_times().snapshot(stage);
+            let buckets: Vec<(f64, u64)> = histogram
+                .buckets()
+                .map(|(bound_ns, count)| (bound_ns.map_or(f64::INFINITY, seconds), count))
+                .collect();
+            metric
+                .encode_family(&[("stage", stage.as_str())])?
+                .encode_histogram::<NoLabelSet>(seconds(histogram.sum_ns()), histogram.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the system knows of this process, and what it is.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encoder
+            .encode_descriptor(
+                "process_cpu",
+                "User and system time of all threads of the process",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, f64, f64>(&cpu_seconds(), None)?;
+        if let Some(bytes) = resident_bytes() {
+            encoder
+                .encode_descriptor(
+                    "process_resident_memory",
+                    "Resident memory of the process",
+                    Some(&Unit::Bytes),
+                    MetricType::Gauge,
+                )?
+                .encode_gauge(&bytes)?;
+        }
+        encoder
+            .encode_descriptor("portcullis_build", "The version of the gate", None, MetricType::Info)?
+            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// What `utime` and `stime` of `/proc/self/stat` count together, in nanoseconds instead of hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// The resident set; `None` on a system without `/proc`.
+fn resident_bytes() -> Option<u64> {
+    resident_bytes_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident_bytes_in(status: &str) -> Option<u64> {
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = resident.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kibibytes.checked_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cpu_seconds, resident_bytes, resident_bytes_in};
+
+    #[test]
+    fn the_resident_set_is_read_where_the_kernel_writes_it() {
+        let check = |status: &str, expected: Option<u64>| assert_eq!(resident_bytes_in(status), expected, "{status}");
+        check("Name:\tgate\nVmRSS:\t    1234 kB\nThreads:\t4\n", Some(1_263_616));
+        check("Name:\tgate\nVmHWM:\t    1234 kB\n", None);
+        check("VmRSS:\t    1234 MB\n", None);
+        check("VmRSS:\t    kB\n", None);
+        check("", None);
+        assert!(resident_bytes().is_some_and(|bytes| 1_000_000 < bytes));
+    }
+
+    #[test]
+    fn the_time_of_the_processor_grows_with_work() {
+        let before = cpu_seconds();
+        let mut sum = 0_u64;
+        while cpu_seconds() <= before {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(before.is_finite());
+    }
+}
