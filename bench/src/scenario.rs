@@ -306,11 +306,12 @@ pub static SCENARIOS: &[Scenario] = &[
         run: stages::review,
         ..STAGE
     },
+    // Not counted: how the allocator joins its free blocks moves it by 3.5 % from run to run. `whole_cold_es256` takes
+    // the same road.
     Scenario {
         name: "whole_warm_allow",
         group: "whole",
         tokens: 10_000,
-        counted: Some(256),
         run: |setting, meter| whole(setting, meter, WARM, Account::Own),
         ..STAGE
     },
