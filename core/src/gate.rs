@@ -10,6 +10,9 @@
 //! ```
 
 mod case;
+#[cfg(feature = "internal")]
+#[doc(hidden)]
+pub mod internal;
 mod permit;
 mod records;
 mod refusals;

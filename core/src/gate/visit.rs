@@ -255,7 +255,7 @@ enum Bound {
     },
 }
 
-fn token_limits(limits: &Limits) -> TokenLimits {
+pub(super) fn token_limits(limits: &Limits) -> TokenLimits {
     TokenLimits {
         token_bytes_max: limits.token_bytes_max,
         lifetime_max: limits.token_lifetime_max,
@@ -329,8 +329,8 @@ fn end_of(case: &mut Case<'_>) -> u64 {
 }
 
 /// A refusal, with the policy's decision when it was the policy that refused.
-struct Refusal {
-    denial: Denial,
+pub(super) struct Refusal {
+    pub(super) denial: Denial,
     decision: Option<Box<Decision>>,
 }
 
@@ -378,7 +378,12 @@ fn parse<'b>(
 }
 
 /// Stages 7 and 8: what the scope table and the policy say of the call.
-fn decide(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker, laps: &mut Laps) -> Result<Verdict, Refusal> {
+pub(super) fn decide(
+    case: &Case<'_>,
+    call: &Call<'_>,
+    worker: &mut Worker,
+    laps: &mut Laps,
+) -> Result<Verdict, Refusal> {
     let grant = grant(case, call);
     laps.end(Stage::Scope, case.gate.ticks.now_ns());
     let verdict = ask(case, call, &grant?, worker);

@@ -110,6 +110,43 @@ fn a_module_uses_only_modules_listed_above_it() {
 }
 
 #[test]
+fn what_benches_and_fuzzing_may_call_gives_out_no_proof() {
+    let sources = sources();
+    let text: String = code(&sources["gate/internal.rs"]).collect::<Vec<_>>().join(" ");
+    let mut functions = 0;
+    for item in text.split("pub ").skip(1) {
+        let declared = item.split('{').next().unwrap();
+        if declared.starts_with("struct ") {
+            continue;
+        }
+        assert!(
+            declared.starts_with("fn "),
+            "only functions are public, no field: `{declared}`"
+        );
+        let given = declared.split_once("->").map_or("", |(_, given)| given);
+        let words: Vec<&str> = given.split(|letter: char| !letter.is_alphanumeric()).collect();
+        let plain = [
+            "Self",
+            "Result",
+            "Option",
+            "usize",
+            "u8",
+            "32",
+            "DenyReason",
+            "json",
+            "ParseError",
+            "",
+        ];
+        assert!(
+            words.iter().all(|word| plain.contains(word)),
+            "`{declared}` gives more than plain values"
+        );
+        functions += 1;
+    }
+    assert!(5 < functions, "the functions were not found");
+}
+
+#[test]
 fn every_file_opens_with_what_it_owns() {
     for (file, source) in sources() {
         assert!(
