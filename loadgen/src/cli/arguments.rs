@@ -3,12 +3,20 @@
 //! Owns the forms of durations, stages and shares on the command line. Every error says what would be right.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
+use super::Fault;
+use crate::compare::metrics;
 use crate::connect::{Endpoint, EndpointError, EndpointOptions, HttpVersion};
 use crate::schedule::Stretch;
+
+/// How long a target may take until it can serve.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const READY_LOOK: Duration = Duration::from_millis(100);
 
 /// How to reach a target.
 #[derive(Clone, Debug, Args)]
@@ -22,6 +30,9 @@ pub(super) struct TargetArguments {
     /// The PEM file of the authorities of an https target's certificate.
     #[arg(long, value_name = "FILE", help_heading = "Target")]
     ca: Option<PathBuf>,
+    /// A page of the target that answers 200 once it can serve, such as a gate's /readyz; awaited before the load.
+    #[arg(long, value_name = "URL", help_heading = "Target")]
+    ready: Option<String>,
     /// Let the target be off this machine; only ever with its owner's consent.
     #[arg(long, help_heading = "Target")]
     remote: bool,
@@ -42,6 +53,34 @@ impl TargetArguments {
     /// The endpoint of `url`.
     pub(super) fn endpoint(&self, url: &str) -> Result<Endpoint, EndpointError> {
         Endpoint::new(url, &self.options())
+    }
+
+    /// Waits until the target says that it can serve.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub(super) fn await_ready(&self) -> Result<(), Fault> {
+        let Some(url) = &self.ready else {
+            return Ok(());
+        };
+        let options = EndpointOptions {
+            authority: self.authority.clone(),
+            ca: self.ca.clone(),
+            remote: self.remote,
+            ..EndpointOptions::default()
+        };
+        let page = Endpoint::new(url, &options).map_err(Fault::input)?;
+        let begun = Instant::now();
+        loop {
+            match metrics::fetch(&page) {
+                Ok(_) => return Ok(()),
+                Err(error) if READY_DEADLINE < begun.elapsed() => {
+                    let error = anyhow::Error::new(error).context(format!("`{url}` does not say that it is ready"));
+                    return Err(Fault::unavailable(error));
+                }
+                Err(_) => thread::sleep(READY_LOOK),
+            }
+        }
     }
 
     /// The same for targets that are made elsewhere.

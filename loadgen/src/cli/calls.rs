@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use portcullis_fixtures::issuer::{Issuer, now_s};
 
 use super::Fault;
-use super::arguments::{duration, share};
+use super::arguments::{TargetArguments, duration, share};
 use crate::connect::Endpoint;
 use crate::report::WorkloadSummary;
 use crate::workload::mix::Mix;
@@ -113,7 +113,14 @@ pub(super) struct ReadyCalls {
 
 impl CallArguments {
     /// The calls, with tokens and sessions.
-    pub(super) fn prepare(&self, endpoint: &Endpoint, seed: u64) -> Result<ReadyCalls, Fault> {
+    ///
+    /// The issuer answers before the target is asked whether it is ready: a gate needs its keys.
+    pub(super) fn prepare(
+        &self,
+        target: &TargetArguments,
+        endpoint: &Endpoint,
+        seed: u64,
+    ) -> Result<ReadyCalls, Fault> {
         let issuer = match self.tokens.dev_issuer {
             Some(port) => Some(Arc::new(start_issuer(port).map_err(Fault::unavailable)?)),
             None => None,
@@ -124,6 +131,7 @@ impl CallArguments {
             _ => None,
         };
         let workload = Arc::new(Workload::new(self.parts(tokens, seed)?).map_err(Fault::input)?);
+        target.await_ready()?;
         self.open_sessions(&workload, endpoint)?;
         Ok(ReadyCalls {
             calls: Arc::<Workload>::clone(&workload),

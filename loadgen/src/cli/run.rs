@@ -66,7 +66,9 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Fault> {
     }
     let endpoint = arguments.target.endpoint(&arguments.url).map_err(Fault::input)?;
     let plan = arguments.generator.plan(endpoint, arguments.arrivals()?);
-    let prepared = arguments.calls.prepare(&plan.endpoint, arguments.generator.seed)?;
+    let prepared = arguments
+        .calls
+        .prepare(&arguments.target, &plan.endpoint, arguments.generator.seed)?;
     let environment = environment::read(&plan.cores);
     let mut watch = vec![arguments.output.watch()];
     if let Some(file) = &arguments.hdr_log {

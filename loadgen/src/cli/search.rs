@@ -70,7 +70,9 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<Exit, Fault> {
     let endpoint = arguments.target.endpoint(&arguments.url).map_err(Fault::input)?;
     let length = arguments.generator.warm_up + arguments.step;
     let mut plan = arguments.generator.plan(endpoint, constant(arguments.from, length)?);
-    let prepared = arguments.calls.prepare(&plan.endpoint, arguments.generator.seed)?;
+    let prepared = arguments
+        .calls
+        .prepare(&arguments.target, &plan.endpoint, arguments.generator.seed)?;
     let environment = environment::read(&plan.cores);
     let mut steps = Vec::new();
     let mut best = None;

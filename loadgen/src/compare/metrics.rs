@@ -12,16 +12,16 @@ use crate::connect::{Connection, Endpoint, ExchangeError};
 #[derive(Debug, Error)]
 pub enum MetricsError {
     /// No answer.
-    #[error("the metrics page `{0}` cannot be read: {1}")]
+    #[error("the page `{0}` cannot be read: {1}")]
     Exchange(Uri, ExchangeError),
     /// The system gives no runtime.
     #[error("the system refuses what an HTTP exchange needs: {0}")]
     Runtime(std::io::Error),
     /// Another status than 200.
-    #[error("the metrics page `{0}` answers {1}")]
+    #[error("the page `{0}` answers {1}")]
     Status(Uri, u16),
     /// It is no text.
-    #[error("the metrics page `{0}` is no text")]
+    #[error("the page `{0}` is no text")]
     Text(Uri),
 }
 

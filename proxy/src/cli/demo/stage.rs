@@ -27,7 +27,7 @@ use crate::cli::run::{RunOptions, serve};
 use crate::shutdown::Shutdown;
 
 /// How long the gate may take to listen, and then to be ready.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How often it is asked whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(10);
 
