@@ -58,13 +58,14 @@ pub struct CompareOptions {
 }
 
 impl Default for CompareOptions {
-    /// About a minute and a half with three targets.
+    /// About two minutes with three targets. Many short turns rather than few long ones: what disturbs a shared machine lasts
+    /// seconds, and then meets all targets alike.
     fn default() -> Self {
         Self {
-            rounds: 6,
+            rounds: 14,
             rate: 1_000.0,
-            open: Duration::from_secs(2),
-            closed: Duration::from_secs(2),
+            open: Duration::from_secs(1),
+            closed: Duration::from_secs(1),
             warm_up: Duration::from_millis(300),
             settle: Duration::from_secs(2),
             // Probably because more calls are handled a wake-up, a call costs less than with 8: the pass-through took
