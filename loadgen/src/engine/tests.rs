@@ -1,9 +1,9 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use portcullis_fixtures::scripted::{Scripted, Seen};
+use portcullis_fixtures::scripted::Scripted;
 
 use super::{Arrivals, EngineError, LATE_AFTER, Plan, Taken, run, second_end};
 use crate::connect::{Answer, Endpoint, EndpointOptions};
@@ -59,19 +59,6 @@ fn take(plan: &Plan, watch: &mut dyn Watch) -> Taken {
     run(plan, &calls, watch).unwrap()
 }
 
-/// The response times that the server's own notes give, ascending, in microseconds: from the intended start, which is
-/// reckoned from the call that was nearest to its own.
-fn truth(seen: &[Seen], rate: f64) -> Vec<f64> {
-    let due = |seen: &Seen| Duration::from_secs_f64(seen.id as f64 / rate);
-    let start: Instant = seen.iter().map(|seen| seen.arrived - due(seen)).min().unwrap();
-    let mut times: Vec<f64> = seen
-        .iter()
-        .map(|seen| (seen.answered - start).saturating_sub(due(seen)).as_secs_f64() * 1e6)
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times
-}
-
 /// What HdrHistogram calls the value at a percentile: the smallest at or below which that share lies.
 fn percentile(times: &[f64], percentile: f64) -> f64 {
     let rank = times.len() as f64 * percentile / 100.0;
@@ -98,7 +85,7 @@ fn a_stop_of_one_second_is_in_the_response_times_of_an_open_loop() {
     let (rate, length) = (200.0, Duration::from_secs(3));
     let server = Scripted::stopping(Duration::from_millis(700), Duration::from_secs(1)).unwrap();
     let taken = take(&plan(&server.url(), open(rate, length)), &mut Silent);
-    let truth = truth(&server.seen(), rate);
+    let truth = server.response_times_us(rate);
     assert_eq!((taken.due, taken.outcomes.allowed), (600, 600));
     check(taken.response.as_ref().unwrap(), &truth);
     // A third of the calls were due while the server stood still: their waiting makes the upper percentiles, while the
@@ -131,7 +118,7 @@ fn scripted_delays_come_back_as_percentiles() {
     let mut plan = plan(&server.url(), open(200.0, Duration::from_secs(2)));
     plan.connections = 32;
     let taken = take(&plan, &mut Silent);
-    check(taken.response.as_ref().unwrap(), &truth(&server.seen(), 200.0));
+    check(taken.response.as_ref().unwrap(), &server.response_times_us(200.0));
     let service = &taken.service;
     assert!(2_000.0 <= service.guess_us(50.0) && 60_000.0 <= service.guess_us(95.0));
 }

@@ -1,10 +1,10 @@
 //! `run`: what its report says, and its exit status.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_fixtures::mcp::{Answers, Kind, McpServer, McpSettings};
-use portcullis_fixtures::scripted::{Scripted, Seen};
+use portcullis_fixtures::scripted::Scripted;
 use serde_json::Value;
 
 use crate::program::{UNHURRIED, ends_with, number, report, text};
@@ -29,19 +29,6 @@ fn percentile(report: &Value, times: &str, percentile: f64) -> Option<f64> {
     entry.pointer("/us").unwrap().as_f64()
 }
 
-/// The response times that the server's own notes give, ascending, in microseconds.
-fn truth(seen: &[Seen], rate: f64) -> Vec<f64> {
-    let first = seen.iter().map(|seen| seen.id).min().unwrap();
-    let due = |seen: &Seen| Duration::from_secs_f64((seen.id - first) as f64 / rate);
-    let start: Instant = seen.iter().map(|seen| seen.arrived - due(seen)).min().unwrap();
-    let mut times: Vec<f64> = seen
-        .iter()
-        .map(|seen| (seen.answered - start).saturating_sub(due(seen)).as_secs_f64() * 1e6)
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times
-}
-
 #[test]
 fn a_server_that_stops_for_a_second_is_measured_as_its_callers_felt_it() {
     let server = Scripted::stopping(Duration::from_millis(1_500), Duration::from_secs(1)).unwrap();
@@ -64,7 +51,7 @@ fn a_server_that_stops_for_a_second_is_measured_as_its_callers_felt_it() {
         (number(&report, "/measured/due"), number(&report, "/measured/answered")),
         (1_600.0, 1_600.0)
     );
-    let truth = truth(&server.seen(), 400.0);
+    let truth = server.response_times_us(400.0);
     for (asked, rank) in [(50.0, 800), (75.0, 1_200), (90.0, 1_440), (95.0, 1_520), (99.0, 1_584)] {
         let (reported, true_us) = (percentile(&report, "response_time", asked).unwrap(), truth[rank - 1]);
         // A thousandth is the histogram's precision; the rest is the way of an answer through a busy machine.
