@@ -49,7 +49,8 @@ enum Command {
 }
 
 const EXITS: &str = "Exit status: 0 well; 1 internal fault; 2 wrong command line; 3 wrong input; 7 a --fail-if threshold \
-is passed; 9 the run is INVALID: the generator itself was late or saturated, its figures must not be quoted; 69 the \
+is passed, or a search found no rate; 9 the run is INVALID: the generator itself was late or saturated, or compared \
+targets did not do the same work, so its figures must not be quoted; 69 the \
 target or a part that is needed is not there; 130 interrupted.";
 
 /// The exit status of a process that was interrupted.
@@ -119,7 +120,7 @@ impl<E: Into<anyhow::Error>> From<E> for Fault {
     }
 }
 
-/// Ends the load on the first SIGINT or SIGTERM, so that its report is still written and its parts are ended; the second
+/// Ends the load on the first SIGINT or SIGTERM, so that the report of a run is still written and parts are ended; the second
 /// one ends the process at once.
 fn watch_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

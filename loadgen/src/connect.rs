@@ -96,7 +96,7 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`] when it is no URL, does not resolve, or is neither loopback nor meant to be remote.
     pub fn new(url: &str, options: &EndpointOptions) -> Result<Self, EndpointError> {
-        let wrong = || EndpointError::Url(url.to_owned());
+        let wrong = || EndpointError::Url(shown(url));
         let parsed: Uri = url.parse().map_err(|_| wrong())?;
         let (tls, port) = match parsed.scheme_str() {
             Some("http") => (false, 80),
@@ -114,7 +114,7 @@ impl Endpoint {
         let name = host.trim_matches(['[', ']']).to_owned();
         let address = resolve(&name, parsed.port_u16().unwrap_or(port))?;
         if !address.ip().is_loopback() && !options.remote {
-            return Err(EndpointError::Remote(url.to_owned()));
+            return Err(EndpointError::Remote(shown(url)));
         }
         let authority = match &options.authority {
             Some(authority) => authority.clone(),
@@ -141,6 +141,11 @@ impl Endpoint {
             tls,
             url: parsed,
         })
+    }
+
+    /// The URL without its query: what reports and messages may show.
+    pub fn shown(&self) -> String {
+        shown(&self.url.to_string())
     }
 
     /// The URL as it was given.
@@ -334,6 +339,19 @@ async fn read(mut body: Incoming) -> Result<Bytes, ExchangeError> {
         whole.extend_from_slice(&piece);
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
+}
+
+/// A URL as it may be shown: without query, user and password, where secrets may stand.
+pub fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let (authority, path) = rest
+        .split_once('/')
+        .map_or((rest, None), |(authority, path)| (authority, Some(path)));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let slashes = if scheme.is_empty() { "" } else { "://" };
+    let path = path.map(|path| format!("/{path}")).unwrap_or_default();
+    format!("{scheme}{slashes}{host}{path}")
 }
 
 fn resolve(name: &str, port: u16) -> Result<SocketAddr, EndpointError> {

@@ -238,7 +238,7 @@ fn tell(plan: &Plan, index: usize, parts: Vec<Part>, watch: &mut dyn Watch) -> O
     });
     (phase != Phase::WarmUp).then(|| Interval {
         start_s: since_start.saturating_sub(plan.warm_up).as_secs_f64(),
-        answered: whole.times.samples(),
+        answered: whole.outcomes.total() - whole.outcomes.timeouts - whole.outcomes.connection_errors,
         failures: whole.outcomes.failures(),
         p50_us: whole.times.guess_us(50.0),
         p99_us: whole.times.guess_us(99.0),

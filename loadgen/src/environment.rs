@@ -91,15 +91,19 @@ fn shown(word: &str) -> String {
     if let Some(place) = secret.chain(token).min() {
         return format!("{}{HIDDEN}", word.split_at(place).0);
     }
-    // The user part of a URL.
+    // The user part and the query of a URL.
     let Some((scheme, rest)) = word.split_once("://") else {
         return String::from(word);
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    let path = match path.split_once('?') {
+        Some((path, _)) => format!("{path}?{HIDDEN}"),
+        None => String::from(path),
+    };
     match authority.rsplit_once('@') {
         Some((_, host)) => format!("{scheme}://{HIDDEN}@{host}{path}"),
-        None => String::from(word),
+        None => format!("{scheme}://{authority}{path}"),
     }
 }
 

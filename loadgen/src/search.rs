@@ -86,6 +86,11 @@ impl Search {
         self.held
     }
 
+    /// The lowest rate that failed, twice.
+    pub fn failed(&self) -> Option<f64> {
+        self.failed
+    }
+
     /// Takes down what the rate of [`Self::next`] gave.
     pub fn tried(&mut self, tried: &Tried) {
         match tried {

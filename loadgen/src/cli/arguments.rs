@@ -7,10 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use rustix::thread::CpuSet;
 
 use super::Fault;
 use crate::compare::metrics;
 use crate::connect::{Endpoint, EndpointError, EndpointOptions, HttpVersion};
+use crate::engine::is_interrupted;
 use crate::schedule::Stretch;
 
 /// How long a target may take until it can serve.
@@ -55,6 +57,11 @@ impl TargetArguments {
         Endpoint::new(url, &self.options())
     }
 
+    /// Whether nothing is asked of targets but HTTP/1.1 in the clear.
+    pub(super) fn is_plain(&self) -> bool {
+        self.http == Http::Http1 && self.authority.is_none() && self.ca.is_none()
+    }
+
     /// Waits until the target says that it can serve.
     ///
     /// # Errors
@@ -74,7 +81,7 @@ impl TargetArguments {
         loop {
             match metrics::fetch(&page) {
                 Ok(_) => return Ok(()),
-                Err(error) if READY_DEADLINE < begun.elapsed() => {
+                Err(error) if READY_DEADLINE < begun.elapsed() || is_interrupted() => {
                     let error = anyhow::Error::new(error).context(format!("`{url}` does not say that it is ready"));
                     return Err(Fault::unavailable(error));
                 }
@@ -110,7 +117,7 @@ pub(super) struct GeneratorArguments {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256), help_heading = "Generator")]
     pub(super) threads: u16,
     /// Processors to bind the threads to, such as 1 or 2,3.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Generator")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = core, help_heading = "Generator")]
     pub(super) cores: Vec<usize>,
     /// How much at the begin does not count.
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration, help_heading = "Generator")]
@@ -124,6 +131,12 @@ pub(super) struct GeneratorArguments {
     /// The seed of the mix: the same seed gives the same calls in the same order.
     #[arg(long, value_name = "NUMBER", default_value_t = 1, help_heading = "Generator")]
     pub(super) seed: u64,
+}
+
+/// The number of a processor.
+pub(super) fn core(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number < CpuSet::MAX_CPU);
+    number.ok_or_else(|| format!("`{text}` is no number of a processor from 0 to {}", CpuSet::MAX_CPU - 1))
 }
 
 /// A time such as `250ms`, `10s` or `2m`; at most a day.

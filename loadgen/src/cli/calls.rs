@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use portcullis_fixtures::issuer::{Issuer, now_s};
+use tokio::time::timeout;
 
 use super::Fault;
 use super::arguments::{TargetArguments, duration, share};
@@ -18,6 +19,8 @@ use crate::workload::mix::Mix;
 use crate::workload::tokens::{Alg, Keeper, MintSettings, TokenPool, start_issuer};
 use crate::workload::{BODY_BYTES, Calls, EraMix, Workload, WorkloadParts};
 
+/// How long sessions may take to be closed.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
 /// Sessions that are opened or closed at the same time.
 const SESSIONS_AT_ONCE: usize = 16;
 
@@ -176,6 +179,16 @@ impl CallArguments {
         self.mix.is_none()
     }
 
+    /// Whether tokens are to come from a dev issuer of a given port.
+    pub(super) fn has_dev_issuer(&self) -> bool {
+        self.tokens.dev_issuer.is_some()
+    }
+
+    /// Whether tokens are to come from a file.
+    pub(super) fn has_token_file(&self) -> bool {
+        self.tokens.tokens.is_some()
+    }
+
     /// The pool of tokens that a file holds.
     pub(super) fn pool_of_file(&self) -> Result<Option<TokenPool>, Fault> {
         self.tokens.pool(None)
@@ -207,6 +220,11 @@ impl MintArguments {
         TokenPool::minted(Arc::clone(issuer), self.subjects, settings, now_s()).map_err(Fault::input)
     }
 
+    /// Whether keys are to change.
+    pub(super) fn rotates(&self) -> bool {
+        self.rotate_keys.is_some()
+    }
+
     /// How tokens for `audience` are minted.
     pub(super) fn settings(&self, audience: &str) -> MintSettings {
         MintSettings {
@@ -227,9 +245,17 @@ impl ReadyCalls {
         let summary = self.workload.summary();
         drop(self.keeper);
         // Sessions that the target keeps end by themselves one day; the load has ended well without.
-        runtime()?.block_on(self.workload.close_sessions(&self.endpoint, SESSIONS_AT_ONCE));
+        close_sessions(&self.workload, &self.endpoint)?;
         Ok(summary)
     }
+}
+
+/// Closes the sessions of a load, as far as the target lets itself be told.
+pub(super) fn close_sessions(workload: &Workload, endpoint: &Endpoint) -> Result<(), Fault> {
+    let closing = workload.close_sessions(endpoint, SESSIONS_AT_ONCE);
+    // A target that takes no time to answer any more must not cost the report.
+    let _ = runtime()?.block_on(async { timeout(CLOSING_MAX, closing).await });
+    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

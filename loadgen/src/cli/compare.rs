@@ -12,19 +12,23 @@ use portcullis_fixtures::issuer::now_s;
 use portcullis_fixtures::mcp::Answers;
 
 use super::arguments::{TargetArguments, duration, length};
-use super::calls::CallArguments;
+use super::calls::{CallArguments, close_sessions};
 use super::output::{self, OutputArguments};
 use super::{Exit, Fault};
 use crate::compare::bundled::{BUILD, Binaries, Bundle, BundleOptions, Pinning, RESOURCE};
 use crate::compare::cpu::CpuSource;
 use crate::compare::target::NamedUrl;
 use crate::compare::{self, CompareOptions, ComparedTarget, Part, Row, Setting, Turn, WatchTurns};
+use crate::connect::{Endpoint, EndpointOptions, HttpVersion};
 use crate::engine;
 use crate::environment;
 use crate::report::{self, CompareReport, WorkloadSummary};
 use crate::view::{Second, Watch};
 use crate::workload::Workload;
 use crate::workload::tokens::{TokenPool, start_issuer};
+
+/// Calls under way a connection, over HTTP/2.
+const DEFAULT_STREAMS: usize = 16;
 
 /// What `compare` is asked.
 #[derive(Clone, Debug, Args)]
@@ -124,6 +128,8 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<Exit, Fault> {
     for threshold in arguments.output.thresholds() {
         threshold.check_compare(&names).map_err(Fault::input)?;
     }
+    arguments.check()?;
+    arguments.target.await_ready()?;
     let mut watch = TurnWatch {
         view: arguments.output.lines(),
         turn: None,
@@ -153,6 +159,23 @@ impl CompareArguments {
             .collect()
     }
 
+    /// Refuses what would do nothing.
+    fn check(&self) -> Result<(), Fault> {
+        let wrong = |text: &str| Err(Fault::input(anyhow::anyhow!("{text}")));
+        if self.calls.has_dev_issuer() {
+            return wrong("a comparison has its tokens from --tokens or, with --bundled, from an issuer of its own");
+        }
+        if self.bundled && self.calls.has_token_file() {
+            return wrong("a bundled comparison mints its own tokens: --tokens would do nothing");
+        }
+        if self.bundled && self.targets.is_empty() && !self.target.is_plain() {
+            return wrong(
+                "the bundled targets speak HTTP/1.1 in the clear: --http 2, --authority and --ca would do nothing",
+            );
+        }
+        Ok(())
+    }
+
     fn options(&self) -> CompareOptions {
         let usual = match self.quick {
             true => CompareOptions::quick(),
@@ -165,7 +188,11 @@ impl CompareArguments {
             closed: self.closed.unwrap_or(usual.closed),
             warm_up: self.warm_up.unwrap_or(usual.warm_up),
             connections: self.connections.map_or(usual.connections, usize::from),
-            streams: self.streams.map_or(usual.streams, usize::from),
+            // HTTP/1.1 carries one call at a time.
+            streams: match self.target.options().http {
+                HttpVersion::Http1 => 1,
+                HttpVersion::Http2 => self.streams.map_or(DEFAULT_STREAMS, usize::from),
+            },
             threads: self.threads.map_or(usual.threads, usize::from),
             ..usual
         }
@@ -196,7 +223,11 @@ impl CompareArguments {
         let mut bundle = Bundle::start(&options).map_err(Fault::unavailable)?;
         let mut rows = bundle.rows().to_vec();
         rows.extend(self.rows()?);
-        let (targets, workload) = self.targets(rows, Some(&pool))?;
+        let Chosen {
+            targets,
+            workload,
+            open,
+        } = self.targets(rows, Some(&pool))?;
         let setting = Setting {
             environment: environment::read(&pinning.generator),
             workload,
@@ -206,21 +237,30 @@ impl CompareArguments {
             notes: bundle.notes().to_vec(),
         };
         let compared = compare::run(&self.options(), &targets, &setting, watch);
-        bundle.check()?;
+        close(&open)?;
+        if !engine::is_interrupted() {
+            bundle.check()?;
+        }
         compared.map_err(Fault::unavailable)
     }
 
     /// Compares the targets that were named.
     fn compare_urls(&self, watch: &mut TurnWatch) -> Result<CompareReport, Fault> {
         let pool = self.calls.pool_of_file()?.map(Arc::new);
-        let (targets, workload) = self.targets(self.rows()?, pool.as_ref())?;
+        let Chosen {
+            targets,
+            workload,
+            open,
+        } = self.targets(self.rows()?, pool.as_ref())?;
         let setting = Setting {
             environment: environment::read(&[]),
             workload,
             seed: self.seed,
             ..Setting::default()
         };
-        compare::run(&self.options(), &targets, &setting, watch).map_err(Fault::unavailable)
+        let compared = compare::run(&self.options(), &targets, &setting, watch);
+        close(&open)?;
+        compared.map_err(Fault::unavailable)
     }
 
     /// The targets that were named, without calls.
@@ -231,15 +271,15 @@ impl CompareArguments {
     fn row(&self, target: &NamedUrl) -> Result<Row, Fault> {
         let mut options = self.target.options();
         // Metrics pages are plain HTTP/1.1 and asked by their own name.
-        let plain = crate::connect::EndpointOptions {
+        let plain = EndpointOptions {
             remote: options.remote,
             ca: options.ca.clone(),
-            ..Default::default()
+            ..EndpointOptions::default()
         };
         if target.authority.is_some() {
             options.authority.clone_from(&target.authority);
         }
-        let endpoint = |url: &str, options| crate::connect::Endpoint::new(url, options).map_err(Fault::input);
+        let endpoint = |url: &str, options| Endpoint::new(url, options).map_err(Fault::input);
         let metrics = target.metrics.as_deref().map(|url| endpoint(url, &plain)).transpose()?;
         Ok(Row {
             name: target.name.clone(),
@@ -256,13 +296,8 @@ impl CompareArguments {
     }
 
     /// Gives every target the same calls: a workload each, since sessions are a target's own.
-    fn targets(
-        &self,
-        rows: Vec<Row>,
-        pool: Option<&Arc<TokenPool>>,
-    ) -> Result<(Vec<ComparedTarget>, WorkloadSummary), Fault> {
-        let mut targets = Vec::new();
-        let mut summary = WorkloadSummary::default();
+    fn targets(&self, rows: Vec<Row>, pool: Option<&Arc<TokenPool>>) -> Result<Chosen, Fault> {
+        let mut chosen = Chosen::default();
         for row in rows {
             let mut parts = self.calls.parts(pool.map(Arc::clone), self.seed)?;
             parts.judged = row.judged && pool.is_some();
@@ -270,11 +305,31 @@ impl CompareArguments {
             parts.deny_share = parts.deny_share.or_else(|| self.calls.has_sample_mix().then_some(0.0));
             let workload = Arc::new(Workload::new(parts).map_err(Fault::input)?);
             self.calls.open_sessions(&workload, &row.endpoint)?;
-            summary = workload.summary();
-            targets.push(row.with(workload));
+            // Sessions are each target's own; everything else is the same for all.
+            let sessions = chosen.workload.sessions + workload.summary().sessions;
+            chosen.workload = WorkloadSummary {
+                sessions,
+                ..workload.summary()
+            };
+            chosen.open.push((Arc::clone(&workload), row.endpoint.clone()));
+            chosen.targets.push(row.with(workload));
         }
-        Ok((targets, summary))
+        Ok(chosen)
     }
+}
+
+/// Targets with their calls.
+#[derive(Default)]
+struct Chosen {
+    targets: Vec<ComparedTarget>,
+    workload: WorkloadSummary,
+    /// What has sessions to be closed.
+    open: Vec<(Arc<Workload>, Endpoint)>,
+}
+
+fn close(open: &[(Arc<Workload>, Endpoint)]) -> Result<(), Fault> {
+    open.iter()
+        .try_for_each(|(workload, endpoint)| close_sessions(workload, endpoint))
 }
 
 /// Says whose turn it is; the seconds themselves are too short to be shown.

@@ -73,7 +73,11 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Fault> {
     let mut watch = vec![arguments.output.watch()];
     if let Some(file) = &arguments.hdr_log {
         let log = File::create(file).with_context(|| format!("cannot write `{}`", file.display()))?;
-        watch.push(Box::new(IntervalLog::new(log, SystemTime::now(), &arguments.url)?));
+        watch.push(Box::new(IntervalLog::new(
+            log,
+            SystemTime::now(),
+            &plan.endpoint.shown(),
+        )?));
     }
     let taken = measure(&plan, &prepared.calls, &mut watch)?;
     watch.end()?;
@@ -217,7 +221,7 @@ impl Described<'_> {
 fn target(endpoint: &Endpoint) -> Target {
     Target {
         name: endpoint.url().authority().map(ToString::to_string).unwrap_or_default(),
-        url: endpoint.url().to_string(),
+        url: endpoint.shown(),
         http: match endpoint.http() {
             HttpVersion::Http1 => "1.1".to_owned(),
             HttpVersion::Http2 => "2".to_owned(),

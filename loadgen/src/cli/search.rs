@@ -99,9 +99,12 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<Exit, Fault> {
         }
     }
     let held = best.is_some();
-    let bounded_by_generator = steps.iter().rev().find(|step| !step.held).is_some_and(by_generator);
+    // The second failure of the lowest rate that failed is what ended the search.
+    let bound = search.failed();
+    let ended_by = steps.iter().rev().find(|step| !step.held && Some(step.rate) == bound);
+    let bounded_by_generator = ended_by.is_some_and(by_generator);
     let Some((plan, taken)) = best.or(last) else {
-        return Err(Fault::input(anyhow::anyhow!("no rate was tried")));
+        return Err(Fault::from(anyhow::anyhow!("interrupted before a rate was tried")));
     };
     let described = Described {
         plan: &plan,
@@ -140,7 +143,8 @@ impl SearchArguments {
     fn judge(&self, taken: &Taken, us: Option<f64>) -> Tried {
         let validity = taken.validity();
         if let Some(reason) = validity.reasons.first() {
-            return Tried::Failed(format!("{GENERATOR}{}", reason.text));
+            let is_own = matches!(reason.code.as_str(), "late" | "saturated");
+            return Tried::Failed(format!("{}{}", if is_own { GENERATOR } else { "" }, reason.text));
         }
         let failures = taken.outcomes.failures() as f64;
         if FAILURE_SHARE_MAX * (taken.due as f64) < failures {

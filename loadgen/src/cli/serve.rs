@@ -53,7 +53,7 @@ pub(super) struct IssuerArguments {
     #[arg(long, value_name = "FOLDER", requires = "upstream")]
     sample: Option<PathBuf>,
     /// The upstream that the sample configuration names.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", requires = "sample")]
     upstream: Option<String>,
     #[command(flatten)]
     mint: MintArguments,
@@ -75,6 +75,11 @@ pub(super) fn upstream(arguments: &UpstreamArguments) -> Result<Exit, Fault> {
 
 /// `portcullis-loadgen issuer`.
 pub(super) fn issuer(arguments: &IssuerArguments) -> Result<Exit, Fault> {
+    if arguments.mint.rotates() {
+        return Err(Fault::input(anyhow::anyhow!(
+            "tokens in a file are not renewed: --rotate-keys needs a load with --dev-issuer"
+        )));
+    }
     let issuer = Arc::new(start_issuer(arguments.port).map_err(Fault::unavailable)?);
     let audience = arguments.mint.audience.as_deref().unwrap_or(bundled::RESOURCE);
     let pool = arguments.mint.pool(&issuer, audience)?;
@@ -90,14 +95,17 @@ pub(super) fn issuer(arguments: &IssuerArguments) -> Result<Exit, Fault> {
 
 /// Writes the tokens where only their owner reads them.
 fn write_tokens(file: &std::path::Path, pool: &crate::workload::tokens::TokenPool) -> Result<(), Fault> {
-    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     let opened = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
         .open(file);
-    let mut out = io::BufWriter::new(opened.with_context(|| format!("cannot write `{}`", file.display()))?);
+    let opened = opened.with_context(|| format!("cannot write `{}`", file.display()))?;
+    // The mode above is that of a new file alone.
+    opened.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let mut out = io::BufWriter::new(opened);
     for (place, subject) in pool.subjects().enumerate() {
         let bearer = pool.bearer(place).context("a pool has a token for each subject")?;
         let token = bearer.to_str()?.trim_start_matches("Bearer ").to_owned();

@@ -3,10 +3,16 @@
 //! Owns [`Page`]: names, labels and numbers, nothing of what they mean. Reads what is well formed and skips the rest,
 //! for a page that has one odd line still tells the others.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, Uri};
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::connect::{Connection, Endpoint, ExchangeError};
+
+/// How long a page is awaited.
+const FETCH_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Why a page could not be had.
 #[derive(Debug, Error)]
@@ -94,8 +100,12 @@ pub fn fetch(endpoint: &Endpoint) -> Result<Page, MetricsError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(MetricsError::Runtime)?;
     let answer = runtime.block_on(async {
-        let mut connection = Connection::open(endpoint).await?;
-        connection.bare(endpoint, Method::GET, HeaderMap::new()).await
+        let fetched = timeout(FETCH_DEADLINE, async {
+            let mut connection = Connection::open(endpoint).await?;
+            connection.bare(endpoint, Method::GET, HeaderMap::new()).await
+        });
+        let late = |_| Err(ExchangeError::Connect(std::io::ErrorKind::TimedOut.into()));
+        fetched.await.unwrap_or_else(late)
     });
     let answer = answer.map_err(|error| MetricsError::Exchange(endpoint.url().clone(), error))?;
     if answer.status != 200 {

@@ -1,14 +1,15 @@
 //! Processes that a comparison starts, and their end.
 //!
 //! Owns [`Child`]: started on chosen processors, read until it says that it is ready, told to end by SIGTERM and then
-//! SIGKILL when it is dropped. Nothing that was started here outlives its owner, unless that one is killed itself.
+//! SIGKILL when it is dropped. Nothing that was started here outlives its owner, unless that one is
+//! killed itself, or told to end a second time before it has.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,8 @@ use thiserror::Error;
 const END_DEADLINE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has ended, or is ready.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// Lines of standard output that wait to be read; further ones are dropped.
+const LINES_WAITING: usize = 64;
 /// Lines of standard error that are kept for messages.
 const LINES_KEPT: usize = 20;
 /// Bytes of a line that are kept.
@@ -27,8 +30,8 @@ const LINE_BYTES_MAX: u64 = 4_096;
 /// Why a process is of no use.
 #[derive(Debug, Error)]
 pub enum ProcessError {
-    /// It ended before it was ready.
-    #[error("`{name}` ended before it was ready ({status}){}", told(.lines))]
+    /// It ended before it was ready, or before the comparison was done.
+    #[error("`{name}` has ended before its time ({status}){}", told(.lines))]
     Ended {
         /// The process.
         name: String,
@@ -63,6 +66,8 @@ pub struct Child {
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     errors: Arc<Mutex<VecDeque<String>>>,
+    /// Reads its standard error.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Child {
@@ -88,22 +93,21 @@ impl Child {
         let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("the starting thread panicked")));
         let mut process = spawned.map_err(failed)?;
         let errors = Arc::default();
-        let (sender, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::sync_channel(LINES_WAITING);
         if let Some(out) = process.stdout.take() {
             read_lines(out, move |line| {
                 // Nobody may be waiting for lines any more; they are read all the same, so that the process goes on.
-                let _ = sender.send(line);
+                let _ = sender.try_send(line);
             });
         }
-        if let Some(err) = process.stderr.take() {
-            keep_lines(err, &errors);
-        }
+        let reader = process.stderr.take().map(|err| keep_lines(err, &errors));
         Ok(Self {
             name: name.to_owned(),
             stdin: process.stdin.take(),
             process,
             lines,
             errors,
+            reader,
         })
     }
 
@@ -180,6 +184,11 @@ impl Child {
     }
 
     fn ended(&self, status: ExitStatus) -> ProcessError {
+        // Its last words may still be on their way; a process of its own may keep the pipe open.
+        let begun = Instant::now();
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && begun.elapsed() < END_DEADLINE {
+            thread::sleep(LOOK_INTERVAL);
+        }
         ProcessError::Ended {
             name: self.name.clone(),
             status: status.to_string(),
@@ -251,7 +260,7 @@ fn read_lines(from: ChildStdout, take: impl FnMut(String) + Send + 'static) {
     each_line(from, take);
 }
 
-fn keep_lines(from: ChildStderr, kept: &Arc<Mutex<VecDeque<String>>>) {
+fn keep_lines(from: ChildStderr, kept: &Arc<Mutex<VecDeque<String>>>) -> JoinHandle<()> {
     let kept = Arc::clone(kept);
     each_line(from, move |line| {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -259,10 +268,10 @@ fn keep_lines(from: ChildStderr, kept: &Arc<Mutex<VecDeque<String>>>) {
         if LINES_KEPT < kept.len() {
             kept.pop_front();
         }
-    });
+    })
 }
 
-fn each_line(from: impl Read + Send + 'static, mut take: impl FnMut(String) + Send + 'static) {
+fn each_line(from: impl Read + Send + 'static, mut take: impl FnMut(String) + Send + 'static) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut from = BufReader::new(from);
         let mut line = Vec::new();
@@ -273,7 +282,7 @@ fn each_line(from: impl Read + Send + 'static, mut take: impl FnMut(String) + Se
                 Ok(_) => take(String::from_utf8_lossy(&line).trim_end().to_owned()),
             }
         }
-    });
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::stages::StageTimes;
 use super::turns::{self, Figures, median, spread};
 use super::{CompareOptions, ComparedTarget, Measured, Setting};
+use crate::engine::LATE_SHARE_MAX;
 use crate::latency::Times;
 use crate::report::{
     CompareReport, CompareTarget, Interval, InvalidReason, Load, Outcomes, Ratio, SCHEMA_VERSION, Validity,
@@ -33,6 +34,9 @@ pub(super) struct Tally {
     cpu_us_open: Vec<f64>,
     rates: Vec<f64>,
     generator_bound: bool,
+    /// Calls of the open phases that were due, and of these, taken up late by the generator.
+    due: u64,
+    late: u64,
     /// What was wrong with an open phase, by round (from 0).
     reasons: Vec<(usize, InvalidReason)>,
     /// The measured part of the open phases so far.
@@ -47,7 +51,13 @@ impl Tally {
         }
         self.service.merge(&open.taken.service);
         let offset = self.open_length.as_secs_f64();
-        let intervals = open.taken.intervals.iter();
+        // What was answered after the last call was due would stand beside the next round's first second.
+        let planned = open.taken.planned.as_secs_f64();
+        let intervals = open
+            .taken
+            .intervals
+            .iter()
+            .filter(|interval| interval.start_s < planned);
         self.intervals.extend(intervals.map(|interval| Interval {
             start_s: interval.start_s + offset,
             ..*interval
@@ -64,8 +74,12 @@ impl Tally {
         self.cpu_us_open.extend(per_call(open));
         self.rates.push(closed.taken.measured().rate);
         self.generator_bound |= closed.crowded;
+        // Lateness is judged over all rounds, as the percentiles are.
+        self.due += open.taken.due;
+        self.late += open.taken.late;
         let Validity { reasons, .. } = open.taken.validity();
-        self.reasons.extend(reasons.into_iter().map(|reason| (round, reason)));
+        let reasons = reasons.into_iter().filter(|reason| reason.code != "late");
+        self.reasons.extend(reasons.map(|reason| (round, reason)));
         // A closed loop that is bound by the generator still tells the cost of a call; one without answers does not.
         let Validity { reasons, .. } = closed.taken.validity();
         let lost = reasons.into_iter().filter(|reason| reason.code == "unanswered");
@@ -89,7 +103,7 @@ impl Tally {
             .map(|(cpu, share)| (cpu * share, cpu * (1.0 - share)));
         CompareTarget {
             name: target.row.name.clone(),
-            url: target.row.endpoint.url().to_string(),
+            url: target.row.endpoint.shown(),
             what: target.row.what.clone(),
             cpu_us_per_request: cpu.map(thousandths),
             cpu_user_us_per_request: user.map(|(user, _)| thousandths(user)),
@@ -194,6 +208,17 @@ fn reasons<'t>(targets: impl Iterator<Item = (&'t ComparedTarget, &'t Tally)>) -
             reasons.push(InvalidReason {
                 code: reason.code.clone(),
                 text: format!("`{name}`, round {}: {}", round + 1, reason.text),
+            });
+        }
+        let late = tally.late as f64 / tally.due.max(1) as f64;
+        if LATE_SHARE_MAX < late {
+            reasons.push(InvalidReason {
+                code: "late".to_owned(),
+                text: format!(
+                    "`{name}`: {:.1} % of the calls were taken up late by the generator itself (at most {} % may be)",
+                    late * 100.0,
+                    LATE_SHARE_MAX * 100.0
+                ),
             });
         }
         let outcomes = &tally.outcomes;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::connect::shown;
+
 /// A target by its URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct NamedUrl {
@@ -86,7 +88,7 @@ fn is_name(name: &str) -> bool {
 }
 
 fn url(text: &str) -> Result<String, NamedUrlError> {
-    let wrong = || NamedUrlError::Url(text.to_owned());
+    let wrong = || NamedUrlError::Url(shown(text));
     let parsed: http::Uri = text.parse().map_err(|_| wrong())?;
     match parsed.scheme_str() {
         Some("http" | "https") if parsed.host().is_some() => Ok(text.to_owned()),

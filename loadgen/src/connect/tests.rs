@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Connection, Endpoint, EndpointError, EndpointOptions, ExchangeError, HttpVersion};
+use super::{Connection, Endpoint, EndpointError, EndpointOptions, ExchangeError, HttpVersion, shown};
 
 fn options(http: HttpVersion) -> EndpointOptions {
     EndpointOptions {
@@ -46,6 +46,21 @@ fn urls_that_are_no_endpoints_are_refused() {
     assert!(matches!(refused("http://192.0.2.1/mcp"), EndpointError::Remote(_)));
     assert!(matches!(refused("https://127.0.0.1/mcp"), EndpointError::CaMissing));
     assert!(matches!(refused("http://name.invalid/"), EndpointError::Name(..)));
+}
+
+#[test]
+fn what_may_be_secret_is_not_shown() {
+    for (url, expected) in [
+        ("http://127.0.0.1:1/mcp?api_key=secret", "http://127.0.0.1:1/mcp"),
+        ("https://me:secret@gate.test/a/b?x#y", "https://gate.test/a/b"),
+        ("http://gate.test#secret", "http://gate.test"),
+        ("me:secret@gate.test", "gate.test"),
+        ("", ""),
+    ] {
+        assert_eq!(shown(url), expected, "{url}");
+    }
+    let refused = Endpoint::new("http://me:secret@127.0.0.1/?k=secret", &EndpointOptions::default()).unwrap_err();
+    assert!(!refused.to_string().contains("secret"), "{refused}");
 }
 
 #[test]

@@ -88,13 +88,14 @@ impl Recorder {
         self.taken.waited += u64::from(waits);
     }
 
-    /// A call has ended at `finished`, having been sent at `sent`.
-    pub(super) fn ended(&mut self, job: Job, sent: Instant, finished: Instant, end: End) {
+    /// A call has ended at `finished`, having been sent at `sent`, if it was.
+    pub(super) fn ended(&mut self, job: Job, sent: Option<Instant>, finished: Instant, end: End) {
         self.under_way = self.under_way.saturating_sub(1);
-        let service = finished.saturating_duration_since(sent);
+        let service = sent.map(|sent| finished.saturating_duration_since(sent));
+        let since_intended = finished.saturating_duration_since(job.intended);
         let time = match self.taken.response {
-            Some(_) => finished.saturating_duration_since(job.intended),
-            None => service,
+            Some(_) => since_intended,
+            None => service.unwrap_or(since_intended),
         };
         // A call that got no answer at all has no time; one that was given up waited at least so long.
         let timed = !matches!(end, End::Broken);
@@ -107,12 +108,14 @@ impl Recorder {
             return;
         }
         count(&mut self.taken.outcomes, end);
-        self.last_answer = self.last_answer.max(Some(finished));
         if let End::Answered(status, _) = end {
+            self.last_answer = self.last_answer.max(Some(finished));
             *self.taken.statuses.entry(status).or_default() += 1;
         }
         if timed {
-            self.taken.service.add(service);
+            if let Some(service) = service {
+                self.taken.service.add(service);
+            }
             if let Some(response) = &mut self.taken.response {
                 response.add(time);
             }
@@ -120,11 +123,11 @@ impl Recorder {
     }
 
     /// A call was given up at the end of the load, unanswered.
-    pub(super) fn abandoned(&mut self, job: Job, now: Instant) {
+    pub(super) fn abandoned(&mut self, job: Job, sent: Option<Instant>, now: Instant) {
         if self.counts_from <= job.intended {
             self.taken.unanswered += 1;
         }
-        self.ended(job, job.intended, now, End::TimedOut);
+        self.ended(job, sent, now, End::TimedOut);
     }
 
     /// The measured part begins.

@@ -105,7 +105,7 @@ fn prepare(plan: &Plan, index: usize, threads: usize) -> Result<Ready, EngineErr
         sched_setaffinity(None, &set).map_err(io::Error::from)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let failed = |error| EngineError::Connect(plan.endpoint.url().to_string(), error);
+    let failed = |error| EngineError::Connect(plan.endpoint.shown(), error);
     let mut connections = Vec::new();
     for _ in (index..plan.connections.max(threads)).step_by(threads) {
         let opened = runtime.block_on(async { timeout(plan.timeout, Connection::open(&plan.endpoint)).await });
@@ -149,14 +149,24 @@ async fn drive(local: Rc<Local>, connections: Vec<Connection>, parts: &Sender<Pa
     local.is_over.set(true);
     local.arrived.notify_waiters();
     let grace = local.shared.plan.timeout + DRAIN_SLACK;
-    let _ = timeout(grace, async { while workers.join_next().await.is_some() {} }).await;
+    let mut panicked = false;
+    let all = async {
+        while let Some(ended) = workers.join_next().await {
+            panicked |= ended.is_err_and(|error| error.is_panic());
+        }
+    };
+    // What is still out after that is abandoned below.
+    let _ = timeout(grace, all).await;
     workers.shutdown().await;
     abandon(&local);
     clock.abort();
     let _ = clock.await;
     // The last second is told even when it was not a whole one; nobody listens when the load has failed.
     let _ = parts.send(local.recorder.borrow_mut().second_over());
-    Ok(dispatched?)
+    match panicked {
+        true => Err(EngineError::Panicked),
+        false => Ok(dispatched?),
+    }
 }
 
 /// Takes up each call when it is due, whatever became of the calls before it.
@@ -211,15 +221,16 @@ async fn exchange(local: &Local, slot: &Slot, connection: &mut Option<Connection
     let under_way = UnderWay {
         local,
         job: Cell::new(Some(job)),
+        sent: Cell::new(None),
     };
     let plan = &local.shared.plan;
     let call = local.shared.calls.prepare(job.number + plan.first_call);
-    let sent = Instant::now();
     let answered = timeout(plan.timeout, async {
         let mut open = match connection.take().filter(|open| !open.is_closed()) {
             Some(open) => open,
             None => slot.open(local).await?,
         };
+        under_way.sent.set(Some(Instant::now()));
         let answer = open.post(&plan.endpoint, call.headers, call.body).await?;
         *connection = Some(open);
         Ok::<_, ExchangeError>(answer)
@@ -234,7 +245,10 @@ async fn exchange(local: &Local, slot: &Slot, connection: &mut Option<Connection
         Err(_) => (Instant::now(), End::TimedOut),
     };
     under_way.job.set(None);
-    local.recorder.borrow_mut().ended(job, sent, finished, end);
+    local
+        .recorder
+        .borrow_mut()
+        .ended(job, under_way.sent.get(), finished, end);
     if matches!(end, End::Broken) {
         // In a closed loop a dead target would be asked as fast as it refuses.
         sleep(REST).await;
@@ -245,12 +259,14 @@ async fn exchange(local: &Local, slot: &Slot, connection: &mut Option<Connection
 struct UnderWay<'l> {
     local: &'l Local,
     job: Cell<Option<Job>>,
+    sent: Cell<Option<Instant>>,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(job) = self.job.take() {
-            self.local.recorder.borrow_mut().abandoned(job, Instant::now());
+            let mut recorder = self.local.recorder.borrow_mut();
+            recorder.abandoned(job, self.sent.get(), Instant::now());
         }
     }
 }
@@ -279,7 +295,7 @@ fn abandon(local: &Local) {
     let now = Instant::now();
     let mut recorder = local.recorder.borrow_mut();
     for job in local.queue.borrow_mut().drain(..) {
-        recorder.abandoned(job, now);
+        recorder.abandoned(job, None, now);
     }
 }
 

@@ -99,7 +99,7 @@ fn no_secret_and_no_folder_of_the_program_is_told() {
         "portcullis-loadgen",
         "run",
         "http://***@127.0.0.1:80/a@b",
-        "http://127.0.0.1:80/mcp?x=a@b",
+        "http://127.0.0.1:80/mcp?***",
         "--tokens",
         "pool/tokens.txt",
         "Authorization:***",

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
@@ -12,6 +13,7 @@ use http::{HeaderMap, Method};
 use portcullis_fixtures::calls::{Era, LEGACY_VERSION};
 use thiserror::Error;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::template::{SESSION_ID, fields};
 use super::{Workload, answer};
@@ -21,6 +23,8 @@ use crate::connect::{Answer, Connection, Endpoint, ExchangeError};
 const SESSION_ID_MAX: usize = 1_024;
 /// The id of `initialize`; calls of the load begin at 1.
 const INITIALIZE_ID: u64 = 0;
+/// How long a handshake, or the end of a session, is awaited.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why sessions could not be opened.
 #[derive(Debug, Error)]
@@ -112,14 +116,19 @@ async fn in_parallel(
             let mut done = Vec::new();
             let mut connection = None;
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut usable = match connection.take() {
-                    Some(usable) => usable,
-                    None => Connection::open(&endpoint).await?,
-                };
-                let session = match step {
-                    Step::Close => close(&mut usable, &endpoint, job).await?,
-                    Step::Open => open(&mut usable, &endpoint, job).await?,
-                };
+                let handshake = timeout(HANDSHAKE_DEADLINE, async {
+                    let mut usable = match connection.take() {
+                        Some(usable) => usable,
+                        None => Connection::open(&endpoint).await?,
+                    };
+                    let session = match step {
+                        Step::Close => close(&mut usable, &endpoint, job).await?,
+                        Step::Open => open(&mut usable, &endpoint, job).await?,
+                    };
+                    Ok::<_, SessionError>((usable, session))
+                });
+                let late = |_| Err(ExchangeError::Connect(std::io::ErrorKind::TimedOut.into()).into());
+                let (usable, session) = handshake.await.unwrap_or_else(late)?;
                 done.push((job.place, session));
                 // A target may end a connection after any answer.
                 connection = Some(usable).filter(|usable| !usable.is_closed());

@@ -58,7 +58,7 @@ pub(super) fn write(folder: &Path, sample: &Sample<'_>) -> io::Result<()> {
         "node": "compare",
         "listen": [{ "address": sample.listen }],
         "audit": { "directory": AUDIT },
-        "issuers": [{ "issuer": issuer, "algorithms": ["ES256"] }],
+        "issuers": [{ "issuer": issuer, "algorithms": ["ES256", "RS256"] }],
         "servers": [{
             "name": "crm",
             "path": path,

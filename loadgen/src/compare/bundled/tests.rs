@@ -58,7 +58,7 @@ fn a_part_that_does_not_start_ends_the_others() {
     let error = Bundle::start(&options(folder.path(), "exit 0")).unwrap_err();
     let text = format!("{error:#}");
     assert!(
-        text.contains("`pass-through` ended before it was ready") && text.contains("no port"),
+        text.contains("`pass-through` has ended before its time") && text.contains("no port"),
         "{text}"
     );
     let left = fs::read_dir("/proc").unwrap().filter_map(Result::ok).any(|process| {

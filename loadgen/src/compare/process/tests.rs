@@ -43,7 +43,7 @@ fn one_that_ends_first_is_an_error_with_its_last_words() {
     assert!(matches!(error, ProcessError::Ended { .. }), "{error:?}");
     let text = error.to_string();
     assert!(
-        text.starts_with("`part` ended before it was ready (exit status: 3)"),
+        text.starts_with("`part` has ended before its time (exit status: 3)"),
         "{text}"
     );
 
@@ -102,6 +102,10 @@ fn a_process_is_bound_from_its_start() {
 
 #[test]
 fn what_is_not_there_cannot_be_started() {
+    if std::env::var_os("PORTCULLIS_TEST_RUNNER").is_some() {
+        // Under qemu's user emulation a process has started before its program is looked for.
+        return;
+    }
     let started = Child::start("gate", Command::new("/nowhere/portcullis"), &[]);
     let error = started.unwrap_err();
     assert!(matches!(error, ProcessError::Start(..)), "{error:?}");

@@ -23,7 +23,7 @@ pub fn compare(report: &CompareReport) -> String {
     facts.push((
         "Rounds",
         format!(
-            "{}, the targets in turns; figures are medians of the rounds",
+            "{}, the targets in turns; CPU time and rates are medians of the rounds, response times are of all together",
             report.rounds
         ),
     ));

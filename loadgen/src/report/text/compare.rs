@@ -20,7 +20,7 @@ pub fn compare(report: &CompareReport) -> String {
     out.labelled(
         "rounds",
         &format!(
-            "{}, the targets in turns; each figure is the median of the rounds",
+            "{}, the targets in turns; CPU time and rates are medians of the rounds, response times are of all together",
             report.rounds
         ),
     );
