@@ -58,12 +58,12 @@ pub struct CompareOptions {
 }
 
 impl Default for CompareOptions {
-    /// Under two minutes with three targets. Many short turns rather than few long ones: what disturbs a shared machine
+    /// About two and a half minutes with three targets. Many short turns rather than few long ones: what disturbs a shared machine
     /// lasts seconds, and then meets all targets alike.
     fn default() -> Self {
         Self {
             // Each target then has stood at every place of a round equally often; see `turns::order`.
-            rounds: 12,
+            rounds: 18,
             rate: 1_000.0,
             open: Duration::from_secs(1),
             closed: Duration::from_secs(1),
