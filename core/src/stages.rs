@@ -1,6 +1,6 @@
 //! How long the stages of requests take: one histogram a stage, for whoever splits the time of a request.
 //!
-//! Owns [`Stage`], [`StageTimes`] and the stopwatch of one request, [`Laps`]. Counting takes no lock and allocates
+//! Owns [`Stage`], [`StageTimes`] and the stopwatch of one request, `Laps`. Counting takes no lock and allocates
 //! nothing; memory is fixed. Never reads a clock, decides nothing, and knows no subject, tool or argument.
 
 use std::cell::Cell;
