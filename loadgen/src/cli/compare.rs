@@ -131,14 +131,12 @@ pub(super) fn compare(arguments: &CompareArguments) -> Result<Exit, Fault> {
     arguments.check()?;
     arguments.target.await_ready()?;
     let mut watch = TurnWatch {
-        view: arguments.output.lines(),
-        turn: None,
+        is_shown: arguments.output.lines(),
     };
     let mut report = match arguments.bundled {
         true => arguments.compare_bundled(&mut watch)?,
         false => arguments.compare_urls(&mut watch)?,
     };
-    watch.end()?;
     for threshold in arguments.output.thresholds() {
         let judged = threshold.judge_compare(&report);
         report.thresholds.push(judged);
@@ -334,22 +332,16 @@ fn close(open: &[(Arc<Workload>, Endpoint)]) -> Result<(), Fault> {
 
 /// Says whose turn it is; the seconds themselves are too short to be shown.
 struct TurnWatch {
-    view: bool,
-    turn: Option<String>,
+    is_shown: bool,
 }
 
 impl Watch for TurnWatch {
     fn second(&mut self, _second: &Second<'_>) {}
-
-    fn end(&mut self) -> io::Result<()> {
-        self.turn = None;
-        Ok(())
-    }
 }
 
 impl WatchTurns for TurnWatch {
     fn turn(&mut self, turn: &Turn<'_>) {
-        if !self.view || engine::is_interrupted() {
+        if !self.is_shown || engine::is_interrupted() {
             return;
         }
         let part = match turn.part {
@@ -361,10 +353,7 @@ impl WatchTurns for TurnWatch {
             0 => format!("{} {part}", turn.target),
             round => format!("round {round} of {}: {} {part}", turn.rounds, turn.target),
         };
-        if self.turn.as_ref() != Some(&line) {
-            // Progress that nobody can see is no fault.
-            let _ = writeln!(io::stderr(), "{line}");
-            self.turn = Some(line);
-        }
+        // Progress that nobody can see is no fault.
+        let _ = writeln!(io::stderr(), "{line}");
     }
 }

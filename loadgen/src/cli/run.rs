@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::arguments::{GeneratorArguments, TargetArguments, length, stage};
-use super::calls::CallArguments;
+use super::calls::{CallArguments, ReadyCalls};
 use super::output::{self, OutputArguments};
 use super::{Exit, Fault};
 use crate::connect::{Endpoint, HttpVersion};
@@ -50,27 +50,58 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     hdr_log: Option<PathBuf>,
     #[command(flatten)]
+    load: LoadArguments,
+}
+
+/// What every load on one target is asked, whatever its plan.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LoadArguments {
+    #[command(flatten)]
     target: TargetArguments,
     #[command(flatten)]
     calls: CallArguments,
     #[command(flatten)]
-    generator: GeneratorArguments,
+    pub(super) generator: GeneratorArguments,
     #[command(flatten)]
-    output: OutputArguments,
+    pub(super) output: OutputArguments,
+}
+
+impl LoadArguments {
+    /// The endpoint of `url`, once the thresholds are such as a report of one target can answer.
+    pub(super) fn endpoint(&self, url: &str) -> Result<Endpoint, Fault> {
+        for threshold in self.output.thresholds() {
+            threshold.check_run("").map_err(Fault::input)?;
+        }
+        self.target.endpoint(url).map_err(Fault::input)
+    }
+
+    /// The calls, with tokens and sessions.
+    pub(super) fn prepare(&self, endpoint: &Endpoint) -> Result<ReadyCalls, Fault> {
+        self.calls.prepare(&self.target, endpoint, self.generator.seed)
+    }
+
+    /// Judges a report by the thresholds and publishes it; how the process ends by it.
+    pub(super) fn publish(&self, mut report: RunReport) -> Result<Exit, Fault> {
+        let judged = self
+            .output
+            .thresholds()
+            .iter()
+            .map(|threshold| threshold.judge_run(&report));
+        report.thresholds = judged.collect();
+        let text = || report::text::run(&report);
+        self.output.publish(&report, text, || report::html::run(&report))?;
+        Ok(output::exit_of(report.validity.invalid, &report.thresholds))
+    }
 }
 
 /// `portcullis-loadgen run`.
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Fault> {
-    for threshold in arguments.output.thresholds() {
-        threshold.check_run("").map_err(Fault::input)?;
-    }
-    let endpoint = arguments.target.endpoint(&arguments.url).map_err(Fault::input)?;
-    let plan = arguments.generator.plan(endpoint, arguments.arrivals()?);
-    let prepared = arguments
-        .calls
-        .prepare(&arguments.target, &plan.endpoint, arguments.generator.seed)?;
+    let load = &arguments.load;
+    let endpoint = load.endpoint(&arguments.url)?;
+    let plan = load.generator.plan(endpoint, arguments.arrivals()?);
+    let prepared = load.prepare(&plan.endpoint)?;
     let environment = environment::read(&plan.cores);
-    let mut watch = vec![arguments.output.watch()];
+    let mut watch = vec![load.output.watch()];
     if let Some(file) = &arguments.hdr_log {
         let log = File::create(file).with_context(|| format!("cannot write `{}`", file.display()))?;
         watch.push(Box::new(IntervalLog::new(
@@ -88,17 +119,10 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Fault> {
     }
     let described = Described {
         plan: &plan,
-        seed: arguments.generator.seed,
+        seed: load.generator.seed,
         workload: summary,
     };
-    let mut report = described.report("run", environment, &taken, Vec::new());
-    for threshold in arguments.output.thresholds() {
-        let judged = threshold.judge_run(&report);
-        report.thresholds.push(judged);
-    }
-    let text = || report::text::run(&report);
-    arguments.output.publish(&report, text, || report::html::run(&report))?;
-    Ok(output::exit_of(report.validity.invalid, &report.thresholds))
+    load.publish(described.report("run", environment, &taken, Vec::new()))
 }
 
 /// Runs a load and tells apart what is not there from what is broken.
@@ -112,7 +136,7 @@ pub(super) fn measure(plan: &Plan, calls: &Arc<dyn Calls>, watch: &mut Vec<Box<d
 
 impl RunArguments {
     fn arrivals(&self) -> Result<Arrivals, Fault> {
-        let warm_up = self.generator.warm_up;
+        let warm_up = self.load.generator.warm_up;
         if self.closed {
             let length = warm_up + self.duration;
             return Ok(Arrivals::Closed { length });

@@ -7,15 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::arguments::{GeneratorArguments, TargetArguments, duration, length, share};
-use super::calls::CallArguments;
-use super::output::{self, OutputArguments};
-use super::run::{Described, constant, measure};
+use super::arguments::{duration, length, share};
+use super::run::{Described, LoadArguments, constant, measure};
 use super::{Exit, Fault};
 use crate::engine::{self, Taken};
 use crate::environment;
 use crate::latency::samples_min;
-use crate::report::{self, InvalidReason, SearchStep};
+use crate::report::{InvalidReason, SearchStep};
 use crate::search::{Bounds, Search, Tried};
 use crate::view::Watch as _;
 
@@ -47,39 +45,29 @@ pub(super) struct SearchArguments {
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
     precision: f64,
     #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    calls: CallArguments,
-    #[command(flatten)]
-    generator: GeneratorArguments,
-    #[command(flatten)]
-    output: OutputArguments,
+    load: LoadArguments,
 }
 
 /// `portcullis-loadgen search`.
 pub(super) fn search(arguments: &SearchArguments) -> Result<Exit, Fault> {
-    for threshold in arguments.output.thresholds() {
-        threshold.check_run("").map_err(Fault::input)?;
-    }
+    let load = &arguments.load;
     let bounds = Bounds {
         from: arguments.from,
         to: arguments.to,
         precision: arguments.precision,
     };
     let mut search = Search::new(bounds).map_err(Fault::input)?;
-    let endpoint = arguments.target.endpoint(&arguments.url).map_err(Fault::input)?;
-    let length = arguments.generator.warm_up + arguments.step;
-    let mut plan = arguments.generator.plan(endpoint, constant(arguments.from, length)?);
-    let prepared = arguments
-        .calls
-        .prepare(&arguments.target, &plan.endpoint, arguments.generator.seed)?;
+    let endpoint = load.endpoint(&arguments.url)?;
+    let length = load.generator.warm_up + arguments.step;
+    let mut plan = load.generator.plan(endpoint, constant(arguments.from, length)?);
+    let prepared = load.prepare(&plan.endpoint)?;
     let environment = environment::read(&plan.cores);
     let mut steps = Vec::new();
     let mut best = None;
     let mut last = None;
     while let Some(rate) = search.next() {
         plan.arrivals = constant(rate, length)?;
-        let mut watch = vec![arguments.output.watch()];
+        let mut watch = vec![load.output.watch()];
         let taken = measure(&plan, &prepared.calls, &mut watch)?;
         watch.end()?;
         if engine::is_interrupted() {
@@ -108,7 +96,7 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<Exit, Fault> {
     };
     let described = Described {
         plan: &plan,
-        seed: arguments.generator.seed,
+        seed: load.generator.seed,
         workload: prepared.finish()?,
     };
     let mut report = described.report("search", environment, &taken, steps);
@@ -126,13 +114,7 @@ pub(super) fn search(arguments: &SearchArguments) -> Result<Exit, Fault> {
             text: "the search ended at a rate that the generator, not the target, could not keep".to_owned(),
         });
     }
-    for threshold in arguments.output.thresholds() {
-        let judged = threshold.judge_run(&report);
-        report.thresholds.push(judged);
-    }
-    let text = || report::text::run(&report);
-    arguments.output.publish(&report, text, || report::html::run(&report))?;
-    match output::exit_of(report.validity.invalid, &report.thresholds) {
+    match load.publish(report)? {
         Exit::Ok if !held => Ok(Exit::Threshold),
         exit => Ok(exit),
     }
