@@ -31,6 +31,13 @@ pub enum DenyReason {
     QueryPresent,
     /// The gate is shutting down.
     Draining,
+    /// No proof of possession can be judged now: the memory of seen proofs is full (RFC 9449 section 11.1).
+    DpopUnavailable,
+    /// The proof of possession is missing, malformed, late, for another request or token, or seen before
+    /// (RFC 9449 section 4.3).
+    DpopProofInvalid,
+    /// The proof of possession lacks the nonce that the server asks for, or has an old one (RFC 9449 section 9).
+    DpopNonceMissing,
     /// The head is malformed or ambiguous.
     HeadMalformed,
     /// The head is larger than the limit, or has too many fields.
@@ -43,6 +50,8 @@ pub enum DenyReason {
     HttpMethod,
     /// The token names no subject, or its actor cannot be told.
     IdentityUnbound,
+    /// The issuer cannot be asked about the token: no answer, a late one, or one that is none (RFC 7662).
+    IntrospectionUnavailable,
     /// The body can be read in more than one way: duplicate or folded keys, lossy numbers.
     JsonAmbiguous,
     /// The body is not JSON within the limits.
@@ -79,6 +88,8 @@ pub enum DenyReason {
     TokenClaims,
     /// The token has expired.
     TokenExpired,
+    /// The issuer says that the token is not active (RFC 7662 section 2.2).
+    TokenInactive,
     /// The issuer is not one of this server's.
     TokenIssuer,
     /// No key of the issuer has the token's `kid`.
@@ -89,6 +100,8 @@ pub enum DenyReason {
     TokenMalformed,
     /// The token is not valid yet.
     TokenNotYetValid,
+    /// The token, its session, its client or its principal was revoked.
+    TokenRevoked,
     /// The token is bound to a key or certificate that this request does not prove.
     TokenSenderBound,
     /// The signature is not the issuer's.
@@ -97,6 +110,8 @@ pub enum DenyReason {
     TokenTooLarge,
     /// The token is of another kind, such as an ID token.
     TokenType,
+    /// The server asks for tokens that are bound to a key or certificate, and this one is not.
+    TokenUnbound,
     /// The tool has no row in the scope table.
     ToolUnmapped,
     /// The tool is hidden from this caller.
@@ -105,6 +120,8 @@ pub enum DenyReason {
     UpstreamFailed,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// Too many tokens from this source failed their verification: no more are verified for a while.
+    VerificationLimited,
     /// The protocol version is not one that can be judged.
     VersionUnsupported,
 }
@@ -128,7 +145,7 @@ pub enum Blame {
 
 impl DenyReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 57] = [
         Self::AuditUnavailable,
         Self::AnswerTooLarge,
         Self::AnswerInvalid,
@@ -140,12 +157,16 @@ impl DenyReason {
         Self::CredentialScheme,
         Self::QueryPresent,
         Self::Draining,
+        Self::DpopNonceMissing,
+        Self::DpopProofInvalid,
+        Self::DpopUnavailable,
         Self::HeadMalformed,
         Self::HeadTooLarge,
         Self::HeaderMismatch,
         Self::HostUnknown,
         Self::HttpMethod,
         Self::IdentityUnbound,
+        Self::IntrospectionUnavailable,
         Self::JsonAmbiguous,
         Self::JsonMalformed,
         Self::KeysUnavailable,
@@ -164,19 +185,23 @@ impl DenyReason {
         Self::TokenAudience,
         Self::TokenClaims,
         Self::TokenExpired,
+        Self::TokenInactive,
         Self::TokenIssuer,
         Self::TokenKeyUnknown,
         Self::TokenLifetime,
         Self::TokenMalformed,
         Self::TokenNotYetValid,
+        Self::TokenRevoked,
         Self::TokenSenderBound,
         Self::TokenSignature,
         Self::TokenTooLarge,
         Self::TokenType,
+        Self::TokenUnbound,
         Self::ToolUnmapped,
         Self::ToolHidden,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
+        Self::VerificationLimited,
         Self::VersionUnsupported,
     ];
 
@@ -194,12 +219,16 @@ impl DenyReason {
             Self::CredentialScheme => "credential_scheme",
             Self::QueryPresent => "query_present",
             Self::Draining => "draining",
+            Self::DpopNonceMissing => "dpop_nonce_missing",
+            Self::DpopProofInvalid => "dpop_proof_invalid",
+            Self::DpopUnavailable => "dpop_unavailable",
             Self::HeadMalformed => "head_malformed",
             Self::HeadTooLarge => "head_too_large",
             Self::HeaderMismatch => "header_mismatch",
             Self::HostUnknown => "host_unknown",
             Self::HttpMethod => "http_method",
             Self::IdentityUnbound => "identity_unbound",
+            Self::IntrospectionUnavailable => "introspection_unavailable",
             Self::JsonAmbiguous => "json_ambiguous",
             Self::JsonMalformed => "json_malformed",
             Self::KeysUnavailable => "keys_unavailable",
@@ -218,19 +247,23 @@ impl DenyReason {
             Self::TokenAudience => "token_audience",
             Self::TokenClaims => "token_claims",
             Self::TokenExpired => "token_expired",
+            Self::TokenInactive => "token_inactive",
             Self::TokenIssuer => "token_issuer",
             Self::TokenKeyUnknown => "token_key_unknown",
             Self::TokenLifetime => "token_lifetime",
             Self::TokenMalformed => "token_malformed",
             Self::TokenNotYetValid => "token_not_yet_valid",
+            Self::TokenRevoked => "token_revoked",
             Self::TokenSenderBound => "token_sender_bound",
             Self::TokenSignature => "token_signature",
             Self::TokenTooLarge => "token_too_large",
             Self::TokenType => "token_type",
+            Self::TokenUnbound => "token_unbound",
             Self::ToolUnmapped => "tool_unmapped",
             Self::ToolHidden => "tool_hidden",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::VerificationLimited => "verification_limited",
             Self::VersionUnsupported => "version_unsupported",
         }
     }
@@ -238,28 +271,33 @@ impl DenyReason {
     /// Whose fault the refusal is.
     pub const fn blame(self) -> Blame {
         match self {
-            Self::AuditUnavailable | Self::Draining => Blame::Gate,
-            Self::KeysUnavailable => Blame::Issuer,
+            Self::AuditUnavailable | Self::DpopUnavailable | Self::Draining => Blame::Gate,
+            Self::IntrospectionUnavailable | Self::KeysUnavailable => Blame::Issuer,
             Self::AnswerWithheld
             | Self::PolicyDenied
             | Self::PolicyFailed
             | Self::ScopeInsufficient
             | Self::ToolHidden
             | Self::ToolUnmapped => Blame::Policy,
-            Self::IdentityUnbound
+            Self::DpopNonceMissing
+            | Self::DpopProofInvalid
+            | Self::IdentityUnbound
             | Self::TokenAlgorithm
             | Self::TokenAudience
             | Self::TokenClaims
             | Self::TokenExpired
+            | Self::TokenInactive
             | Self::TokenIssuer
             | Self::TokenKeyUnknown
             | Self::TokenLifetime
             | Self::TokenMalformed
             | Self::TokenNotYetValid
+            | Self::TokenRevoked
             | Self::TokenSenderBound
             | Self::TokenSignature
             | Self::TokenTooLarge
-            | Self::TokenType => Blame::Token,
+            | Self::TokenType
+            | Self::TokenUnbound => Blame::Token,
             Self::AnswerInvalid | Self::AnswerTooLarge | Self::UpstreamFailed | Self::UpstreamTimeout => {
                 Blame::Upstream
             }
@@ -284,6 +322,7 @@ impl DenyReason {
             | Self::RateLimited
             | Self::RouteUnknown
             | Self::RpcInvalid
+            | Self::VerificationLimited
             | Self::VersionUnsupported => Blame::Client,
         }
     }

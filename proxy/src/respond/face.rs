@@ -85,6 +85,10 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         DenyReason::IdentityUnbound => TOKEN.face("the token names no subject that can be told"),
         DenyReason::JsonAmbiguous => BODY.face("the body can be read in more than one way"),
         DenyReason::JsonMalformed => BODY.face("the body is not JSON within the limits"),
+        DenyReason::DpopNonceMissing => TOKEN.face("the proof of possession needs the nonce of this answer"),
+        DenyReason::DpopProofInvalid => TOKEN.face("the proof of possession is not valid"),
+        DenyReason::DpopUnavailable => CANNOT_JUDGE.face("proofs of possession cannot be judged now"),
+        DenyReason::IntrospectionUnavailable => CANNOT_JUDGE.face("tokens cannot be verified now"),
         DenyReason::KeysUnavailable => CANNOT_JUDGE.face("tokens cannot be verified now"),
         DenyReason::MediaType => {
             Kind(415, 41501, "media-type", "The media type is not supported").face("the body is not plain JSON")
@@ -103,6 +107,7 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         }
         DenyReason::PolicyFailed => CANNOT_JUDGE.face("the policy cannot be evaluated now"),
         DenyReason::RateLimited => RATE.face("too many requests"),
+        DenyReason::VerificationLimited => RATE.face("too many tokens that failed their verification"),
         DenyReason::RouteUnknown => {
             Kind(404, 40401, "route", "Nothing is served here").face("nothing is served at this path")
         }
@@ -119,6 +124,9 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         | DenyReason::TokenTooLarge
         | DenyReason::TokenType => TOKEN.face("the access token is not valid"),
         DenyReason::TokenAudience => TOKEN.face("the access token is for another resource"),
+        DenyReason::TokenInactive => TOKEN.face("the access token is not active"),
+        DenyReason::TokenRevoked => TOKEN.face("the access token was revoked"),
+        DenyReason::TokenUnbound => TOKEN.face("an access token that is bound to a key is required"),
         DenyReason::TokenExpired => TOKEN.face("the access token has expired"),
         DenyReason::TokenNotYetValid => TOKEN.face("the access token is not valid yet"),
         DenyReason::UpstreamFailed => UPSTREAM.face("the server failed"),
