@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
+use crate::token::{SenderRules, Target};
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,6 +59,12 @@ pub struct Limits {
     pub leeway: Duration,
     /// Verified tokens that are remembered.
     pub tokens_cached_max: usize,
+    /// Age at which a proof of possession is too old (RFC 9449 section 11.1).
+    pub dpop_age_max: Duration,
+    /// Proofs of possession that are remembered, all together.
+    pub dpop_proofs_max: usize,
+    /// Proofs of possession of one key that are remembered.
+    pub dpop_proofs_per_key_max: usize,
     /// Bytes of a JSON answer or of one event of a stream.
     pub answer_bytes_max: usize,
     /// Time until the upstream's head.
@@ -98,6 +105,10 @@ impl Default for Limits {
             token_lifetime_max: Duration::from_secs(24 * 3_600),
             leeway: Duration::from_secs(60),
             tokens_cached_max: 100_000,
+            dpop_age_max: Duration::from_secs(300),
+            dpop_proofs_max: 1_000_000,
+            // The default rate of one subject over that age, and its burst.
+            dpop_proofs_per_key_max: 20_000,
             answer_bytes_max: 8 * 1024 * 1024,
             upstream_first_byte_deadline: Duration::from_secs(60),
             stream_idle_deadline: Duration::from_secs(300),
@@ -175,6 +186,8 @@ pub struct ServerParts {
     pub upstream: Upstream,
     /// The rate of one subject.
     pub rate: Rate,
+    /// What is asked of the senders of tokens, beyond what the tokens are bound to.
+    pub sender: SenderRules,
     /// What the client may tell people: the name of the resource in its metadata.
     pub title: Option<Arc<str>>,
 }
@@ -184,6 +197,7 @@ pub struct ServerParts {
 pub struct Server {
     parts: ServerParts,
     metadata_url: Arc<str>,
+    target: Target,
     accepted_audiences: Vec<Arc<str>>,
     accepted_hosts: Vec<Arc<str>>,
 }
@@ -235,6 +249,9 @@ impl Server {
         let Some((origin, authority)) = origin_of(&parts.resource).filter(|_| plain(&parts.resource)) else {
             return Err(ServerError::Resource(Arc::clone(name), Arc::clone(&parts.resource)));
         };
+        let Some(target) = Target::parse(&parts.resource) else {
+            return Err(ServerError::Resource(Arc::clone(name), Arc::clone(&parts.resource)));
+        };
         let metadata_url = Arc::from(format!(
             "{origin}/.well-known/oauth-protected-resource{}",
             parts.path.trim_end_matches('/')
@@ -246,6 +263,7 @@ impl Server {
         Ok(Self {
             parts,
             metadata_url,
+            target,
             accepted_audiences,
             accepted_hosts,
         })
@@ -316,6 +334,16 @@ impl Server {
     /// Where calls go.
     pub fn upstream(&self) -> &Upstream {
         &self.parts.upstream
+    }
+
+    /// The resource in the normal form in which proofs of possession are compared with it.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What is asked of the senders of tokens.
+    pub fn sender(&self) -> SenderRules {
+        self.parts.sender
     }
 
     /// The rate of one subject.

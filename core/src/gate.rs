@@ -17,6 +17,7 @@ mod permit;
 mod records;
 mod refusals;
 mod review;
+mod sender;
 mod snapshot;
 mod ticket;
 mod visit;
@@ -38,7 +39,7 @@ use crate::record_id::RecordIds;
 use crate::redact;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
-use crate::token::{Issuer, TokenCache};
+use crate::token::{Issuer, SeenProofs, TokenCache};
 
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
@@ -79,6 +80,7 @@ pub struct Gate {
     stage_times: StageTimes,
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
+    proofs: SeenProofs,
 }
 
 impl std::fmt::Debug for Gate {
@@ -137,6 +139,7 @@ impl Gate {
             stage_times: StageTimes::default(),
             ticks,
             tokens,
+            proofs: SeenProofs::default(),
         }
     }
 

@@ -68,6 +68,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             kind: "jwt",
             evidence_age_s: Some(case.now.since(token.keys_fetched_at()).as_secs()),
             revocation: Revocation::NotChecked,
+            binding: token.confirmation().binding(),
         },
         scopes: token.scopes(),
         protocol: call.map(|call| call.version.as_str()),

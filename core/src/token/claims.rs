@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
 use crate::jwks::KeySet;
+use crate::token::sender::Confirmation;
 use crate::token::verified::{Actor, Claims};
 use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
 
@@ -19,12 +20,6 @@ pub(super) fn read(
     keys: &KeySet,
 ) -> Result<VerifiedToken, Denial> {
     let root = document.root();
-    if root.member("cnf").is_some() {
-        return Err(Denial::new(
-            DenyReason::TokenSenderBound,
-            "the token has `cnf`: its proof is not judged",
-        ));
-    }
     let issued_at = time(root, "iat")?.ok_or_else(|| wrong("`iat` is missing"))?;
     let expires = time(root, "exp")?.ok_or_else(|| wrong("`exp` is missing"))?;
     if expires <= issued_at {
@@ -53,6 +48,7 @@ pub(super) fn read(
             at(root, issuer.roles_claim()),
             "the claim of roles is no array of strings",
         )?,
+        confirmation: Confirmation::read(root)?,
         text: Box::from(document.text()),
     };
     Ok(VerifiedToken::new(Arc::clone(issuer), digest, keys, claims))
