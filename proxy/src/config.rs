@@ -10,6 +10,7 @@ use std::sync::Arc;
 use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
 
+use crate::ingress::TrustedHops;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
@@ -22,6 +23,7 @@ mod files;
 mod limits;
 mod lower;
 mod raw;
+mod sender;
 mod server;
 
 /// What the gate runs on, complete and checked.
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub servers: Vec<ServerPlan>,
     /// The authorities of upstreams' certificates; `None` trusts the system's.
     pub upstream_ca: Option<PathBuf>,
+    /// Who may tell a client's certificate.
+    pub trusted_hops: TrustedHops,
     /// The bounds.
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.

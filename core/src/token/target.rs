@@ -47,7 +47,7 @@ fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
         }
         None => {
             let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-            let plain = !host.is_empty() && host.bytes().all(|byte| is_unreserved(byte));
+            let plain = !host.is_empty() && host.bytes().all(is_unreserved);
             (host.to_ascii_lowercase(), Some(port).filter(|_| plain)?)
         }
     };

@@ -37,6 +37,9 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.tokens_cached_max,
         10_000_000,
     );
+    refusals.bytes(raw.dpop_proofs_max.as_ref(), &mut limits.dpop_proofs_max, 100_000_000);
+    let per_key = &mut limits.dpop_proofs_per_key_max;
+    refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
     refusals.bytes(raw.answer_bytes_max.as_ref(), &mut limits.answer_bytes_max, 256 * MIB);
     refusals.bytes(raw.streams_max.as_ref(), &mut limits.streams_max, 1_000_000);
     refusals.bytes(
@@ -64,6 +67,7 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.token_lifetime_max,
         30 * DAY,
     );
+    refusals.time(raw.dpop_age_max.as_ref(), &mut limits.dpop_age_max, HOUR);
     match raw.leeway.as_ref() {
         // No tolerance at all is strict, hence fine.
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,

@@ -15,7 +15,7 @@ use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
 use super::raw::{At, Place, RawAdmin, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, limits, server};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, limits, sender, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -60,6 +60,7 @@ pub(super) fn lower(
         }
         path
     });
+    let trusted_hops = sender::hops(&mut lowering, &raw.trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {
         node: Arc::from(node),
@@ -69,6 +70,7 @@ pub(super) fn lower(
         issuers,
         servers,
         upstream_ca,
+        trusted_hops,
         limits,
         digest: lowering.files.digest(),
     };

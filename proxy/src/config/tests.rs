@@ -7,6 +7,7 @@ use super::*;
 mod admin;
 mod issuers;
 mod keys;
+mod sender;
 mod servers;
 
 /// A configuration that is right; every test changes one thing.
@@ -236,7 +237,8 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, \
+         `limits`",
         }])
     );
 }

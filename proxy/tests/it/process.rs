@@ -112,7 +112,7 @@ fn a_check_tells_people_where_and_what() {
     |     ^^^^^^
   = nearest: `issuers`
   = help: keys here: `name`, `title`, `tenant`, `path`, `resource`, `audiences`, `hosts`, `origins`, `issuers`, \
-         `upstream`, `tools`, `policy`, `rate`
+         `upstream`, `tools`, `policy`, `rate`, `dpop`
 
 1 fault; nothing was started or changed
 ",
