@@ -17,6 +17,7 @@ use crate::denial::DenyReason;
 use crate::jwks::{JwksLimits, KeySet};
 use crate::time::UnixTime;
 
+mod answers;
 mod attacks;
 
 pub(super) const ISSUER: &str = "https://as.example/t";
@@ -179,8 +180,25 @@ fn times_are_checked_to_the_second() {
     ] {
         world.claims(change, expected);
     }
-    world.check(&good().without("exp").sign(keys::ed25519()), CLAIMS);
-    world.check(&good().without("iat").sign(keys::ed25519()), CLAIMS);
+    let lifetime = Err(DenyReason::TokenLifetime);
+    world.check(&good().without("exp").sign(keys::ed25519()), lifetime);
+    // Without `iat`, a token is as old as its `nbf`.
+    for (nbf, exp, expected) in [
+        (None, NOW + 300, CLAIMS),
+        (Some(NOW), NOW + 300, Ok(())),
+        (Some(NOW), NOW + 3_600, Ok(())),
+        (Some(NOW), NOW + 3_601, lifetime),
+        (Some(NOW - 1), NOW + 3_600, lifetime),
+        (Some(NOW), NOW, CLAIMS),
+        (Some(NOW + 61), NOW + 300, Err(DenyReason::TokenNotYetValid)),
+    ] {
+        let token = good().without("iat").expires(exp);
+        let token = match nbf {
+            Some(nbf) => token.claim("nbf", nbf),
+            None => token,
+        };
+        world.check(&token.sign(keys::ed25519()), expected);
+    }
 }
 
 #[test]
@@ -331,7 +349,7 @@ fn a_verified_token_says_what_the_issuer_wrote() {
     assert_eq!((verified.acr(), verified.auth_time()), (Some("2"), Some(NOW - 5)));
     assert_eq!((verified.jti(), &**verified.subject()), (Some("j-1"), "alice"));
     assert_eq!((&**verified.issuer(), &**verified.client_id()), (ISSUER, "desktop"));
-    assert_eq!(verified.issued_at(), UnixTime::from_secs(NOW));
+    assert_eq!(verified.issued_at(), Some(UnixTime::from_secs(NOW)));
     assert_eq!(verified.expires(), UnixTime::from_secs(NOW + 300));
     let actors: Vec<&str> = verified.actors().iter().map(|actor| &*actor.subject).collect();
     assert_eq!(actors, ["agent-1", "first"]);

@@ -53,7 +53,7 @@ pub(super) struct Claims {
     pub(super) audiences: Box<[Box<str>]>,
     pub(super) expires: u64,
     pub(super) not_before: Option<u64>,
-    pub(super) issued_at: u64,
+    pub(super) issued_at: Option<u64>,
     pub(super) jti: Option<Box<str>>,
     pub(super) acr: Option<Box<str>>,
     pub(super) amr: Box<[Box<str>]>,
@@ -119,13 +119,15 @@ impl VerifiedToken {
         if claims.not_before.is_some_and(|not_before| latest < not_before) {
             return Err(Denial::new(DenyReason::TokenNotYetValid, "`nbf` lies in the future"));
         }
-        if latest < claims.issued_at {
+        if claims.issued_at.is_some_and(|issued_at| latest < issued_at) {
             return Err(Denial::new(DenyReason::TokenNotYetValid, "`iat` lies in the future"));
         }
-        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(claims.issued_at) {
+        // What has no start has at least this long to live.
+        let start = claims.issued_at.or(claims.not_before).unwrap_or(now);
+        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(start) {
             return Err(Denial::new(
                 DenyReason::TokenLifetime,
-                "the token lives longer than allowed",
+                "the token is valid for longer than allowed: it is a static secret",
             ));
         }
         Ok(())
@@ -192,9 +194,9 @@ impl VerifiedToken {
         UnixTime::from_secs(self.claims.expires)
     }
 
-    /// `iat`.
-    pub const fn issued_at(&self) -> UnixTime {
-        UnixTime::from_secs(self.claims.issued_at)
+    /// `iat`; `None` when its issuer leaves it out.
+    pub fn issued_at(&self) -> Option<UnixTime> {
+        self.claims.issued_at.map(UnixTime::from_secs)
     }
 
     /// `jti`.
