@@ -16,7 +16,6 @@ use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
 pub(super) enum ClaimsSource {
     /// The issuer's answer about a token (RFC 7662 section 2.2): `sub` may be absent, for then the client is the
     /// subject, and `iat` may be, for the answer is of now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks an issuer about a token yet"))]
     Introspection,
     /// The payload of a token that the issuer signed.
     Jwt,
