@@ -45,6 +45,8 @@ pub struct IssuerKeys {
     pub issuer: Arc<Issuer>,
     /// Its key set; `None` while none was ever fetched.
     pub keys: Option<Arc<KeySet>>,
+    /// What its tokens may call the resource in `aud`.
+    pub audiences: Arc<[Arc<str>]>,
 }
 
 /// What came of a verification that did not refuse.
@@ -61,7 +63,7 @@ pub enum Verification {
     Verified(Arc<VerifiedToken>),
 }
 
-/// Verifies a bearer token for a resource that accepts `accepted` and is known by `audiences`.
+/// Verifies a bearer token for a resource that accepts `accepted`.
 ///
 /// A token seen before costs a digest and a look-up, with everything that may have changed since checked again; a new
 /// one 20 to 50 us, with ES384 700 us.
@@ -71,7 +73,6 @@ pub enum Verification {
 pub(crate) fn verify(
     token: BearerToken<'_>,
     accepted: &[IssuerKeys],
-    audiences: &[Arc<str>],
     now: UnixTime,
     limits: &TokenLimits,
     cache: &TokenCache,
@@ -98,8 +99,16 @@ pub(crate) fn verify(
         },
     };
     verified.check_times(now, limits)?;
-    verified.check_audience(audiences)?;
+    verified.check_audience(audiences_for(&verified, accepted))?;
     Ok(Verification::Verified(verified))
+}
+
+/// What tokens of this one's issuer may call the resource.
+fn audiences_for<'k>(verified: &VerifiedToken, accepted: &'k [IssuerKeys]) -> &'k [Arc<str>] {
+    accepted
+        .iter()
+        .find(|entry| entry.issuer.url() == verified.issuer())
+        .map_or(&[], |entry| &*entry.audiences)
 }
 
 /// Whether nothing that a signature depends on has changed since `known` was verified: the issuer is accepted under

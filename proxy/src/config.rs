@@ -13,12 +13,13 @@ use portcullis_core::token::Issuer;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
-pub(crate) use lower::is_loopback;
+pub(crate) use issuer::is_loopback;
 pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod diagnose;
 mod files;
+mod issuer;
 mod limits;
 mod lower;
 mod raw;

@@ -68,7 +68,6 @@ impl Parse {
 #[derive(Debug)]
 pub struct Tokens {
     accepted: [IssuerKeys; 1],
-    audiences: [Arc<str>; 1],
     bounds: TokenLimits,
     cache: TokenCache,
 }
@@ -80,8 +79,8 @@ impl Tokens {
             accepted: [IssuerKeys {
                 issuer,
                 keys: Some(keys),
+                audiences: Arc::from([audience]),
             }],
-            audiences: [audience],
             bounds: visit::token_limits(limits),
             cache: TokenCache::new(limits.tokens_cached_max),
         }
@@ -93,7 +92,7 @@ impl Tokens {
     /// The reason of the refusal, also of one that a fetch of keys might cure.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<[u8; 32], DenyReason> {
         let bearer = BearerToken::parse(token).ok_or(DenyReason::CredentialScheme)?;
-        match token::verify(bearer, &self.accepted, &self.audiences, now, &self.bounds, &self.cache) {
+        match token::verify(bearer, &self.accepted, now, &self.bounds, &self.cache) {
             Ok(Verification::Verified(token)) => Ok(*token.digest().as_bytes()),
             Ok(Verification::NeedsKeys { otherwise, .. }) => Err(otherwise.reason),
             Err(denial) => Err(denial.reason),

@@ -204,8 +204,7 @@ impl<'g> Visit<'g> {
         check_addressee(server, head)?;
         let Credential::Bearer(bearer) = credential::find(head).map_err(|denial| challenged(denial, server))?;
         let bounds = token_limits(limits);
-        let audiences = server.audiences();
-        let token = match token::verify(bearer, &route.issuers, audiences, self.now, &bounds, &self.gate.tokens) {
+        let token = match token::verify(bearer, &route.issuers, self.now, &bounds, &self.gate.tokens) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => {
                 return Ok(Bound::Without {

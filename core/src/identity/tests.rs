@@ -43,19 +43,15 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
     let accepted = [IssuerKeys {
         issuer: Arc::new(
             Issuer::new(IssuerParts {
-                url: Arc::from(ISSUER),
-                algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-                token_types: None,
                 identity: form,
-                groups_claim: None,
-                roles_claim: None,
-                key_source: Arc::default(),
+                ..IssuerParts::strict(Arc::from(ISSUER))
             })
             .unwrap(),
         ),
         keys: Some(Arc::new(
             KeySet::parse(keys::jwks(&[key]).as_bytes(), &limits, now).unwrap(),
         )),
+        audiences: Arc::from([Arc::from("gate")]),
     }];
     let limits = TokenLimits {
         token_bytes_max: 16_384,
@@ -65,14 +61,7 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
     };
     let text = token.sign(key);
     let bearer = BearerToken::parse(&text).unwrap();
-    match verify(
-        bearer,
-        &accepted,
-        &[Arc::from("gate")],
-        now,
-        &limits,
-        &TokenCache::new(1),
-    ) {
+    match verify(bearer, &accepted, now, &limits, &TokenCache::new(1)) {
         Ok(Verification::Verified(token)) => Ok(token),
         Ok(Verification::NeedsKeys { otherwise, .. }) => Err(otherwise.reason),
         Err(denial) => Err(denial.reason),

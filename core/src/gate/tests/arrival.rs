@@ -226,7 +226,7 @@ fn a_token_is_ours_in_everything_or_refused() {
             |t| t.claim("iat", NOW_S - 300).expires(NOW_S - 60),
             Some(DenyReason::TokenExpired),
         ),
-        ("no end", |t| t.without("exp"), Some(DenyReason::TokenClaims)),
+        ("no end", |t| t.without("exp"), Some(DenyReason::TokenLifetime)),
         ("begins within the leeway", |t| t.claim("nbf", NOW_S + 60), None),
         (
             "begins later",
