@@ -39,12 +39,12 @@ use crate::record_id::RecordIds;
 use crate::redact;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
-use crate::token::{Issuer, SeenProofs, TokenCache};
+use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
-pub use visit::{Fetch, Step, Visit};
+pub use visit::{Evidence, Fetch, Step, Visit};
 
 /// Callers whose rate is remembered before those who owe nothing are forgotten.
 const LIMITED_CALLERS_MAX: usize = 100_000;
@@ -81,6 +81,7 @@ pub struct Gate {
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
     proofs: SeenProofs,
+    failures: Failures,
 }
 
 impl std::fmt::Debug for Gate {
@@ -140,6 +141,7 @@ impl Gate {
             ticks,
             tokens,
             proofs: SeenProofs::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -191,6 +193,7 @@ impl Gate {
         let keyless = snapshot
             .servers()
             .flat_map(|server| server.issuers())
+            .filter(|issuer| issuer.needs_keys())
             .any(|issuer| snapshot.keys_age(issuer, now).is_none_or(|age| age_max < age));
         if keyless {
             Err("an issuer has no usable keys")

@@ -40,6 +40,15 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.bytes(raw.dpop_proofs_max.as_ref(), &mut limits.dpop_proofs_max, 100_000_000);
     let per_key = &mut limits.dpop_proofs_per_key_max;
     refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
+    let answer_bytes = &mut limits.introspection_bytes_max;
+    refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
+    let failed = &mut limits.failed_tokens_per_second;
+    refusals.count(raw.failed_tokens_per_second.as_ref(), failed, 1_000_000);
+    refusals.count(
+        raw.failed_tokens_burst.as_ref(),
+        &mut limits.failed_tokens_burst,
+        1_000_000,
+    );
     refusals.bytes(raw.answer_bytes_max.as_ref(), &mut limits.answer_bytes_max, 256 * MIB);
     refusals.bytes(raw.streams_max.as_ref(), &mut limits.streams_max, 1_000_000);
     refusals.bytes(
@@ -68,6 +77,12 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         30 * DAY,
     );
     refusals.time(raw.dpop_age_max.as_ref(), &mut limits.dpop_age_max, HOUR);
+    let deadline = &mut limits.introspection_deadline;
+    refusals.time(raw.introspection_deadline.as_ref(), deadline, MINUTE);
+    let cached = &mut limits.introspection_cached_max;
+    refusals.time(raw.introspection_cached_max.as_ref(), cached, HOUR);
+    let refused = &mut limits.introspection_refused_cached;
+    refusals.time(raw.introspection_refused_cached.as_ref(), refused, HOUR);
     match raw.leeway.as_ref() {
         // No tolerance at all is strict, hence fine.
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,

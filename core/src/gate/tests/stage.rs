@@ -127,23 +127,17 @@ pub(super) fn issuer(url: &str) -> Arc<Issuer> {
 }
 
 pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> Arc<Server> {
-    server_with(name, policy, rate, issuers, SenderRules::default())
+    Arc::new(Server::new(server_parts(name, policy, rate, issuers)).unwrap())
 }
 
-/// The same, with what it asks of senders.
-pub(super) fn server_with(
-    name: &str,
-    policy: &PolicySource,
-    rate: Rate,
-    issuers: Vec<Arc<Issuer>>,
-    sender: SenderRules,
-) -> Arc<Server> {
-    let parts = ServerParts {
+pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
+    ServerParts {
         name: Arc::from(name),
         tenant: Arc::from("acme"),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
+        issuer_audiences: BTreeMap::new(),
         hosts: Vec::new(),
         origins: vec![Arc::from("https://app.example")],
         issuers,
@@ -163,15 +157,18 @@ pub(super) fn server_with(
             }),
         },
         rate,
-        sender,
+        sender: SenderRules::default(),
         title: None,
-    };
-    Arc::new(Server::new(parts).unwrap())
+    }
 }
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
-    let server = server_with("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)], setup.sender);
+    let parts = ServerParts {
+        sender: setup.sender,
+        ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
+    };
+    let server = Arc::new(Server::new(parts).unwrap());
     Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()
 }
 
