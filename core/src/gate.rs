@@ -9,6 +9,7 @@
 //!                                                                                  Ticket -review-> Reviewed -release-> Release
 //! ```
 
+mod acts;
 mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
@@ -36,10 +37,12 @@ use crate::limit::Limiter;
 use crate::policy::{EvalLimits, PolicyFailure, Worker};
 use crate::record_id::RecordIds;
 use crate::redact;
+use crate::revocation::RevocationList;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, TokenCache};
 
+pub use acts::AdminAct;
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
@@ -80,6 +83,7 @@ pub struct Gate {
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
     failures: Failures,
+    revocations: RevocationList,
 }
 
 impl std::fmt::Debug for Gate {
@@ -139,6 +143,7 @@ impl Gate {
             ticks,
             tokens,
             failures: Failures::default(),
+            revocations: RevocationList::default(),
         }
     }
 

@@ -28,7 +28,7 @@ mod verified;
 pub use cache::TokenCache;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts};
+pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode};
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 
 use jws::{Decoded, Header, Signed};

@@ -4,6 +4,7 @@ mod arrival;
 mod decision;
 mod records;
 mod review;
+mod revocation;
 mod stage;
 mod stream;
 mod times;

@@ -277,6 +277,10 @@ impl<'g> Visit<'g> {
         };
         let principal = identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
             .map_err(|denial| challenged(denial, server))?;
+        self.gate
+            .revocations
+            .check(&principal, self.now, limits.leeway)
+            .map_err(|denial| challenged(denial, server))?;
         self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
             return Err(Denial::new(
@@ -351,7 +355,7 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
 
 /// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
 #[cold]
-fn challenged(denial: Denial, server: &Server) -> Denial {
+pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
         DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
         DenyReason::CredentialRepeated
@@ -440,6 +444,7 @@ fn parse<'b>(
         let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
         return Err(challenged(denial, &case.server));
     }
+    case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,

@@ -54,6 +54,7 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
                 roles_claim: None,
                 key_source: Arc::default(),
                 introspection: None,
+                revocation: Default::default(),
             })
             .unwrap(),
         ),

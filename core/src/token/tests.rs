@@ -55,6 +55,7 @@ pub(super) fn parts(url: &str) -> IssuerParts {
         roles_claim: None,
         key_source: Arc::default(),
         introspection: None,
+        revocation: Default::default(),
     }
 }
 
