@@ -133,8 +133,9 @@ pub(crate) fn worst_case(config: &Config, issuer: &Issuer) -> String {
         RevocationMode::None => (
             "none",
             format!(
-                "for up to {}: until it expires, with the leeway",
-                span(limits.token_lifetime_max.saturating_add(limits.leeway))
+                "for up to {} and the leeway of {}: until it expires",
+                span(limits.token_lifetime_max),
+                span(limits.leeway)
             ),
         ),
     };
