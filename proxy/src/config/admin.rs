@@ -151,7 +151,7 @@ fn span(time: Duration) -> String {
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let unit = units
         .into_iter()
-        .find(|(length, _)| millis != 0 && millis % length == 0);
+        .find(|(length, _)| millis != 0 && millis.is_multiple_of(*length));
     match unit {
         Some((length, name)) => format!("{}{name}", millis / length),
         None => format!("{millis}ms"),

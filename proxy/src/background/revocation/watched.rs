@@ -153,7 +153,6 @@ impl WatchedFile {
         } else {
             ActOutcome::NotDurable
         };
-        self.store.count(outcome);
         let act = AdminAct {
             act: "revoke",
             author: "file",
@@ -163,8 +162,10 @@ impl WatchedFile {
             detail: None,
         };
         for _ in 0..RECORD_TRIES {
-            if self.store.gate().record_act(&act, clock::now()).is_ok() {
-                return;
+            if let Ok((_, position)) = self.store.gate().record_act(&act, clock::now()) {
+                // Counted once it is on record, like an act that is answered.
+                self.store.gate().durable().wait(position, RECORD_PATIENCE);
+                return self.store.count(outcome);
             }
             // The queue is full of our own lines: this thread may wait, unlike requests.
             std::thread::sleep(RECORD_PAUSE);
@@ -186,4 +187,5 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const SETTLED: Duration = Duration::from_secs(2);
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const RECORD_TRIES: usize = 100;
+const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 const RECORD_PAUSE: Duration = Duration::from_millis(10);
