@@ -78,6 +78,8 @@ pub struct Limits {
     pub failed_tokens_per_second: u32,
     /// Such tokens at once.
     pub failed_tokens_burst: u32,
+    /// Revocations in force at once.
+    pub revocations_max: usize,
     /// Bytes of a JSON answer or of one event of a stream.
     pub answer_bytes_max: usize,
     /// Time until the upstream's head.
@@ -128,6 +130,7 @@ impl Default for Limits {
             introspection_refused_cached: Duration::from_secs(5),
             failed_tokens_per_second: 10,
             failed_tokens_burst: 100,
+            revocations_max: 100_000,
             answer_bytes_max: 8 * 1024 * 1024,
             upstream_first_byte_deadline: Duration::from_secs(60),
             stream_idle_deadline: Duration::from_secs(300),

@@ -9,6 +9,7 @@
 //!                                                                                  Ticket -review-> Reviewed -release-> Release
 //! ```
 
+mod acts;
 mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
@@ -37,10 +38,12 @@ use crate::limit::Limiter;
 use crate::policy::{EvalLimits, PolicyFailure, Worker};
 use crate::record_id::RecordIds;
 use crate::redact;
+use crate::revocation::RevocationList;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
+pub use acts::AdminAct;
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
@@ -82,6 +85,7 @@ pub struct Gate {
     tokens: TokenCache,
     proofs: SeenProofs,
     failures: Failures,
+    revocations: RevocationList,
 }
 
 impl std::fmt::Debug for Gate {
@@ -142,6 +146,7 @@ impl Gate {
             tokens,
             proofs: SeenProofs::default(),
             failures: Failures::default(),
+            revocations: RevocationList::default(),
         }
     }
 

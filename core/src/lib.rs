@@ -34,6 +34,7 @@ mod credential;
 pub mod jwks;
 pub mod token;
 pub mod identity;
+pub mod revocation;
 pub mod rpc;
 pub mod scope;
 pub mod policy;

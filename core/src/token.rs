@@ -34,7 +34,7 @@ pub use cache::TokenCache;
 pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts};
+pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode};
 pub(crate) use nonce::Nonces;
 pub(crate) use replay::{ReplayLimits, SeenProofs};
 pub use sender::{Binding, Confirmation, SenderRules};

@@ -14,13 +14,16 @@ use pingora_core::server::ShutdownWatch;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::Gate;
 
+use crate::background::revocation::RevocationStore;
 use crate::egress::{self, ClientLost, Readers};
 use crate::ingress::{self, Head, ReadError, TrustedHops};
 use crate::service::finish;
 use crate::shutdown::Shutdown;
 use crate::{health, respond};
 
+pub(crate) mod control;
 mod metrics;
+pub(crate) mod unix;
 
 use metrics::Metrics;
 
@@ -38,10 +41,10 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// The pages of this gate.
-    pub(crate) fn new(gate: Arc<Gate>, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(store: Arc<RevocationStore>, shutdown: Shutdown) -> Self {
         Self {
-            metrics: Metrics::new(Arc::clone(&gate)),
-            gate,
+            gate: Arc::clone(store.gate()),
+            metrics: Metrics::new(store),
             shutdown,
         }
     }

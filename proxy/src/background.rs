@@ -1,4 +1,4 @@
-//! What goes on beside the requests: keys of issuers, questions to them, reload, names of upstreams, the digest key.
+//! What goes on beside the requests: keys of issuers, questions to them, revocations, reload, names of upstreams, the digest key.
 //!
 //! Owns nothing itself. Background work builds whole values and publishes them; no request ever waits for it, but one
 //! that brought an unknown `kid`, and that one is bounded.
@@ -10,3 +10,4 @@ pub(crate) mod introspect;
 pub(crate) mod issuers;
 pub(crate) mod jwks;
 pub(crate) mod reload;
+pub(crate) mod revocation;

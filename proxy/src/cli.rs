@@ -13,6 +13,7 @@ mod audit;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod revoke;
 mod run;
 
 /// A gate in front of MCP servers.
@@ -39,6 +40,8 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Revoke a token, a session, a subject or a client at a running gate.
+    Revoke(revoke::RevokeArguments),
     /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
@@ -149,6 +152,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Audit {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
+        Command::Revoke(arguments) => revoke::revoke(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {

@@ -3,7 +3,6 @@
 //! Owns [`load`] and the lowered forms that the rest of the binary uses. Whole or nothing: a configuration with one
 //! fault yields only diagnostics. Never holds a secret outside a zeroized value, and never prints one.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,11 +13,13 @@ use crate::background::introspect::IntrospectionPlan;
 use crate::ingress::TrustedHops;
 use crate::listen::Listener;
 
+pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
 pub(crate) use diagnose::Diagnostics;
 pub(crate) use issuer::is_loopback;
 pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
+mod admin;
 mod diagnose;
 mod files;
 mod introspection;
@@ -36,8 +37,8 @@ pub(crate) struct Config {
     pub node: Arc<str>,
     /// Where clients connect, at least one.
     pub listeners: Vec<Listener>,
-    /// Where operators and their tools ask, on loopback unless that was waived; `None` for nowhere.
-    pub admin: Option<SocketAddr>,
+    /// What operators ask and do.
+    pub operators: Operators,
     /// Where records go.
     pub audit: AuditPlace,
     /// The issuers, each once.

@@ -23,6 +23,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Mutex;
 
 use crate::admin::Admin;
+use crate::admin::control::Control;
+use crate::admin::unix::{self, UnixControl};
+use crate::background::revocation::RevocationStore;
+use crate::config::{ControlPlace, ControlPlan};
 use crate::ingress::TrustedHops;
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, IssuerEvidence, Service, server_options};
@@ -61,6 +65,10 @@ pub(crate) struct ServeOptions {
     pub(crate) listeners: Vec<Listener>,
     /// Where operators and their tools ask; `None` for nowhere.
     pub(crate) admin: Option<SocketAddr>,
+    /// Where operators act; `None` for nowhere.
+    pub(crate) control: Option<ControlPlan>,
+    /// What is revoked.
+    pub(crate) revocations: Arc<RevocationStore>,
     /// The documents of issuers, filled by a background service.
     pub(crate) metadata: Arc<MetadataStore>,
     /// Who asks issuers on demand.
@@ -88,6 +96,8 @@ pub(crate) struct Listening {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The operators'.
     pub(crate) admin: Option<SocketAddr>,
+    /// Where operators act: a URL, or `unix:` and a path.
+    pub(crate) control: Option<String>,
 }
 
 /// Why a server could not start.
@@ -101,6 +111,17 @@ pub(crate) enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// The socket of the control plane cannot be bound.
+    #[error("cannot listen on `{}`: {source}", .path.display())]
+    BindUnix {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system gives no randomness.
+    #[error("the system gives no randomness")]
+    Randomness,
     /// No listener is configured.
     #[error("no listener is configured")]
     ListenersMissing,
@@ -134,12 +155,16 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let mut listening = Listening {
         addresses: sockets.iter().map(|(address, _)| *address).collect(),
         admin: None,
+        control: None,
     };
     let mut server = Server::new_with_opt_and_conf(None, configuration(options.workers));
     if let Some(address) = options.admin {
-        let (service, address) = admin(address, &options.gate, &options.shutdown)?;
+        let (service, address) = admin(address, &options.revocations, &options.shutdown)?;
         server.add_service(service);
         listening.admin = Some(address);
+    }
+    if let Some(plan) = &options.control {
+        listening.control = Some(add_control(&mut server, plan, &options.revocations)?);
     }
     let asks_for_certificates = |listener: &Listener| {
         let files = listener.tls.as_ref();
@@ -149,6 +174,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         gate: Arc::clone(&options.gate),
         issuers: options.issuers,
         metadata: options.metadata,
+        revocations: options.revocations,
         shutdown: options.shutdown.clone(),
         upstreams: Upstreams::new(upstream_ca),
         streams: AtomicUsize::new(0),
@@ -178,17 +204,51 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
 /// The admin listener on a thread of its own, and the address that it got.
 fn admin(
     address: SocketAddr,
-    gate: &Arc<Gate>,
+    store: &Arc<RevocationStore>,
     shutdown: &Shutdown,
 ) -> Result<(Prebound<Admin>, SocketAddr), ServeError> {
-    let (socket, address) = bind(address)?;
+    let app = Admin::new(Arc::clone(store), shutdown.clone());
+    let listener = Listener { address, tls: None };
+    apart("admin", &listener, app, store.gate())
+}
+
+/// The control plane; where it listens.
+fn add_control(server: &mut Server, plan: &ControlPlan, store: &Arc<RevocationStore>) -> Result<String, ServeError> {
+    let control = Control::new(Arc::clone(store), &plan.tokens).ok_or(ServeError::Randomness)?;
+    match &plan.place {
+        ControlPlace::Tcp(listener) => {
+            let (service, address) = apart("control", listener, control, store.gate())?;
+            server.add_service(service);
+            let scheme = if listener.tls.is_some() { "https" } else { "http" };
+            Ok(format!("{scheme}://{address}"))
+        }
+        ControlPlace::Unix(path) => {
+            let socket = unix::bind(path).map_err(|source| ServeError::BindUnix {
+                path: path.clone(),
+                source,
+            })?;
+            server.add_service(UnixControl::new(Arc::clone(store.gate()), control, socket));
+            Ok(format!("unix:{}", path.display()))
+        }
+    }
+}
+
+/// A listener on a thread of its own, and the address that it got.
+fn apart<A>(
+    name: &str,
+    listener: &Listener,
+    app: A,
+    gate: &Arc<Gate>,
+) -> Result<(Prebound<A>, SocketAddr), ServeError> {
+    let settings = listener.tls.as_ref().map(tls::settings).transpose()?;
+    let (socket, address) = bind(listener.address)?;
     let mut listeners = Listeners::new();
-    listeners.add_listener(endpoint(address, None));
+    listeners.add_listener(endpoint(address, settings));
     let entrance = Entrance {
         gate: Arc::clone(gate),
-        app: Arc::new(Admin::new(Arc::clone(gate), shutdown.clone())),
+        app: Arc::new(app),
     };
-    let mut inner = listening::Service::with_listeners("admin".to_owned(), listeners, entrance);
+    let mut inner = listening::Service::with_listeners(name.to_owned(), listeners, entrance);
     // Whoever asks here, and however much, takes nothing from the workers but processor time.
     inner.threads = Some(1);
     let sockets = vec![(address, socket)];

@@ -17,8 +17,10 @@ use portcullis_core::token::PROOF_ALGORITHMS;
 use crate::egress::{self, ClientLost, Readers};
 
 mod face;
+mod problem;
 
 use face::Face;
+pub(crate) use problem::{Problem, problem};
 
 /// Seconds after which a retry makes sense, when the refusal names none and its status wants one.
 const RETRY_AFTER_S: u32 = 5;

@@ -25,6 +25,7 @@ use portcullis_core::jwks::refresh::{FetchError, Fetched};
 use portcullis_core::stages::Stage;
 use portcullis_core::token::IntrospectionRequest;
 
+use crate::background::revocation::RevocationStore;
 use crate::clock::{self, now};
 use crate::egress::{self, ClientLost, Judged, Readers};
 use crate::ingress::{self, Guarded, Head, ReadError, TrustedHops};
@@ -55,6 +56,7 @@ pub(crate) struct Service {
     pub(crate) gate: Arc<Gate>,
     pub(crate) issuers: Arc<dyn IssuerEvidence>,
     pub(crate) metadata: Arc<MetadataStore>,
+    pub(crate) revocations: Arc<RevocationStore>,
     pub(crate) shutdown: Shutdown,
     pub(crate) upstreams: Upstreams,
     pub(crate) streams: AtomicUsize,

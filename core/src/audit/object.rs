@@ -4,7 +4,8 @@
 //! which members a record has, and never reads JSON.
 
 use crate::audit::record::{
-    GateNode, Identities, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    ActTarget, GateNode, Identities, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals,
+    UpstreamTarget,
 };
 use crate::crypto;
 use crate::json::write_string;
@@ -189,6 +190,29 @@ impl<'o> Object<'o> {
         object.text("version", gate.version);
         object.text("node", gate.node);
         object.end();
+    }
+
+    pub(super) fn act_target(&mut self, target: Option<ActTarget<'_>>) {
+        let Some(target) = target else {
+            return self.null("target");
+        };
+        self.name("target");
+        let mut object = Object::open(self.out);
+        object.text("kind", target.kind);
+        object.text("id", target.id);
+        object.text("issuer", target.issuer);
+        object.maybe_text("tenant", target.tenant);
+        object.maybe_time("expires", target.expires);
+        object.maybe_time("revoked_at", target.revoked_at);
+        object.maybe_text("note", target.note);
+        object.end();
+    }
+
+    fn maybe_time(&mut self, name: &str, time: Option<UnixTime>) {
+        match time {
+            Some(time) => self.time(name, time),
+            None => self.null(name),
+        }
     }
 
     pub(super) fn upstream(&mut self, upstream: UpstreamTarget<'_>) {

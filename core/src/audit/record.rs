@@ -1,6 +1,6 @@
 //! What stands in a record: schema version 1, one JSON object on one line.
 //!
-//! Owns [`RequestRecord`], [`ResponseRecord`], [`RefusalSummary`] and their parts, and the names of their members.
+//! Owns [`RequestRecord`], [`ResponseRecord`], [`RefusalSummary`], [`AdminRecord`] and their parts, and the names of their members.
 //! A record borrows everything and is written once, into a buffer of the log. Arguments and answers are never in it:
 //! digests come in ready made, keyed by the caller, and nothing here sees a clear text or a token.
 //!
@@ -135,6 +135,61 @@ pub struct RefusalSummary<'a> {
     pub gate: GateNode<'a>,
 }
 
+/// What an operator did, or tried to do, at the control plane.
+#[derive(Clone, Copy, Debug)]
+pub struct AdminRecord<'a> {
+    /// The id of the act; a revocation keeps it as its own.
+    pub record_id: RecordId,
+    /// When it was done.
+    pub time: UnixTime,
+    /// What was done, such as `revoke`.
+    pub act: &'a str,
+    /// Who did it: `uid:1000`, `token:NAME`, `certificate:DIGEST`, or `file`.
+    pub author: &'a str,
+    /// What it was about.
+    pub target: Option<ActTarget<'a>>,
+    /// What came of it.
+    pub outcome: ActOutcome,
+    /// Why it was refused.
+    pub reason: Option<&'a str>,
+    /// The digest of the configuration.
+    pub config_digest: &'a [u8; 32],
+    /// The gate it was done to.
+    pub gate: GateNode<'a>,
+}
+
+/// What an act was about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ActTarget<'a> {
+    /// `jti`, `subject`, `session` or `client_id`.
+    pub kind: &'a str,
+    /// Its name at its issuer.
+    pub id: &'a str,
+    /// The issuer.
+    pub issuer: &'a str,
+    /// The tenant, when the act was for one alone.
+    pub tenant: Option<&'a str>,
+    /// How long it is in force.
+    pub expires: Option<UnixTime>,
+    /// As of when.
+    pub revoked_at: Option<UnixTime>,
+    /// Why, in the operator's words.
+    pub note: Option<&'a str>,
+}
+
+/// What came of an act.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ActOutcome {
+    /// It is done and durable.
+    Applied,
+    /// It is in force, and lost when the process ends.
+    NotDurable,
+    /// It was not done.
+    Refused,
+    /// It was so already.
+    Unchanged,
+}
+
 /// A decision, as records spell it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Effect {
@@ -182,6 +237,8 @@ pub enum Outcome {
     NotForwarded,
     /// The answer was reviewed and released.
     Reviewed,
+    /// The token was revoked while the stream was open.
+    Revoked,
     /// Nobody knows: the gate ended in between.
     Unknown,
     /// The upstream failed.
@@ -367,6 +424,36 @@ impl RefusalSummary<'_> {
     }
 }
 
+impl AdminRecord<'_> {
+    /// Appends the record.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let mut object = Object::record(out, self.record_id, "admin", None, self.time);
+        object.text("act", self.act);
+        object.text("author", self.author);
+        object.act_target(self.target);
+        object.text("outcome", self.outcome.code());
+        object.maybe_text("reason", self.reason);
+        object.digest("config_digest", Some(self.config_digest));
+        object.gate(self.gate);
+        object.end();
+    }
+}
+
+impl ActOutcome {
+    /// Every outcome, in the order of the enum.
+    pub const ALL: [Self; 4] = [Self::Applied, Self::NotDurable, Self::Refused, Self::Unchanged];
+
+    /// The name of the outcome in records and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::NotDurable => "not_durable",
+            Self::Refused => "refused",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
 impl Effect {
     /// The name of the decision in records.
     pub const fn code(self) -> &'static str {
@@ -411,6 +498,7 @@ impl Outcome {
             Self::Expired => "expired",
             Self::NotForwarded => "not_forwarded",
             Self::Reviewed => "reviewed",
+            Self::Revoked => "revoked",
             Self::Unknown => "unknown",
             Self::UpstreamFailed => "upstream_failed",
             Self::Withheld => "withheld",

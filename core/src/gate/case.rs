@@ -152,6 +152,15 @@ impl<'g> Case<'g> {
         denial
     }
 
+    /// Checks that nothing about the caller is revoked.
+    pub(super) fn check_revocation(&self, now: UnixTime) -> Result<(), Denial> {
+        let leeway = self.snapshot.limits().leeway;
+        self.gate
+            .revocations
+            .check(&self.principal, now, leeway)
+            .map_err(|revoked| super::visit::challenged(self.denial(revoked.reason, revoked.operator), &self.server))
+    }
+
     /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
     ///
     /// `None` when the body was never read: nothing is judged then.

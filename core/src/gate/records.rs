@@ -13,9 +13,13 @@ use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
+use crate::token::RevocationMode;
 
 use super::refusals::Source;
 use super::{Gate, Snapshot};
+
+/// Where the summary of refusals says that strangers came to the control plane: no name of a server.
+pub(super) const CONTROL_PLANE: &str = "(control)";
 
 /// What the review of one answer found, for its record.
 #[derive(Debug)]
@@ -67,9 +71,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             digest: digest.as_bytes(),
             kind: token.kind(),
             evidence_age_s: Some(case.now.since(token.evidence_at()).as_secs()),
-            revocation: token
-                .introspected_at()
-                .map_or(Revocation::NotChecked, Revocation::CheckedAt),
+            revocation: match token.rules().revocation() {
+                // The list was asked for this very request.
+                RevocationMode::Feed => Revocation::CheckedAt(case.now),
+                RevocationMode::Introspect | RevocationMode::None => token
+                    .introspected_at()
+                    .map_or(Revocation::NotChecked, Revocation::CheckedAt),
+            },
             binding: token.confirmation().binding(),
         },
         scopes: token.scopes(),
@@ -241,7 +249,7 @@ fn party(party: &identity::Party) -> Party<'_> {
     }
 }
 
-fn node(gate: &Gate) -> GateNode<'_> {
+pub(super) fn node(gate: &Gate) -> GateNode<'_> {
     GateNode {
         version: env!("CARGO_PKG_VERSION"),
         node: &gate.node,

@@ -44,6 +44,15 @@ struct Passed {
 
 /// Judges one answer.
 pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime, scratch: &mut Scratch) -> Finding {
+    // What was revoked after the permit gets nothing of the answer.
+    if let Err(revoked) = case.check_revocation(now) {
+        let (status, digest) = match &answer {
+            Answer::Empty { status } => (*status, None),
+            Answer::Json { status, body } => (*status, Some(case.gate.key.mac(body))),
+            Answer::Message { data } => (200, Some(case.gate.key.mac(data))),
+        };
+        return withheld_by(PartFacts::new(status, digest), revoked);
+    }
     let (status, body) = match answer {
         Answer::Empty { status } => return without_body(case, status, None),
         Answer::Json { status, body } => (status, body),
@@ -399,11 +408,16 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
 }
 
 #[cold]
-fn withheld(case: &Case<'_>, mut facts: PartFacts, reason: DenyReason, operator: &'static str) -> Finding {
+fn withheld(case: &Case<'_>, facts: PartFacts, reason: DenyReason, operator: &'static str) -> Finding {
+    withheld_by(facts, case.denial(reason, operator))
+}
+
+#[cold]
+fn withheld_by(mut facts: PartFacts, denial: Denial) -> Finding {
     facts.outcome = Outcome::Withheld;
-    facts.refusal = Some(reason.code());
+    facts.refusal = Some(denial.reason.code());
     Finding {
-        release: Release::Withheld(case.denial(reason, operator)),
+        release: Release::Withheld(denial),
         facts,
         answers: true,
     }

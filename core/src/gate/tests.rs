@@ -5,6 +5,7 @@ mod audiences;
 mod decision;
 mod records;
 mod review;
+mod revocation;
 mod sender;
 mod stage;
 mod stream;

@@ -45,6 +45,8 @@ pub enum Outcome {
     Ended,
     /// The stream outlived its token or its idle limit.
     Expired,
+    /// The token was revoked while the stream was open.
+    Revoked,
     /// Nobody knows.
     Unknown,
     /// The upstream failed.
@@ -161,6 +163,15 @@ impl<'g> Ticket<'g> {
     pub fn expires(&self) -> UnixTime {
         let leeway = self.case.snapshot.limits().leeway;
         self.case.principal.token().expires().after(leeway)
+    }
+
+    /// Checks that nothing about the caller was revoked since the request was permitted: to be asked of an open stream
+    /// whenever something was. A review asks by itself.
+    ///
+    /// # Errors
+    /// [`DenyReason::TokenRevoked`]; the stream ends with [`Outcome::Revoked`] then.
+    pub fn check_revocation(&self, now: UnixTime) -> Result<(), Denial> {
+        self.case.check_revocation(now)
     }
 
     /// The upstream answers with an event stream: the record of its opening, durable before the head leaves.
@@ -289,6 +300,7 @@ impl<'g> Ticket<'g> {
             Outcome::Ended if self.streaming => audit::Outcome::Reviewed,
             Outcome::Ended | Outcome::Unknown => audit::Outcome::Unknown,
             Outcome::Expired => audit::Outcome::Expired,
+            Outcome::Revoked => audit::Outcome::Revoked,
             Outcome::UpstreamFailed => audit::Outcome::UpstreamFailed,
         }
     }

@@ -278,6 +278,10 @@ impl<'g> Visit<'g> {
         sender::check(self, server, head, &credential, &token)?;
         let principal = identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
             .map_err(|denial| challenged(denial, server))?;
+        self.gate
+            .revocations
+            .check(&principal, self.now, limits.leeway)
+            .map_err(|denial| challenged(denial, server))?;
         self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
             return Err(Denial::new(
@@ -446,6 +450,7 @@ fn parse<'b>(
         let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
         return Err(challenged(denial, &case.server));
     }
+    case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,

@@ -59,6 +59,7 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
         not_before,
         issued_at,
         jti: self::text(root, "jti")?.map(Box::from),
+        session: self::text(root, "sid")?.map(Box::from),
         acr: self::text(root, "acr")?.map(Box::from),
         amr: strings(root.member("amr"), "`amr` is no array of strings")?,
         auth_time: time(root, "auth_time")?,

@@ -29,6 +29,8 @@ pub struct IssuerParts {
     /// Where its keys come from, in any words of the embedder's. Keys are used only for the words they were published
     /// under, so that a changed source starts without any.
     pub key_source: Arc<str>,
+    /// How the gate learns that a token of it was revoked.
+    pub revocation: RevocationMode,
     /// When and how it is asked about tokens; `None` for never: tokens that are no JWT are refused then.
     pub introspection: Option<IntrospectionRules>,
 }
@@ -45,6 +47,29 @@ impl IssuerParts {
             roles_claim: None,
             key_source: Arc::default(),
             introspection: None,
+            revocation: RevocationMode::default(),
+        }
+    }
+}
+
+/// How the gate learns that a token was revoked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum RevocationMode {
+    /// By the list of revocations, asked on each use of a token.
+    Feed,
+    /// By the issuer's answer about the token (RFC 7662), which serves for a while.
+    Introspect,
+    /// Not at all: a token works until it expires.
+    #[default]
+    None,
+}
+
+impl RevocationMode {
+    /// Whether the list of revocations takes entries of the issuer.
+    pub const fn takes_revocations(self) -> bool {
+        match self {
+            Self::Feed | Self::Introspect => true,
+            Self::None => false,
         }
     }
 }
@@ -82,6 +107,7 @@ pub struct Issuer {
     groups_claim: String,
     roles_claim: String,
     key_source: Arc<str>,
+    revocation: RevocationMode,
     introspection: Option<IntrospectionRules>,
 }
 
@@ -130,6 +156,7 @@ impl Issuer {
             groups_claim,
             roles_claim,
             key_source,
+            revocation,
             introspection,
         } = parts;
         if issuer_transport(&url).is_none() {
@@ -157,6 +184,7 @@ impl Issuer {
             groups_claim,
             roles_claim,
             key_source,
+            revocation,
             introspection,
         })
     }
@@ -164,6 +192,11 @@ impl Issuer {
     /// Where its keys come from: [`IssuerParts::key_source`].
     pub const fn key_source(&self) -> &Arc<str> {
         &self.key_source
+    }
+
+    /// How the gate learns that a token of it was revoked.
+    pub const fn revocation(&self) -> RevocationMode {
+        self.revocation
     }
 
     /// When and how it is asked about tokens.

@@ -55,6 +55,7 @@ pub(super) struct Claims {
     pub(super) not_before: Option<u64>,
     pub(super) issued_at: Option<u64>,
     pub(super) jti: Option<Box<str>>,
+    pub(super) session: Option<Box<str>>,
     pub(super) acr: Option<Box<str>>,
     pub(super) amr: Box<[Box<str>]>,
     pub(super) auth_time: Option<u64>,
@@ -250,6 +251,11 @@ impl VerifiedToken {
     /// `jti`.
     pub fn jti(&self) -> Option<&str> {
         self.claims.jti.as_deref()
+    }
+
+    /// `sid`: the login that the token belongs to (OpenID Connect Back-Channel Logout section 2.1).
+    pub fn session(&self) -> Option<&str> {
+        self.claims.session.as_deref()
     }
 
     /// The digest of the whole token.

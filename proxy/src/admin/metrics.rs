@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use portcullis_core::audit::ActOutcome;
 use portcullis_core::gate::Gate;
 use portcullis_core::stages::Stage;
 use prometheus_client::collector::Collector;
@@ -13,6 +14,8 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::background::revocation::RevocationStore;
 
 /// The media type of the text.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,9 +28,10 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// The metrics of this gate and of the process.
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
+    pub(super) fn new(store: Arc<RevocationStore>) -> Self {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(Stages(gate)));
+        registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
+        registry.register_collector(Box::new(Revocations(store)));
         registry.register_collector(Box::new(Process));
         Self { registry }
     }
@@ -61,6 +65,36 @@ impl Collector for Stages {
             metric
                 .encode_family(&[("stage", stage.as_str())])?
                 .encode_histogram::<NoLabelSet>(seconds(histogram.sum_ns()), histogram.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is revoked, and what came of the acts.
+#[derive(Debug)]
+struct Revocations(Arc<RevocationStore>);
+
+impl Collector for Revocations {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let count = u64::try_from(self.0.gate().revocations().len()).unwrap_or(u64::MAX);
+        encoder
+            .encode_descriptor(
+                "portcullis_revocations",
+                "Revocations in force",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&count)?;
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_revocation_acts",
+            "Revocations that operators and the watched file asked for",
+            None,
+            MetricType::Counter,
+        )?;
+        for outcome in ActOutcome::ALL {
+            metric
+                .encode_family(&[("outcome", outcome.code())])?
+                .encode_counter::<NoLabelSet, u64, f64>(&self.0.counted(outcome), None)?;
         }
         Ok(())
     }

@@ -160,7 +160,13 @@ pub(crate) fn snapshot(config: &Config) -> Result<Snapshot, BuildError> {
 fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         (old.listeners == new.listeners, "listen"),
-        (old.admin == new.admin, "admin"),
+        (old.operators.pages == new.operators.pages, "admin"),
+        (old.operators.control == new.operators.control, "admin.control"),
+        (old.operators.state_dir == new.operators.state_dir, "state_dir"),
+        (
+            old.operators.revocation_file == new.operators.revocation_file,
+            "revocation_file",
+        ),
         (old.audit == new.audit, "audit"),
         (old.node == new.node, "node"),
         (old.upstream_ca == new.upstream_ca, "upstream_ca"),

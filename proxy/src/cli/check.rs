@@ -55,10 +55,15 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
     }
 }
 
-/// What is not wrong but worth knowing: places of policies that cost the slower interpreter on each allow.
+/// What is not wrong but worth knowing: for how long revoked tokens of each issuer still work, and places of policies
+/// that cost the slower interpreter on each allow.
 fn notes(config: &Config) -> impl Iterator<Item = String> {
+    let revoked = config
+        .issuers
+        .iter()
+        .map(|plan| config::worst_case(config, &plan.issuer));
     let confirmed = config.servers.iter().flat_map(ServerPlan::confirmed);
-    confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"))
+    revoked.chain(confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)")))
 }
 
 fn praise(config: &Config) -> String {

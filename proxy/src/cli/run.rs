@@ -24,6 +24,8 @@ use crate::background::digest_key;
 use crate::background::issuers::Issuers;
 use crate::background::jwks::{Publish, StartError};
 use crate::background::reload::{Reload, snapshot};
+use crate::background::revocation::RevocationStore;
+use crate::background::revocation::watched::WatchedFile;
 use crate::clock;
 use crate::config::{self, Config, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
@@ -75,6 +77,10 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let gate = gate(&config, audit)?;
+    let operators = config.operators.clone();
+    let revocations = RevocationStore::open(Arc::clone(&gate), operators.state_dir.as_deref())?;
+    let revocations = Arc::new(revocations);
+    background.watch(&revocations, operators.revocation_file);
     let metadata = Arc::new(MetadataStore::default());
     let publish = Publisher {
         gate: Arc::clone(&gate),
@@ -96,7 +102,9 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
         listeners: config.listeners.clone(),
-        admin: config.admin,
+        admin: operators.pages,
+        control: operators.control,
+        revocations,
         metadata,
         issuers: evidence,
         on_listening: Box::new(announce(
@@ -122,7 +130,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
             tracing::info!("ended");
             Ok(Exit::Ok)
         }
-        Err(error @ ServeError::Bind { .. }) => {
+        Err(error @ (ServeError::Bind { .. } | ServeError::BindUnix { .. })) => {
             eprintln!("portcullis: {error}");
             Ok(Exit::Unavailable)
         }
@@ -186,6 +194,9 @@ fn announce(
         if let Some(url) = admin {
             let _ = writeln!(out, "admin {url}");
         }
+        if let Some(place) = &listening.control {
+            let _ = writeln!(out, "control {place}");
+        }
         let _ = out.flush();
     }
 }
@@ -233,6 +244,24 @@ impl Background {
         }
     }
 
+    /// Applies the file of revocations now and whenever it changes, and forgets what has expired.
+    fn watch(&self, store: &Arc<RevocationStore>, file: Option<PathBuf>) {
+        if let Some(path) = file {
+            let mut watched = WatchedFile::new(path, Arc::clone(store));
+            // Before anybody can call.
+            watched.look();
+            self.runtime.spawn(watched.run());
+        }
+        let store = Arc::clone(store);
+        self.runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(FORGET_INTERVAL);
+            loop {
+                ticks.tick().await;
+                store.forget_expired();
+            }
+        });
+    }
+
     /// Listens to SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.
     fn care_for(&self, reload: Reload, signals: bool) -> anyhow::Result<()> {
         let _entered = self.runtime.enter();
@@ -254,5 +283,7 @@ impl Background {
 
 /// How long running requests may go on after SIGTERM.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How often revocations that can mean no token any more are forgotten.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// How often refusals before identity are summed up in a record (design, section 2).
 const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use http::Uri;
 use portcullis_core::Algorithm;
-use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
+use portcullis_core::token::{IdentityForm, IntrospectedTokens, Issuer, IssuerParts};
 
 use super::diagnose::{self, Code, nearest};
 use super::lower::Lowering;
 use super::raw::{At, RawForm, RawIdentity, RawIssuer, RawServer};
-use super::{IssuerPlan, introspection};
+use super::{IssuerPlan, admin, introspection};
 
 /// Lowers the issuers; those with a fault are left out.
 pub(super) fn lower(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan> {
@@ -59,7 +59,11 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
     parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
     parts.key_source = key_source(raw, ca_pem.as_deref());
     let (rules, plan) = introspection::lower(lowering, raw)?.unzip();
+    let asked_of_all = rules
+        .as_ref()
+        .is_some_and(|rules| rules.tokens == IntrospectedTokens::All);
     parts.introspection = rules;
+    parts.revocation = admin::revocation(lowering, raw.revocation.as_ref(), asked_of_all)?;
     parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
     parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
     match Issuer::new(parts) {

@@ -49,6 +49,7 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.failed_tokens_burst,
         1_000_000,
     );
+    refusals.bytes(raw.revocations_max.as_ref(), &mut limits.revocations_max, 10_000_000);
     refusals.bytes(raw.answer_bytes_max.as_ref(), &mut limits.answer_bytes_max, 256 * MIB);
     refusals.bytes(raw.streams_max.as_ref(), &mut limits.streams_max, 1_000_000);
     refusals.bytes(

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::diagnose::{Code, Diagnostic, Diagnostics};
 use super::files::Files;
-use super::raw::{At, Place, RawAdmin, RawConfig, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, issuer, limits, sender, server};
+use super::raw::{At, Place, RawConfig, RawListener};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -41,7 +41,7 @@ pub(super) fn lower(
         lowering.fault(Code::InvalidValue, place, message);
     }
     let listeners = listeners(&mut lowering, &raw.listen);
-    let admin = raw.admin.as_ref().and_then(|raw| admin(&mut lowering, raw));
+    let operators = admin::lower(&mut lowering, raw);
     let audit = AuditPlace {
         directory: lowering.files.path(&raw.audit.directory.value),
         digest_key: match &raw.audit.digest_key {
@@ -63,7 +63,7 @@ pub(super) fn lower(
     let config = Config {
         node: Arc::from(node),
         listeners,
-        admin,
+        operators,
         audit,
         issuers,
         servers,
@@ -189,28 +189,13 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
 }
 
 /// An IP address with a port; `None` after a fault.
-fn socket_address(lowering: &mut Lowering<'_>, written: &At<String>, help: &str) -> Option<SocketAddr> {
+pub(super) fn socket_address(lowering: &mut Lowering<'_>, written: &At<String>, help: &str) -> Option<SocketAddr> {
     if let Ok(address) = written.value.parse() {
         return Some(address);
     }
     let message = format!("`{}` is no IP address with a port", written.value);
     lowering.fault_with(Code::ListenerInvalid, written.place, message, Some(help));
     None
-}
-
-/// The address of the admin listener; `None` after a fault. It asks for no token, so it is reached from this machine
-/// alone unless that was waived.
-fn admin(lowering: &mut Lowering<'_>, raw: &RawAdmin) -> Option<SocketAddr> {
-    let help = "write it like `127.0.0.1:9901` or `[::1]:0`";
-    let address = socket_address(lowering, &raw.address, help)?;
-    if !raw.danger_public && !address.ip().to_canonical().is_loopback() {
-        let message = format!("the admin address `{address}` is not on loopback, and the listener asks for no token");
-        let help = "listen on loopback and put what authenticates its callers in front of it, \
-                    or set `danger_public: true` here";
-        lowering.fault_with(Code::ListenerInvalid, raw.address.place, message, Some(help));
-        return None;
-    }
-    Some(address)
 }
 
 fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan]) -> Vec<ServerPlan> {

@@ -21,8 +21,8 @@ pub(crate) struct RawConfig {
     pub node: Option<At<String>>,
     /// Where clients connect; at least one.
     pub listen: Vec<RawListener>,
-    /// Where operators and their tools ask for metrics and health. Default: nowhere.
-    pub admin: Option<RawAdmin>,
+    /// Where operators and their tools ask for metrics and health, and where operators act. Default: nowhere.
+    pub admin: Option<At<RawAdmin>>,
     /// Where decisions are recorded.
     pub audit: RawAudit,
     /// The authorization servers whose tokens may be accepted; at least one.
@@ -35,6 +35,11 @@ pub(crate) struct RawConfig {
     /// everybody else that header is not read. Taken up by a restart alone. Default: none.
     #[serde(default)]
     pub trusted_hops: Vec<RawTrustedHop>,
+    /// The folder of what must survive a restart: revocations. Made when it is absent; only one gate may use it. Required
+    /// with `revocation: feed`, `revocation_file` and `admin.control`.
+    pub state_dir: Option<At<String>>,
+    /// A file of revocations, one JSON object a line as `POST /revocations` takes it; read again whenever it changes.
+    pub revocation_file: Option<At<String>>,
     /// Bounds; each has a safe default.
     pub limits: Option<RawLimits>,
 }
@@ -49,15 +54,43 @@ pub(crate) struct RawListener {
     pub tls: Option<RawTls>,
 }
 
-/// The admin listener: `/metrics`, `/livez` and `/readyz` in plain HTTP, without a token. Taken up by a restart alone.
+/// What operators ask and do. Taken up by a restart alone.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawAdmin {
-    /// IP address on loopback and port, such as `127.0.0.1:9901`; port 0 takes a free one.
-    pub address: At<String>,
+    /// IP address on loopback and port of `/metrics`, `/livez` and `/readyz` in plain HTTP, without a token, such as
+    /// `127.0.0.1:9901`; port 0 takes a free one. Default: nowhere.
+    pub address: Option<At<String>>,
+    /// Where operators revoke, each by name. Default: nowhere.
+    pub control: Option<At<RawControl>>,
     /// Lets the address be one that other machines reach: whoever does can read how much the gate is used, and when.
     #[serde(default)]
     pub danger_public: bool,
+}
+
+/// The control plane: on a Unix socket, or on a TCP port with bearers or client certificates.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawControl {
+    /// The path of a socket that is made with mode 0600: the gate's own user and root may act.
+    pub unix: Option<At<String>>,
+    /// IP address and port, on loopback unless there is `tls`.
+    pub address: Option<At<String>>,
+    /// TLS of that address. With `client_ca` a certificate of that authority says who acts.
+    pub tls: Option<RawTls>,
+    /// The bearers that may act.
+    #[serde(default)]
+    pub tokens: Vec<RawControlToken>,
+}
+
+/// A bearer of the control plane; it never stands in this file.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawControlToken {
+    /// Who acts by it, in audit records.
+    pub name: At<String>,
+    /// The file whose first line is the bearer, at least 32 bytes.
+    pub file: At<String>,
 }
 
 /// TLS files of a listener, in PEM.
@@ -103,6 +136,8 @@ pub(crate) struct RawIssuer {
     pub roles_claim: Option<At<String>>,
     /// How this issuer is asked about tokens that are no JWT (RFC 7662). Default: never; such tokens are refused.
     pub introspection: Option<At<RawIntrospection>>,
+    /// How the gate learns that a token of this issuer was revoked. Default: `none`.
+    pub revocation: Option<At<RawRevocation>>,
     /// Certificate authorities (PEM) for fetches from this issuer, in place of the system's.
     pub ca: Option<At<String>>,
     /// Accepts tokens whose header `typ` is `JWT` or absent, for issuers that do not follow RFC 9068. An ID token is
@@ -147,6 +182,18 @@ pub(crate) enum RawIntrospectedTokens {
     All,
     /// Tokens that are no JWT; a JWT proves itself by its signature.
     Opaque,
+}
+
+/// How the gate learns that a token was revoked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawRevocation {
+    /// By what operators and the watched file tell it.
+    Feed,
+    /// By the issuer's answer about each token; needs `introspection: {tokens: all}`.
+    Introspect,
+    /// Not at all: a token works until it expires.
+    None,
 }
 
 /// How a token names the human and the agent.
@@ -401,6 +448,8 @@ pub(crate) struct RawLimits {
     pub failed_tokens_per_second: Option<At<u32>>,
     /// Such tokens at once. Default: 100.
     pub failed_tokens_burst: Option<At<u32>>,
+    /// Revocations in force at once; a further one is refused. Default: 100000.
+    pub revocations_max: Option<At<u32>>,
     /// Bytes of a JSON answer or of one event of a stream. Default: 8388608.
     pub answer_bytes_max: Option<At<u32>>,
     /// Time until the upstream's head. Default: 1m.

@@ -46,10 +46,16 @@ response.decision := {"allow": false, "rule": "none", "reason": "nothing is allo
 
 /// Writes the right files with one replacement each and loads them.
 fn load_with(from: &str, to: &str) -> Result<Config, String> {
-    let folder = tempfile::tempdir().unwrap();
     assert!(RIGHT.contains(from), "`{from}` is not in the configuration");
+    load_text(&RIGHT.replacen(from, to, 1))
+}
+
+/// Writes a configuration with the right files beside it and loads it.
+fn load_text(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("gate.yaml");
-    fs::write(&config, RIGHT.replacen(from, to, 1)).unwrap();
+    fs::write(&config, text).unwrap();
+    fs::write(folder.path().join("bearer.txt"), "b".repeat(32)).unwrap();
     fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
     fs::write(
         folder.path().join("broken.rego"),
@@ -238,8 +244,7 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, \
-         `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, `state_dir`, `revocation_file`, `limits`",
         }])
     );
 }

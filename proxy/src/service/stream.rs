@@ -1,6 +1,6 @@
 //! The way of an event stream: split, judged message by message, recorded, then sent (stages 11 to 14).
 //!
-//! Owns the clocks of a stream: silence, the token's end, keep-alive. Event ids are left out, so that no resume is
+//! Owns the clocks of a stream: silence, the token's end, its revocation, keep-alive. Event ids are left out, so that no resume is
 //! offered which would lead around the review; comments carry nothing of the upstream's.
 
 use std::time::Duration;
@@ -12,6 +12,7 @@ use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::{Answer, Outcome, Release, Reviewed, Ticket};
 use portcullis_core::rpc::sse::{self, Splitter};
 use portcullis_core::stages::Stage;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Service, unrecorded};
@@ -57,6 +58,11 @@ impl Cut {
         Outcome::Expired,
         DenyReason::UpstreamTimeout,
         "the stream was silent for too long",
+    );
+    const REVOKED: Self = Self::Failed(
+        Outcome::Revoked,
+        DenyReason::TokenRevoked,
+        "the token was revoked during the stream",
     );
     const SHUTDOWN: Self = Self::Failed(
         Outcome::Unknown,
@@ -153,8 +159,11 @@ impl Service {
             expires: Instant::now() + ticket.expires().since(now()),
         };
         let mut splitter = Splitter::new(limits.answer_bytes_max);
+        let mut revocations = self.revocations.changes();
+        // Before the stream could be told, it may have happened already.
+        revocations.mark_changed();
         while !ticket.answered() {
-            match self.next(session, exchange, clocks).await {
+            match self.next(session, exchange, ticket, clocks, &mut revocations).await {
                 Next::Piece(piece) => {
                     splitter.push(&piece);
                     self.pass(session, &mut splitter, ticket, limits, writing).await?;
@@ -169,15 +178,29 @@ impl Service {
         Ok(())
     }
 
-    /// Waits for the upstream, the client, the clocks and the end of the gate.
-    async fn next(&self, session: &mut ServerSession, exchange: &mut Exchange, clocks: Clocks) -> Next {
+    /// Waits for the upstream, the client, the clocks, revocations and the end of the gate.
+    async fn next(
+        &self,
+        session: &mut ServerSession,
+        exchange: &mut Exchange,
+        ticket: &Ticket<'_>,
+        clocks: Clocks,
+        revocations: &mut watch::Receiver<u64>,
+    ) -> Next {
         let piece = exchange.piece();
         tokio::pin!(piece);
         let silence = tokio::time::sleep(clocks.silence);
         tokio::pin!(silence);
+        let keepalive = tokio::time::sleep(KEEPALIVE_INTERVAL);
+        tokio::pin!(keepalive);
         loop {
             tokio::select! {
                 biased;
+                // First: an upstream that never pauses must not hide it.
+                Ok(()) = revocations.changed() => match ticket.check_revocation(now()) {
+                    Ok(()) => continue,
+                    Err(_) => return Next::Cut(Cut::REVOKED),
+                },
                 piece = &mut piece => return match piece {
                     Ok(Some(piece)) => Next::Piece(piece),
                     Ok(None) => Next::End,
@@ -187,7 +210,7 @@ impl Service {
                 () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
                 () = tokio::time::sleep_until(clocks.expires) => return Next::Cut(Cut::EXPIRED),
                 () = &mut silence => return Next::Cut(Cut::IDLE),
-                () = tokio::time::sleep(KEEPALIVE_INTERVAL) => {}
+                () = &mut keepalive => keepalive.as_mut().reset(Instant::now() + KEEPALIVE_INTERVAL),
             }
             // Only the keep-alive comes here; the read goes on where it was.
             if egress::piece(session, Bytes::from_static(KEEPALIVE), false)

@@ -94,10 +94,16 @@ impl Gate {
         self.process.address
     }
 
-    /// Where the gate says that operators ask; to be called once, for a gate with an admin listener.
-    pub(crate) fn admin(&mut self) -> SocketAddr {
+    /// The next line that the gate prints.
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.process.output.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Where the gate says that operators ask; to be called once, for a gate with an admin listener.
+    pub(crate) fn admin(&mut self) -> SocketAddr {
+        let line = self.line();
         let address = line.trim().strip_prefix("admin http://").map(str::parse);
         address.unwrap_or_else(|| panic!("the gate says `{line}`")).unwrap()
     }

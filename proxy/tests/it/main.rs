@@ -21,6 +21,8 @@ mod process;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod road;
 #[cfg(test)]
 mod readme;

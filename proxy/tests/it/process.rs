@@ -98,7 +98,12 @@ fn a_check_tells_people_where_and_what() {
         let output = portcullis(&["check", "-c", "gate.yaml"], folder.path());
         assert_eq!(String::from_utf8_lossy(&output.stderr), told);
         assert_eq!(output.status.code(), Some(status));
-        let praise = if status == 0 { "ok: 1 server, 1 issuer\n" } else { "" };
+        let praise = if status == 0 {
+            "note: a revoked token of `https://login.example.test` still works for up to 24h and the leeway of 1m: \
+             until it expires (`revocation: none`)\nok: 1 server, 1 issuer\n"
+        } else {
+            ""
+        };
         assert_eq!(String::from_utf8_lossy(&output.stdout), praise);
     };
     check(0, "");

@@ -2,10 +2,14 @@
 
 use std::net::SocketAddr;
 
+use super::super::{ControlPlace, ControlPlan};
 use super::{check, load_with};
 
 fn admin(written: &str) -> Option<SocketAddr> {
-    load_with("audit:", &format!("{written}\naudit:")).unwrap().admin
+    load_with("audit:", &format!("{written}\naudit:"))
+        .unwrap()
+        .operators
+        .pages
 }
 
 #[test]
@@ -72,7 +76,85 @@ error[E0101 unknown_key]: unknown key `adress`
  4 |   adress: 127.0.0.1:9901
    |   ^^^^^^
   = nearest: `address`
-  = help: keys here: `address`, `danger_public`
+  = help: keys here: `address`, `control`, `danger_public`
 "#,
     );
+}
+
+/// The control plane of this configuration.
+fn control(written: &str) -> Result<ControlPlan, String> {
+    let text = format!("state_dir: state\nadmin: {{control: {written}}}\naudit:");
+    load_with("audit:", &text).map(|config| config.operators.control.unwrap())
+}
+
+#[test]
+fn the_control_plane_knows_who_acts_or_is_refused() {
+    assert!(matches!(
+        control("{unix: control.sock}").unwrap().place,
+        ControlPlace::Unix(_)
+    ));
+    let bearer = "tokens: [{name: ops, file: bearer.txt}]";
+    let over_tcp = control(&format!("{{address: 127.0.0.1:0, {bearer}}}")).unwrap();
+    assert_eq!(&*over_tcp.tokens[0].name, "ops");
+    let refused = |written: &str, told: &str| {
+        let text = control(written).unwrap_err();
+        assert!(text.contains(told), "{written}: {text}");
+    };
+    refused("{address: 127.0.0.1:0}", "nobody is named who may act");
+    refused(
+        &format!("{{address: 0.0.0.0:9902, {bearer}}}"),
+        "a bearer would travel in the clear",
+    );
+    refused(
+        &format!("{{unix: control.sock, {bearer}}}"),
+        "the system tells who acts",
+    );
+    refused(
+        &format!("{{unix: control.sock, address: 127.0.0.1:0, {bearer}}}"),
+        "either `unix` or `address`",
+    );
+    refused("{}", "either `unix` or `address`");
+    refused(
+        "{address: 127.0.0.1:0, tokens: [{name: ops, file: secret.txt}]}",
+        "shorter than 32 bytes",
+    );
+    refused(
+        "{address: 127.0.0.1:0, tokens: [{name: ops, file: absent.txt}]}",
+        "cannot be read",
+    );
+    let twice = "tokens: [{name: ops, file: bearer.txt}, {name: ops, file: bearer.txt}]";
+    refused(
+        &format!("{{address: 127.0.0.1:0, {twice}}}"),
+        "the token `ops` stands twice",
+    );
+    refused(
+        "{address: 127.0.0.1:0, tls: {certificate: empty.txt, key: empty.txt}}",
+        "no readable certificate",
+    );
+    let text = load_with("audit:", "admin: {}\naudit:").unwrap_err();
+    assert!(text.contains("`admin` needs `address`, `control` or both"), "{text}");
+}
+
+#[test]
+fn revocations_need_a_way_in_and_a_place_to_stay() {
+    let loads = |top: &str, mode: &str| {
+        let written = format!("    revocation: {mode}\n    algorithms: [RS256, ES256]");
+        let text = super::RIGHT.replacen("audit:", &format!("{top}audit:"), 1);
+        super::load_text(&text.replacen("    algorithms: [RS256, ES256]", &written, 1)).map(drop)
+    };
+    let file = "revocation_file: revoked.jsonl\n";
+    let state = "state_dir: state\n";
+    let unix = "admin: {control: {unix: control.sock}}\n";
+    assert_eq!(loads("", "none"), Ok(()));
+    assert_eq!(loads(&format!("{state}{file}"), "feed"), Ok(()));
+    assert_eq!(loads(&format!("{state}{unix}"), "feed"), Ok(()));
+    let refused = |top: &str, mode: &str, told: &str| {
+        let text = loads(top, mode).unwrap_err();
+        assert!(text.contains(told), "{top} {mode}: {text}");
+    };
+    refused(state, "feed", "has no way in");
+    refused(file, "none", "revocations need `state_dir`");
+    refused(unix, "none", "revocations need `state_dir`");
+    refused("", "introspect", "needs `introspection: {tokens: all}`");
+    refused("", "often", "this is none of `feed`, `introspect`, `none`");
 }
