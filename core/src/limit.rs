@@ -133,7 +133,8 @@ impl Limiter {
     /// When nobody's is, the map grows past its bound rather than forgiving a caller who is over the rate.
     #[cold]
     fn forget_full(&self, full_ns: u64, now: UnixTime) {
-        self.buckets.retain(|_, bucket| bucket.credit_at(now, full_ns) < full_ns);
+        self.buckets
+            .retain(|_, bucket| bucket.credit_at(now, full_ns) < full_ns);
     }
 }
 

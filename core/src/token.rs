@@ -15,8 +15,10 @@ use crate::time::UnixTime;
 
 mod cache;
 mod claims;
+pub mod explain;
 mod issuer;
 mod jws;
+pub mod raw;
 mod verified;
 
 pub use cache::TokenCache;
@@ -151,21 +153,9 @@ fn verify_new(
     let key = match keys.find(header.kid.as_deref(), header.algorithm) {
         Ok(key) => key,
         Err(FindError::Unknown) => return Ok(needs_keys(&entry.issuer, KEY_UNKNOWN)),
-        Err(FindError::Ambiguous) => {
-            return Err(Denial::new(
-                DenyReason::TokenKeyUnknown,
-                "the token names no key and several would fit",
-            ));
-        }
-        Err(FindError::Algorithm) => {
-            return Err(Denial::new(
-                DenyReason::TokenAlgorithm,
-                "the token's key is for another algorithm",
-            ));
-        }
+        Err(error) => return Err(raw::no_key(error)),
     };
-    key.verify(header.algorithm, signed.input(), &signature)
-        .map_err(|_| Denial::new(DenyReason::TokenSignature, "the signature does not verify"))?;
+    raw::check_signature(key, header.algorithm, signed.input(), &signature)?;
     let verified = claims::read(claims, &entry.issuer, digest, keys)?;
     Ok(Verification::Verified(Arc::new(verified)))
 }
