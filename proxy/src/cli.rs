@@ -13,7 +13,10 @@ mod audit;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod input;
+mod jwks;
 mod run;
+mod token;
 
 /// A gate in front of MCP servers.
 #[derive(Debug, Parser)]
@@ -38,6 +41,16 @@ enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Look at a token, or verify it as the gate would.
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
+    /// Look at the key set of an issuer.
+    Jwks {
+        #[command(subcommand)]
+        command: jwks::JwksCommand,
     },
     /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
@@ -108,6 +121,8 @@ pub(crate) enum Exit {
     Usage,
     /// The configuration, a policy or other input is wrong.
     Invalid,
+    /// A token was refused.
+    Refused,
     /// Something that the gate depends on is not there.
     Unavailable,
 }
@@ -119,13 +134,14 @@ impl From<Exit> for ExitCode {
             Exit::Internal => 1,
             Exit::Usage => 2,
             Exit::Invalid => 3,
+            Exit::Refused => 4,
             Exit::Unavailable => 69,
         })
     }
 }
 
 const EXITS: &str = "Exit status: 0 well, 1 internal fault, 2 wrong usage, 3 wrong configuration, policy or input, \
-                     69 a dependency is unavailable.";
+                     4 a token was refused, 69 a dependency is unavailable.";
 
 /// Reads the command line and does what it asks.
 ///
@@ -149,6 +165,8 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Audit {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
+        Command::Token { command } => token::token(&command),
+        Command::Jwks { command } => jwks::jwks(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {

@@ -28,3 +28,5 @@ mod secrets;
 mod sizes;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_cli;
