@@ -3,6 +3,7 @@
 //! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
 //! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
+use crate::token::TokenLimits;
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,6 +60,18 @@ pub struct Limits {
     pub leeway: Duration,
     /// Verified tokens that are remembered.
     pub tokens_cached_max: usize,
+    /// Time of one question to an issuer about a token.
+    pub introspection_deadline: Duration,
+    /// Bytes of its answer.
+    pub introspection_bytes_max: usize,
+    /// How long its answer that a token is active serves: so long a revoked token may still work.
+    pub introspection_cached_max: Duration,
+    /// How long its answer that a token is not active serves.
+    pub introspection_refused_cached: Duration,
+    /// Tokens a second of one issuer and one source that may fail, in the long run.
+    pub failed_tokens_per_second: u32,
+    /// Such tokens at once.
+    pub failed_tokens_burst: u32,
     /// Bytes of a JSON answer or of one event of a stream.
     pub answer_bytes_max: usize,
     /// Time until the upstream's head.
@@ -72,6 +86,26 @@ pub struct Limits {
     pub audit_deadline: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
+}
+
+impl Limits {
+    /// The bounds of a token.
+    pub fn token_limits(&self) -> TokenLimits {
+        TokenLimits {
+            token_bytes_max: self.token_bytes_max,
+            lifetime_max: self.token_lifetime_max,
+            leeway: self.leeway,
+            keys_age_max: self.jwks_age_max,
+            introspection_deadline: self.introspection_deadline,
+            introspection_bytes_max: self.introspection_bytes_max,
+            introspection_cached_max: self.introspection_cached_max,
+            introspection_refused_cached: self.introspection_refused_cached,
+            failures: Rate {
+                per_second: self.failed_tokens_per_second,
+                burst: self.failed_tokens_burst,
+            },
+        }
+    }
 }
 
 impl Default for Limits {
@@ -98,6 +132,12 @@ impl Default for Limits {
             token_lifetime_max: Duration::from_secs(24 * 3_600),
             leeway: Duration::from_secs(60),
             tokens_cached_max: 100_000,
+            introspection_deadline: Duration::from_secs(1),
+            introspection_bytes_max: 64 * 1024,
+            introspection_cached_max: Duration::from_secs(60),
+            introspection_refused_cached: Duration::from_secs(5),
+            failed_tokens_per_second: 10,
+            failed_tokens_burst: 100,
             answer_bytes_max: 8 * 1024 * 1024,
             upstream_first_byte_deadline: Duration::from_secs(60),
             stream_idle_deadline: Duration::from_secs(300),
@@ -161,6 +201,9 @@ pub struct ServerParts {
     pub resource: Arc<str>,
     /// Further accepted audiences.
     pub audiences: Vec<Arc<str>>,
+    /// By the URL of an accepted issuer: the audiences that its tokens may name, in place of the resource and
+    /// `audiences`.
+    pub issuer_audiences: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Accepted authorities of `Host`; the resource's own is always accepted.
     pub hosts: Vec<Arc<str>>,
     /// Accepted values of `Origin`; a request without one is no browser's.
@@ -184,13 +227,20 @@ pub struct ServerParts {
 pub struct Server {
     parts: ServerParts,
     metadata_url: Arc<str>,
-    accepted_audiences: Vec<Arc<str>>,
+    accepted_audiences: Arc<[Arc<str>]>,
+    issuer_audiences: BTreeMap<Arc<str>, Arc<[Arc<str>]>>,
     accepted_hosts: Vec<Arc<str>>,
 }
 
 /// What makes a server's configuration unusable.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServerError {
+    /// An issuer's tokens have no audience that the server accepts: the list is empty, or has an empty entry.
+    #[error("server `{0}` accepts no audience from the issuer `{1}`: a list of audiences names at least one")]
+    Audience(Arc<str>, Arc<str>),
+    /// Audiences are listed for an issuer that the server does not accept.
+    #[error("server `{0}` lists audiences for the issuer `{1}`, which it does not accept")]
+    AudienceIssuer(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
@@ -243,10 +293,12 @@ impl Server {
         accepted_hosts.push(Arc::from(authority.to_ascii_lowercase()));
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
+        let issuer_audiences = issuer_audiences(&parts)?;
         Ok(Self {
             parts,
             metadata_url,
-            accepted_audiences,
+            accepted_audiences: Arc::from(accepted_audiences),
+            issuer_audiences,
             accepted_hosts,
         })
     }
@@ -286,9 +338,12 @@ impl Server {
         &self.parts.issuers
     }
 
-    /// Audiences that mean this server: the resource with and without a trailing slash, and the configured ones.
-    pub fn audiences(&self) -> &[Arc<str>] {
-        &self.accepted_audiences
+    /// Audiences by which tokens of `issuer` mean this server, at least one: those listed for it, else the resource
+    /// with and without a trailing slash and those configured for every issuer.
+    pub fn audiences(&self, issuer: &crate::token::Issuer) -> &Arc<[Arc<str>]> {
+        self.issuer_audiences
+            .get(issuer.url())
+            .unwrap_or(&self.accepted_audiences)
     }
 
     /// Whether a client may have asked for this authority; ASCII case does not count.
@@ -336,6 +391,22 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// The audiences listed for single issuers, each of which the server must accept.
+fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<str>]>>, ServerError> {
+    let name = || Arc::clone(&parts.name);
+    let mut lists = BTreeMap::new();
+    for (url, list) in &parts.issuer_audiences {
+        if !parts.issuers.iter().any(|issuer| issuer.url() == url) {
+            return Err(ServerError::AudienceIssuer(name(), Arc::clone(url)));
+        }
+        if list.is_empty() || list.iter().any(|audience| audience.is_empty()) {
+            return Err(ServerError::Audience(name(), Arc::clone(url)));
+        }
+        lists.insert(Arc::clone(url), Arc::from(list.as_slice()));
+    }
+    Ok(lists)
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

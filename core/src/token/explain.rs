@@ -10,9 +10,10 @@ use crate::denial::{Denial, DenyReason};
 use crate::json;
 use crate::jwks::FindError;
 use crate::time::UnixTime;
-use crate::token::jws::{self, Decoded, Header, Signed};
+use crate::token::jws::{self, Decoded, Header};
 use crate::token::{
-    IssuerKeys, KEY_UNKNOWN, KEYS_MISSING, KEYS_STALE, TokenDigest, TokenLimits, VerifiedToken, claims, issuer_of, raw,
+    IntrospectedTokens, IssuerKeys, KEY_UNKNOWN, KEYS_MISSING, KEYS_STALE, TokenDigest, TokenLimits, VerifiedToken,
+    claims, introspection, named_issuer, not_accepted, raw, signed_parts,
 };
 
 /// One check of a token, in the order in which they are made.
@@ -66,6 +67,8 @@ pub struct Explanation {
     pub refusal: Option<(Check, Denial)>,
     /// The accepted issuer that the token names, once that was found.
     pub issuer: Option<Arc<str>>,
+    /// Whether the gate also asks the issuer if the token is active (RFC 7662), which is not done here.
+    pub asked: bool,
 }
 
 impl Check {
@@ -119,27 +122,24 @@ impl Explanation {
     }
 }
 
-/// Judges a token as the road would, for a resource that accepts `accepted` and is known by `audiences`.
+/// Judges a token as the road would, for a resource that accepts `accepted`.
 ///
-/// Costs what a first verification costs. What a fetch of keys might cure is refused here.
-pub fn explain(
-    token: &str,
-    accepted: &[IssuerKeys],
-    audiences: &[Arc<str>],
-    now: UnixTime,
-    limits: &TokenLimits,
-) -> Explanation {
+/// Costs what a first verification costs. What a fetch of keys might cure is refused here, and so is what only the issuer
+/// can say. A source whose tokens failed too often is not known here.
+pub fn explain(token: &str, accepted: &[IssuerKeys], now: UnixTime, limits: &TokenLimits) -> Explanation {
     let mut walk = Walk {
         reached: Check::Credential,
         issuer: None,
+        asked: false,
     };
-    let refusal = match walk.take(token, accepted, audiences, now, limits) {
+    let refusal = match walk.take(token, accepted, now, limits) {
         Ok(()) => None,
         Err(denial) => Some((walk.reached, denial)),
     };
     Explanation {
         refusal,
         issuer: walk.issuer,
+        asked: walk.asked,
     }
 }
 
@@ -147,6 +147,7 @@ pub fn explain(
 struct Walk {
     reached: Check,
     issuer: Option<Arc<str>>,
+    asked: bool,
 }
 
 impl Walk {
@@ -154,7 +155,6 @@ impl Walk {
         &mut self,
         token: &str,
         accepted: &[IssuerKeys],
-        audiences: &[Arc<str>],
         now: UnixTime,
         limits: &TokenLimits,
     ) -> Result<(), Denial> {
@@ -171,27 +171,30 @@ impl Walk {
                 "the token is longer than the limit",
             ));
         }
-        let verified = self.verify(token, accepted, now, limits)?;
+        let (verified, audiences) = self.verify(token, accepted, now, limits)?;
         self.reached = Check::Times;
         verified.check_times(now, limits)?;
         self.reached = Check::Audience;
         verified.check_audience(audiences)
     }
 
-    fn verify(
+    fn verify<'k>(
         &mut self,
         token: &str,
-        accepted: &[IssuerKeys],
+        accepted: &'k [IssuerKeys],
         now: UnixTime,
         limits: &TokenLimits,
-    ) -> Result<VerifiedToken, Denial> {
+    ) -> Result<(VerifiedToken, &'k [Arc<str>]), Denial> {
         self.reached = Check::Form;
-        let signed = Signed::split(token)?;
-        let Decoded {
-            header,
-            payload,
-            signature,
-        } = signed.decode()?;
+        let parts = signed_parts(token).map_err(|denial| self.unless_asked(denial, accepted))?;
+        let (
+            signed,
+            Decoded {
+                header,
+                payload,
+                signature,
+            },
+        ) = parts;
         self.reached = Check::Header;
         let header = Header::read(&header)?;
         self.reached = Check::Json;
@@ -199,8 +202,15 @@ impl Walk {
         let document = json::parse(&payload, &mut scratch, jws::JSON_LIMITS)
             .map_err(|_| Denial::new(DenyReason::TokenMalformed, "the claims are not strict JSON"))?;
         self.reached = Check::Issuer;
-        let entry = issuer_of(document.root(), accepted)?;
+        let named = named_issuer(document.root())?;
+        let entry = accepted.iter().find(|entry| &**entry.issuer.url() == named);
+        let entry = entry.ok_or_else(not_accepted)?;
         self.issuer = Some(Arc::clone(entry.issuer.url()));
+        match entry.issuer.introspection().map(|rules| rules.tokens) {
+            Some(IntrospectedTokens::All) => return Err(self.issuers_to_say()),
+            Some(IntrospectedTokens::OpaqueAndRevoked) => self.asked = true,
+            Some(IntrospectedTokens::Opaque) | None => {}
+        }
         self.reached = Check::Algorithm;
         if !entry.issuer.allows(header.algorithm) {
             return Err(Denial::new(
@@ -226,6 +236,20 @@ impl Walk {
         self.reached = Check::Signature;
         raw::check_signature(key, header.algorithm, signed.input(), &signature)?;
         self.reached = Check::Claims;
-        claims::read(document, &entry.issuer, TokenDigest::of(token), keys)
+        let verified = claims::read(document, &entry.issuer, TokenDigest::of(token), keys)?;
+        Ok((verified, &entry.audiences))
+    }
+
+    /// The refusal of a text that is no JWT, or that its issuer alone can say what it is.
+    fn unless_asked(&mut self, denial: Denial, accepted: &[IssuerKeys]) -> Denial {
+        match accepted.iter().any(|entry| entry.issuer.introspection().is_some()) {
+            true => self.issuers_to_say(),
+            false => denial,
+        }
+    }
+
+    fn issuers_to_say(&mut self) -> Denial {
+        self.asked = true;
+        introspection::unavailable("its issuer is asked about this token: its keys do not tell")
     }
 }

@@ -1,5 +1,6 @@
 //! Tokens that pass and their refused neighbours: rules, times, audiences, claims and the cache.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,38 +9,53 @@ use portcullis_fixtures::token::TokenBuilder;
 use serde_json::{Value, json};
 
 use super::{
-    IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, TokenCache, TokenLimits, Verification, VerifiedToken,
-    verify,
+    Answered, Failures, IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, Terms, TokenCache, TokenLimits,
+    Verification, VerifiedToken, verify,
 };
 use crate::credential::BearerToken;
 use crate::crypto::Algorithm;
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::{JwksLimits, KeySet};
+use crate::limit::Rate;
 use crate::time::UnixTime;
 use crate::token::explain::{Check, Outcome, explain};
 
+mod answers;
 mod attacks;
+mod failures;
+mod introspection;
 
 pub(super) const ISSUER: &str = "https://as.example/t";
 pub(super) const RESOURCE: &str = "https://gate.example/mcp";
 pub(super) const NOW: u64 = 1_800_000_000;
 
-const LIMITS: TokenLimits = TokenLimits {
+pub(super) const LIMITS: TokenLimits = TokenLimits {
     token_bytes_max: 4_096,
     lifetime_max: Duration::from_secs(3_600),
     leeway: Duration::from_secs(60),
     keys_age_max: Duration::from_secs(3_600),
+    introspection_deadline: Duration::from_secs(1),
+    introspection_bytes_max: 4_096,
+    introspection_cached_max: Duration::from_secs(60),
+    introspection_refused_cached: Duration::from_secs(5),
+    failures: Rate {
+        per_second: 1,
+        burst: 50,
+    },
 };
+/// Where the tokens of tests come from.
+pub(super) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(super) fn parts(url: &str) -> IssuerParts {
-    IssuerParts {
-        url: Arc::from(url),
-        algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-        token_types: None,
-        identity: IdentityForm::Act,
-        groups_claim: None,
-        roles_claim: None,
-        key_source: Arc::default(),
+    IssuerParts::strict(Arc::from(url))
+}
+
+/// An accepted issuer of tokens for [`RESOURCE`], also known as `second`.
+pub(super) fn entry(parts: IssuerParts, keys: &[&Key]) -> IssuerKeys {
+    IssuerKeys {
+        issuer: Arc::new(Issuer::new(parts).unwrap()),
+        keys: Some(key_set(keys, NOW)),
+        audiences: Arc::from([Arc::from(RESOURCE), Arc::from("second")]),
     }
 }
 
@@ -54,25 +70,22 @@ pub(super) fn key_set(keys: &[&Key], fetched_at: u64) -> Arc<KeySet> {
 /// A resource with its accepted issuers, and a cache.
 pub(super) struct World {
     pub(super) accepted: Vec<IssuerKeys>,
-    audiences: Vec<Arc<str>>,
-    cache: TokenCache,
+    pub(super) cache: TokenCache,
+    failures: Failures,
 }
 
 impl World {
     pub(super) fn of(accepted: Vec<IssuerKeys>) -> Self {
         Self {
             accepted,
-            audiences: vec![Arc::from(RESOURCE), Arc::from("second")],
             cache: TokenCache::new(100),
+            failures: Failures::default(),
         }
     }
 
     /// One issuer with one Ed25519 key.
     pub(super) fn with(parts: IssuerParts) -> Self {
-        Self::of(vec![IssuerKeys {
-            issuer: Arc::new(Issuer::new(parts).unwrap()),
-            keys: Some(key_set(&[keys::ed25519()], NOW)),
-        }])
+        Self::of(vec![entry(parts, &[keys::ed25519()])])
     }
 
     pub(super) fn new() -> Self {
@@ -83,26 +96,44 @@ impl World {
         let Some(bearer) = BearerToken::parse(token) else {
             return Err(DenyReason::CredentialScheme);
         };
-        let now = UnixTime::from_secs(now);
-        let judged = verify(bearer, &self.accepted, &self.audiences, now, &LIMITS, &self.cache);
+        let judged = verify(bearer, &self.terms(SOURCE, now, None));
         self.check_explained(token, now, &judged);
         judged.map_err(|denial| denial.reason)
     }
 
-    /// Every verdict of these tests is also the explanation's.
-    fn check_explained(&self, token: &str, now: UnixTime, judged: &Result<Verification, Denial>) {
+    /// Every verdict of these tests is also the explanation's, but for what depends on earlier tokens or on the issuer.
+    fn check_explained(&self, token: &str, now: u64, judged: &Result<Verification, Denial>) {
         let refused = match judged {
             Ok(Verification::Verified(_)) => None,
-            Ok(Verification::NeedsKeys { otherwise, .. }) => Some(otherwise),
+            Ok(Verification::NeedsKeys { otherwise, .. } | Verification::NeedsIntrospection { otherwise, .. }) => {
+                Some(otherwise)
+            }
             Err(denial) => Some(denial),
         };
-        let explained = explain(token, &self.accepted, &self.audiences, now, &LIMITS);
+        let asked = self.accepted.iter().any(|entry| entry.issuer.introspection().is_some());
+        if asked || refused.is_some_and(|denial| denial.reason == DenyReason::VerificationLimited) {
+            return;
+        }
+        let explained = explain(token, &self.accepted, UnixTime::from_secs(now), &LIMITS);
         let told = explained.refusal.as_ref().map(|(_, denial)| denial);
         assert_eq!(
             told.map(|denial| (denial.reason, denial.operator)),
             refused.map(|denial| (denial.reason, denial.operator)),
             "{token}"
         );
+    }
+
+    /// What a token from `source` is verified by, with or without its issuer's answer.
+    pub(super) fn terms<'t>(&'t self, source: IpAddr, now: u64, answer: Option<&'t Answered>) -> Terms<'t> {
+        Terms {
+            accepted: &self.accepted,
+            limits: &LIMITS,
+            cache: &self.cache,
+            failures: &self.failures,
+            source,
+            now: UnixTime::from_secs(now),
+            answer,
+        }
     }
 
     /// What becomes of a token; one that needs keys that nobody brings is refused.
@@ -113,6 +144,7 @@ impl World {
                 assert!(self.accepted.iter().any(|entry| *entry.issuer.url() == issuer));
                 Err(otherwise.reason)
             }
+            Verification::NeedsIntrospection { otherwise, .. } => Err(otherwise.reason),
         }
     }
 
@@ -146,13 +178,7 @@ const CLAIMS: Result<(), DenyReason> = Err(DenyReason::TokenClaims);
 fn explanations_name_the_check_that_failed() {
     let world = World::new();
     let check = |token: &str, now: u64, expected: Option<Check>| {
-        let explained = explain(
-            token,
-            &world.accepted,
-            &world.audiences,
-            UnixTime::from_secs(now),
-            &LIMITS,
-        );
+        let explained = explain(token, &world.accepted, UnixTime::from_secs(now), &LIMITS);
         assert_eq!(explained.refusal.as_ref().map(|(check, _)| *check), expected, "{token}");
         for check in Check::ALL {
             let outcome = match expected {
@@ -193,10 +219,7 @@ fn every_algorithm_verifies_with_its_own_key() {
     let world = |algorithms: &[Algorithm]| {
         let mut parts = parts(ISSUER);
         parts.algorithms = algorithms.to_vec();
-        World::of(vec![IssuerKeys {
-            issuer: Arc::new(Issuer::new(parts).unwrap()),
-            keys: Some(key_set(&all, NOW)),
-        }])
+        World::of(vec![entry(parts, &all)])
     };
     let (every, default) = (world(&Algorithm::ALL), world(&Issuer::DEFAULT_ALGORITHMS));
     for signing in Signing::ALL {
@@ -242,8 +265,25 @@ fn times_are_checked_to_the_second() {
     ] {
         world.claims(change, expected);
     }
-    world.check(&good().without("exp").sign(keys::ed25519()), CLAIMS);
-    world.check(&good().without("iat").sign(keys::ed25519()), CLAIMS);
+    let lifetime = Err(DenyReason::TokenLifetime);
+    world.check(&good().without("exp").sign(keys::ed25519()), lifetime);
+    // Without `iat`, a token is as old as its `nbf`.
+    for (nbf, exp, expected) in [
+        (None, NOW + 300, CLAIMS),
+        (Some(NOW), NOW + 300, Ok(())),
+        (Some(NOW), NOW + 3_600, Ok(())),
+        (Some(NOW), NOW + 3_601, lifetime),
+        (Some(NOW - 1), NOW + 3_600, lifetime),
+        (Some(NOW), NOW, CLAIMS),
+        (Some(NOW + 61), NOW + 300, Err(DenyReason::TokenNotYetValid)),
+    ] {
+        let token = good().without("iat").expires(exp);
+        let token = match nbf {
+            Some(nbf) => token.claim("nbf", nbf),
+            None => token,
+        };
+        world.check(&token.sign(keys::ed25519()), expected);
+    }
 }
 
 #[test]
@@ -394,7 +434,7 @@ fn a_verified_token_says_what_the_issuer_wrote() {
     assert_eq!((verified.acr(), verified.auth_time()), (Some("2"), Some(NOW - 5)));
     assert_eq!((verified.jti(), &**verified.subject()), (Some("j-1"), "alice"));
     assert_eq!((&**verified.issuer(), &**verified.client_id()), (ISSUER, "desktop"));
-    assert_eq!(verified.issued_at(), UnixTime::from_secs(NOW));
+    assert_eq!(verified.issued_at(), Some(UnixTime::from_secs(NOW)));
     assert_eq!(verified.expires(), UnixTime::from_secs(NOW + 300));
     let actors: Vec<&str> = verified.actors().iter().map(|actor| &*actor.subject).collect();
     assert_eq!(actors, ["agent-1", "first"]);
@@ -473,7 +513,7 @@ fn the_cache_forgets_what_may_have_changed() {
     // The same keys fetched later confirm the token; it is not verified anew.
     world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW + 50));
     assert!(Arc::ptr_eq(&first, &world.judge_at(&token, NOW + 50).unwrap()));
-    assert_eq!(first.keys_fetched_at(), UnixTime::from_secs(NOW + 50));
+    assert_eq!(first.evidence_at(), UnixTime::from_secs(NOW + 50));
 
     // A removed key takes its tokens along at once.
     let rotated = Key::new_ed25519("ed-2");
@@ -511,7 +551,7 @@ fn the_cache_checks_time_and_audience_on_every_hit() {
         world.judge_at(&token, NOW - 61).err(),
         Some(DenyReason::TokenNotYetValid)
     );
-    world.audiences = vec![Arc::from("second")];
+    world.accepted[0].audiences = Arc::from([Arc::from("second")]);
     assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenAudience));
 }
 

@@ -89,6 +89,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         path: Arc::from("/crm"),
         resource: Arc::from("https://gate.example/crm"),
         audiences: Vec::new(),
+        issuer_audiences: BTreeMap::new(),
         hosts: Vec::new(),
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],

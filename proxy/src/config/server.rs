@@ -16,9 +16,9 @@ use portcullis_core::gate::SnapshotError;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::Issuer;
-use zeroize::Zeroizing;
 
 use super::diagnose::{self, Code, Diagnostic, nearest};
+use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
 use super::{IssuerPlan, Names};
@@ -32,6 +32,7 @@ pub(crate) struct ServerPlan {
     path: Arc<str>,
     resource: Arc<str>,
     audiences: Vec<Arc<str>>,
+    issuer_audiences: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     hosts: Vec<Arc<str>>,
     origins: Vec<Arc<str>>,
     issuers: Vec<Arc<Issuer>>,
@@ -92,6 +93,7 @@ impl ServerPlan {
             path: Arc::clone(&self.path),
             resource: Arc::clone(&self.resource),
             audiences: self.audiences.clone(),
+            issuer_audiences: self.issuer_audiences.clone(),
             hosts: self.hosts.clone(),
             origins: self.origins.clone(),
             issuers: self.issuers.clone(),
@@ -134,6 +136,7 @@ pub(super) fn lower(
             Some("write the public URL of this endpoint, such as `resource: https://gate.example.com/crm/mcp`"),
         );
     }
+    let audiences = issuer::audiences(lowering, raw);
     let tools = tools(lowering, at);
     let policy = policy(lowering, at, tools.as_ref());
     let upstream = upstream(lowering, &raw.upstream, name);
@@ -147,6 +150,7 @@ pub(super) fn lower(
         path: Arc::from(raw.path.value.as_str()),
         resource: Arc::from(resource?.value.as_str()),
         audiences: arcs(&raw.audiences),
+        issuer_audiences: audiences?,
         hosts: arcs(&raw.hosts),
         origins: arcs(&raw.origins),
         issuers: accepted?,
@@ -186,7 +190,7 @@ fn accepted_issuers(
         );
         return None;
     }
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<Arc<Issuer>> = Vec::new();
     let mut whole = true;
     for url in &at.value.issuers {
         match issuers.iter().find(|plan| *plan.url == *url.value) {
@@ -199,6 +203,18 @@ fn accepted_issuers(
                 whole = false;
             }
         }
+    }
+    let asked = accepted
+        .iter()
+        .filter(|issuer| issuer.introspection().is_some())
+        .count();
+    if 1 < asked {
+        let message = format!(
+            "server `{}` accepts {asked} issuers with `introspection`: a token that is no JWT does not say whose it is",
+            at.value.name.value
+        );
+        lowering.fault(Code::ServerInvalid, at.place, message);
+        return None;
     }
     whole.then_some(accepted)
 }
@@ -407,7 +423,7 @@ fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Up
             return None;
         }
     };
-    let value = secret(lowering, raw)?;
+    let value = lowering.secret(raw.value.value_file.as_ref(), raw.value.value_env.as_ref(), raw.place)?;
     if value.is_empty() || HeaderValue::from_str(&value).is_err() {
         let message = "the credential is empty or no header value";
         lowering.fault(Code::SecretMissing, raw.place, message);
@@ -419,33 +435,6 @@ fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Up
         header: name,
         value,
     })
-}
-
-/// The secret, from its file or its variable; exactly one of them must be named.
-fn secret(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Zeroizing<String>> {
-    match (&raw.value.value_file, &raw.value.value_env) {
-        (Some(file), None) => match lowering.files.read_secret(&file.value) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let message = format!("the secret file `{}` cannot be read: {error}", file.value);
-                lowering.fault(Code::SecretMissing, file.place, message);
-                None
-            }
-        },
-        (None, Some(variable)) => match std::env::var(&variable.value) {
-            Ok(value) => Some(Zeroizing::new(value)),
-            Err(_) => {
-                let message = format!("the environment variable `{}` is not set", variable.value);
-                lowering.fault(Code::SecretMissing, variable.place, message);
-                None
-            }
-        },
-        (Some(_), Some(_)) | (None, None) => {
-            let message = "a credential needs either `value_file` or `value_env`";
-            lowering.fault(Code::SecretMissing, raw.place, message);
-            None
-        }
-    }
 }
 
 /// Whether the gate writes this field itself, or the protocol owns it.

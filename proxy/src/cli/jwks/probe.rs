@@ -119,6 +119,7 @@ fn plan(url: &str) -> Result<IssuerPlan, portcullis_core::token::IssuerError> {
         url,
         jwks_uri: None,
         ca_pem: None,
+        introspection: None,
         danger_allow_private_addresses: false,
     })
 }
@@ -134,7 +135,7 @@ pub(in crate::cli) fn fetch(plan: &IssuerPlan, limits: &Limits) -> anyhow::Resul
         None => KeySource::Discover,
     };
     let mut refresher = Refresher::new(Arc::clone(&plan.url), source, settings(limits))?;
-    let fetcher = Fetcher::new(plan).context("the issuer's certificate authorities cannot be used")?;
+    let fetcher = Fetcher::new(plan, 0).context("the issuer's certificate authorities cannot be used")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut probe = Probe {
         issuer: Arc::clone(&plan.url),

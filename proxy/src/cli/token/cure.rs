@@ -31,6 +31,9 @@ pub(super) fn would_pass(cure: &Cure<'_>, check: Check, denial: &Denial, token: 
         Some(decoded) => (members(&decoded.header), members(&decoded.claims)),
         None => (Map::new(), Map::new()),
     };
+    if denial.reason == DenyReason::IntrospectionUnavailable {
+        return "a token of which its issuer says that it is active; only the gate asks it".to_owned();
+    }
     match check {
         Check::Credential => {
             "the token alone: letters, digits and `-._~+/`, without quotes, blanks or `Bearer`".to_owned()
@@ -174,12 +177,8 @@ fn audience(cure: &Cure<'_>, claims: &Map<String, Value>) -> String {
         _ => Vec::new(),
     };
     let plural = if named.len() == 1 { "" } else { "s" };
-    let accepted: Vec<String> = cure
-        .server
-        .audiences()
-        .iter()
-        .map(|audience| quoted(audience))
-        .collect();
+    let audiences = rules(cure).map_or(&[][..], |issuer| cure.server.audiences(issuer));
+    let accepted: Vec<String> = audiences.iter().map(|audience| quoted(audience)).collect();
     format!(
         "`aud` with one of {}; the token names {} audience{plural}: {}. Ask the issuer with `resource={}` (RFC 8707), or \
          name the issuer's own audience in the server's `audiences`",

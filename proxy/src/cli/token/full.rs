@@ -10,8 +10,8 @@ use portcullis_core::config::Server;
 use portcullis_core::denial::Denial;
 use portcullis_core::jwks::{KeyReport, KeySet};
 use portcullis_core::time::UnixTime;
+use portcullis_core::token::IssuerKeys;
 use portcullis_core::token::explain::{Check, Explanation, Outcome, explain};
-use portcullis_core::token::{IssuerKeys, TokenLimits};
 use serde_json::json;
 
 use super::super::input::{KeyFile, one_token};
@@ -48,15 +48,9 @@ pub(super) fn verify(arguments: &VerifyArguments, path: &Path) -> anyhow::Result
         eprintln!("portcullis: there is no token on standard input");
         return Ok(Exit::Invalid);
     }
-    let limits = TokenLimits {
-        token_bytes_max: config.limits.token_bytes_max,
-        lifetime_max: config.limits.token_lifetime_max,
-        leeway: config.limits.leeway,
-        keys_age_max: config.limits.jwks_age_max,
-    };
+    let limits = config.limits.token_limits();
     let now = arguments.at.unwrap_or_else(clock::now);
-    let judge =
-        |keys: Option<&Arc<KeySet>>| explain(&token, &accepted(&server, keys), server.audiences(), now, &limits);
+    let judge = |keys: Option<&Arc<KeySet>>| explain(&token, &accepted(&server, keys), now, &limits);
     // Without keys first: what fails before them needs none, and what comes to them has named its issuer.
     let mut explanation = judge(None);
     let mut keys = Keys::default();
@@ -115,6 +109,7 @@ fn accepted(server: &Server, keys: Option<&Arc<KeySet>>) -> Vec<IssuerKeys> {
         .map(|issuer| IssuerKeys {
             issuer: Arc::clone(issuer),
             keys: keys.cloned(),
+            audiences: Arc::clone(server.audiences(issuer)),
         })
         .collect()
 }
@@ -176,6 +171,9 @@ fn pretty(explanation: &Explanation, cure: Option<&str>) -> String {
         }
         (None, _) => text.push_str("verified; identity, rate, scopes and policy are judged per call\n"),
     }
+    if explanation.asked {
+        text.push_str("note: the gate also asks the issuer whether the token is active; this command does not\n");
+    }
     text
 }
 
@@ -193,7 +191,7 @@ fn as_json(explanation: &Explanation, cure: Option<&str>, server: &Server) -> St
     let answer = json!({
         "ok": refusal.is_none(), "server": server.name(), "issuer": explanation.issuer,
         "reason": refusal.map(|denial| denial.reason.code()), "detail": refusal.map(|denial| denial.operator),
-        "failed": failed, "would_pass": cure, "checks": checks,
+        "failed": failed, "would_pass": cure, "issuer_is_asked": explanation.asked, "checks": checks,
     });
     format!("{answer}\n")
 }
