@@ -87,7 +87,10 @@ fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> 
     loop {
         let buffer = lines.fill_buf()?;
         if buffer.is_empty() {
-            return Ok(any.then_some(whole));
+            match any {
+                true => break,
+                false => return Ok(None),
+            }
         }
         any = true;
         let end = buffer.iter().position(|byte| *byte == b'\n');
