@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
-use crate::token::{SenderRules, Target};
+use crate::token::{SenderRules, Target, TokenLimits};
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,6 +94,26 @@ pub struct Limits {
     pub audit_deadline: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
+}
+
+impl Limits {
+    /// The bounds of a token.
+    pub fn token_limits(&self) -> TokenLimits {
+        TokenLimits {
+            token_bytes_max: self.token_bytes_max,
+            lifetime_max: self.token_lifetime_max,
+            leeway: self.leeway,
+            keys_age_max: self.jwks_age_max,
+            introspection_deadline: self.introspection_deadline,
+            introspection_bytes_max: self.introspection_bytes_max,
+            introspection_cached_max: self.introspection_cached_max,
+            introspection_refused_cached: self.introspection_refused_cached,
+            failures: Rate {
+                per_second: self.failed_tokens_per_second,
+                burst: self.failed_tokens_burst,
+            },
+        }
+    }
 }
 
 impl Default for Limits {

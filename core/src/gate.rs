@@ -26,8 +26,6 @@ mod visit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-
 use crate::audit::{AuditLog, Durable, Position};
 use crate::config::Limits;
 use crate::crypto::MacKey;
@@ -36,6 +34,7 @@ use crate::json;
 use crate::jwks::KeySet;
 use crate::limit::Limiter;
 use crate::policy::{EvalLimits, PolicyFailure, Worker};
+use crate::published::Published;
 use crate::record_id::RecordIds;
 use crate::redact;
 use crate::revocation::RevocationList;
@@ -72,7 +71,7 @@ pub struct GateParts {
 
 /// Every decision of one process. Shared by all its threads.
 pub struct Gate {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Published<Snapshot>,
     audit: AuditLog,
     key: MacKey,
     limiter: Limiter,
@@ -133,7 +132,7 @@ impl Gate {
     pub fn new(parts: GateParts, ticks: Box<dyn Ticks>) -> Self {
         let tokens = TokenCache::new(parts.snapshot.limits().tokens_cached_max);
         Self {
-            snapshot: ArcSwap::from_pointee(parts.snapshot),
+            snapshot: Published::new(parts.snapshot),
             audit: parts.audit,
             key: MacKey::new(parts.digest_key),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
@@ -157,20 +156,19 @@ impl Gate {
 
     /// The current snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.snapshot.current()
     }
 
     /// Exchanges the whole configuration at once. Issuers whose keys still come from the same place keep them; requests
     /// under way keep what they began with.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.snapshot
-            .rcu(|current| Arc::new(snapshot.clone().with_keys_of(current)));
+        self.snapshot.exchange(|current| snapshot.clone().with_keys_of(current));
     }
 
     /// Exchanges the key set of one issuer. Keys from a place that the configuration no longer names are dropped.
     pub fn publish_keys(&self, issuer: &Issuer, keys: &Arc<KeySet>) {
         self.snapshot
-            .rcu(|current| Arc::new(Snapshot::clone(current).with_keys(issuer, Arc::clone(keys))));
+            .exchange(|current| current.clone().with_keys(issuer, Arc::clone(keys)));
     }
 
     /// How far the log is durable.
@@ -193,7 +191,7 @@ impl Gate {
         if self.audit.available().is_err() {
             return Err("the audit log takes no records");
         }
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.current();
         let age_max = snapshot.limits().jwks_age_max;
         let keyless = snapshot
             .servers()
@@ -211,7 +209,7 @@ impl Gate {
     /// every ten seconds and before the end. Records that the log does not take are lost, as their refusals were.
     pub fn flush_refusals(&self, now: UnixTime) {
         let since = UnixTime::from_nanos(self.refusals_since_ns.swap(now.nanos(), Ordering::Relaxed));
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.current();
         for (source, count) in self.refusals.take() {
             let summary = records::Summary {
                 source: &source,

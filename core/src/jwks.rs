@@ -9,8 +9,11 @@ use crate::json::{self, Kind, Node};
 use crate::time::UnixTime;
 
 pub mod refresh;
+mod report;
 pub(crate) mod shown;
 pub(crate) mod url;
+
+pub use report::KeyReport;
 
 /// Bounds of a key set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,18 +118,8 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError`] for a document over its limits, one that is no key set, or one without a usable key.
     pub fn parse(bytes: &[u8], limits: &JwksLimits, fetched_at: UnixTime) -> Result<Self, KeySetError> {
-        if bytes.len() > limits.bytes_max {
-            return Err(KeySetError::TooLarge(limits.bytes_max));
-        }
         let mut scratch = json::Scratch::default();
-        let document = json::parse(bytes, &mut scratch, JSON_LIMITS).map_err(KeySetError::Malformed)?;
-        let listed = document.root().member("keys").ok_or(KeySetError::NoKeys)?;
-        if listed.kind() != Kind::Array {
-            return Err(KeySetError::NoKeys);
-        }
-        if listed.len() > limits.keys_max {
-            return Err(KeySetError::TooManyKeys(limits.keys_max));
-        }
+        let listed = listed(bytes, limits, &mut scratch)?;
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for entry in listed.elements() {
             match vet(entry) {
@@ -231,6 +224,22 @@ impl Generation {
     }
 }
 
+/// The array `keys` of a document within its limits.
+fn listed<'s>(bytes: &'s [u8], limits: &JwksLimits, scratch: &'s mut json::Scratch) -> Result<Node<'s>, KeySetError> {
+    if bytes.len() > limits.bytes_max {
+        return Err(KeySetError::TooLarge(limits.bytes_max));
+    }
+    let document = json::parse(bytes, scratch, JSON_LIMITS).map_err(KeySetError::Malformed)?;
+    let listed = document.root().member("keys").ok_or(KeySetError::NoKeys)?;
+    if listed.kind() != Kind::Array {
+        return Err(KeySetError::NoKeys);
+    }
+    if listed.len() > limits.keys_max {
+        return Err(KeySetError::TooManyKeys(limits.keys_max));
+    }
+    Ok(listed)
+}
+
 /// Checks one entry of `keys` (RFC 7517 section 4, RFC 7518 section 6).
 fn vet(entry: Node<'_>) -> Result<VettedKey, SkipReason> {
     if entry.kind() != Kind::Object {
@@ -248,6 +257,7 @@ fn vet(entry: Node<'_>) -> Result<VettedKey, SkipReason> {
     }
     verifies(entry)?;
     let (key, material) = material(entry, kind)?;
+    key.check_point().map_err(SkipReason::Material)?;
     let algorithm = match text(entry, "alg")? {
         Some(name) => {
             let named = Algorithm::from_name(name).filter(|algorithm| algorithm.key_kind() == key.kind());

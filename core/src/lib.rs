@@ -23,6 +23,7 @@
 )]
 
 pub mod time;
+mod published;
 mod limit;
 pub mod stages;
 pub mod record_id;

@@ -20,6 +20,7 @@ use crate::time::UnixTime;
 mod cache;
 mod claims;
 mod dpop;
+pub mod explain;
 mod failures;
 mod introspection;
 mod issuer;
@@ -28,6 +29,7 @@ mod nonce;
 mod replay;
 mod sender;
 mod target;
+pub mod raw;
 mod verified;
 
 pub use cache::TokenCache;
@@ -254,28 +256,12 @@ impl<'t> Terms<'t> {
         let key = match keys.find(header.kid.as_deref(), header.algorithm) {
             Ok(key) => key,
             Err(FindError::Unknown) => return Ok(Signature::Unknown(KEY_UNKNOWN)),
-            Err(FindError::Ambiguous) => {
-                return Err(Denial::new(
-                    DenyReason::TokenKeyUnknown,
-                    "the token names no key and several would fit",
-                ));
-            }
-            Err(FindError::Algorithm) => {
-                return Err(Denial::new(
-                    DenyReason::TokenAlgorithm,
-                    "the token's key is for another algorithm",
-                ));
-            }
+            Err(error) => return Err(raw::no_key(error)),
         };
         self.failures
             .check(issuer.url(), self.source, self.limits.failures, self.now)?;
-        match key.verify(header.algorithm, signed.input(), signature) {
-            Ok(()) => Ok(Signature::Good(keys)),
-            Err(_) => {
-                self.failed(issuer);
-                Err(Denial::new(DenyReason::TokenSignature, "the signature does not verify"))
-            }
-        }
+        raw::check_signature(key, header.algorithm, signed.input(), signature).inspect_err(|_| self.failed(issuer))?;
+        Ok(Signature::Good(keys))
     }
 
     /// The one accepted issuer that is asked about tokens which name none.

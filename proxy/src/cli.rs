@@ -13,8 +13,11 @@ mod audit;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod input;
+mod jwks;
 mod revoke;
 mod run;
+mod token;
 
 /// A gate in front of MCP servers.
 #[derive(Debug, Parser)]
@@ -42,6 +45,16 @@ enum Command {
     },
     /// Revoke a token, a session, a subject or a client at a running gate.
     Revoke(revoke::RevokeArguments),
+    /// Look at a token, or verify it as the gate would.
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
+    /// Look at the key set of an issuer.
+    Jwks {
+        #[command(subcommand)]
+        command: jwks::JwksCommand,
+    },
     /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
@@ -111,6 +124,8 @@ pub(crate) enum Exit {
     Usage,
     /// The configuration, a policy or other input is wrong.
     Invalid,
+    /// A token was refused.
+    Refused,
     /// Something that the gate depends on is not there.
     Unavailable,
 }
@@ -122,13 +137,14 @@ impl From<Exit> for ExitCode {
             Exit::Internal => 1,
             Exit::Usage => 2,
             Exit::Invalid => 3,
+            Exit::Refused => 4,
             Exit::Unavailable => 69,
         })
     }
 }
 
 const EXITS: &str = "Exit status: 0 well, 1 internal fault, 2 wrong usage, 3 wrong configuration, policy or input, \
-                     69 a dependency is unavailable.";
+                     4 a token was refused, 69 a dependency is unavailable.";
 
 /// Reads the command line and does what it asks.
 ///
@@ -153,6 +169,8 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
+        Command::Token { command } => token::token(&command),
+        Command::Jwks { command } => jwks::jwks(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {

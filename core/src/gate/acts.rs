@@ -51,7 +51,7 @@ impl Gate {
         source: RevocationSource,
         now: UnixTime,
     ) -> Result<Revoked, RevocationError> {
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.current();
         let takes = snapshot
             .servers()
             .flat_map(|server| server.issuers())
@@ -77,7 +77,7 @@ impl Gate {
 
     /// Forgets revocations that can mean no token any more.
     pub fn forget_expired_revocations(&self, now: UnixTime) {
-        let leeway = self.snapshot.load().limits().leeway;
+        let leeway = self.snapshot.current().limits().leeway;
         self.revocations.forget_expired(now, leeway);
     }
 
@@ -91,7 +91,7 @@ impl Gate {
             (Some(entry), ActOutcome::Applied | ActOutcome::NotDurable) => entry.id,
             (Some(_) | None, _) => self.record_ids.next(now),
         };
-        let snapshot = self.snapshot.load();
+        let snapshot = self.snapshot.current();
         let position = self.submit(|out| {
             AdminRecord {
                 record_id,

@@ -100,6 +100,11 @@ impl Snapshot {
         &self.config_digest
     }
 
+    /// The keys that the tokens of an issuer are verified with; `None` while none were published.
+    pub fn keys(&self, issuer: &Issuer) -> Option<&Arc<KeySet>> {
+        self.keys.get(&place(issuer))
+    }
+
     pub(super) fn route_at(&self, path: &str) -> Option<&Arc<Route>> {
         self.routes.get(path)
     }

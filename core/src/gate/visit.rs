@@ -19,7 +19,7 @@ use crate::head::RequestHead;
 use crate::identity::{self, Principal};
 use crate::json;
 use crate::jwks::refresh::{FetchError, Fetched};
-use crate::limit::{Caller, Rate};
+use crate::limit::Caller;
 use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
@@ -321,20 +321,7 @@ enum Bound {
 }
 
 pub(super) fn token_limits(limits: &Limits) -> TokenLimits {
-    TokenLimits {
-        token_bytes_max: limits.token_bytes_max,
-        lifetime_max: limits.token_lifetime_max,
-        leeway: limits.leeway,
-        keys_age_max: limits.jwks_age_max,
-        introspection_deadline: limits.introspection_deadline,
-        introspection_bytes_max: limits.introspection_bytes_max,
-        introspection_cached_max: limits.introspection_cached_max,
-        introspection_refused_cached: limits.introspection_refused_cached,
-        failures: Rate {
-            per_second: limits.failed_tokens_per_second,
-            burst: limits.failed_tokens_burst,
-        },
-    }
+    limits.token_limits()
 }
 
 /// Host and origin: a page that was lured to our address asks for another host or comes from another origin.

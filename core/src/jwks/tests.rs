@@ -20,11 +20,17 @@ fn rsa(members: &str) -> String {
 }
 
 fn p256(members: &str) -> String {
-    let coordinate = number(32, 7);
-    format!(r#"{{{members}"kty":"EC","crv":"P-256","x":"{coordinate}","y":"{coordinate}"}}"#)
+    // The generator of the curve.
+    let (x, y) = (
+        "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+        "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+    );
+    format!(r#"{{{members}"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#)
 }
 
-fn ed25519(members: &str, fill: u8) -> String {
+/// An Ed25519 key, one for each number below 10; most of these numbers are no points.
+fn ed25519(members: &str, which: usize) -> String {
+    let fill = [1, 3, 6, 9, 10, 11, 12, 16, 17, 19][which];
     format!(r#"{{{members}"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, number(32, fill))
 }
 
@@ -117,6 +123,15 @@ fn key_material_and_kinds_are_vetted() {
     check(&format!(r#"{{"kty":"RSA","n":"{good}","e":65537}}"#), SkipReason::Field);
     check(r#"{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}"#, length);
     check(r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#, length);
+    let off = SkipReason::Material(PublicKeyError::NotOnCurve);
+    let (x, y) = (number(32, 7), number(48, 7));
+    check(&format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{x}"}}"#), off);
+    check(&format!(r#"{{"kty":"EC","crv":"P-384","x":"{y}","y":"{y}"}}"#), off);
+    check(&format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#), off);
+    check(
+        &format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{}"}}"#, number(32, 0)),
+        off,
+    );
     check(r#"{"kty":"OKP","crv":"Ed448","x":"AAAA"}"#, SkipReason::Kind);
     check(r#"{"kty":"OKP","crv":"X25519","x":"AAAA"}"#, SkipReason::Kind);
     check(r#"{"kty":"EC","crv":"P-521","x":"AAAA","y":"AAAA"}"#, SkipReason::Kind);

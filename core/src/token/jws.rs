@@ -8,7 +8,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Node};
 use crate::token::issuer::TokenTypes;
 
-/// A token in three parts, none of them empty.
+/// A token in three parts.
 pub(super) struct Signed<'t> {
     input: &'t str,
     header: &'t str,
@@ -41,15 +41,23 @@ enum MediaType {
 }
 
 impl<'t> Signed<'t> {
-    /// Splits a token at its two dots.
+    /// Splits a token at its two dots into three parts, none of them empty: a token has claims.
     pub(super) fn split(text: &'t str) -> Result<Self, Denial> {
+        match Self::split_any(text)? {
+            signed if signed.payload.is_empty() => Err(malformed(THREE_PARTS)),
+            signed => Ok(signed),
+        }
+    }
+
+    /// Splits a JWS at its two dots: its payload may be empty, its header and its signature may not.
+    pub(super) fn split_any(text: &'t str) -> Result<Self, Denial> {
         let parts = text.rsplit_once('.').and_then(|(input, signature)| {
             let (header, payload) = input.split_once('.')?;
             Some((input, header, payload, signature))
         });
         match parts {
             Some((input, header, payload, signature))
-                if !header.is_empty() && !payload.is_empty() && !signature.is_empty() && !payload.contains('.') =>
+                if !header.is_empty() && !signature.is_empty() && !payload.contains('.') =>
             {
                 Ok(Self {
                     input,
@@ -58,7 +66,7 @@ impl<'t> Signed<'t> {
                     signature,
                 })
             }
-            _ => Err(malformed("the token has not three parts")),
+            _ => Err(malformed(THREE_PARTS)),
         }
     }
 
@@ -69,18 +77,20 @@ impl<'t> Signed<'t> {
 
     /// The parts as bytes.
     pub(super) fn decode(&self) -> Result<Decoded, Denial> {
-        let decode = |part: &str| {
-            let mut bytes = Vec::new();
-            match decode_base64url(part.as_bytes(), &mut bytes) {
-                Ok(()) => Ok(bytes),
-                Err(_) => Err(malformed("a part of the token is not strict base64url")),
-            }
-        };
         Ok(Decoded {
-            header: decode(self.header)?,
-            payload: decode(self.payload)?,
-            signature: decode(self.signature)?,
+            header: decode_part(self.header)?,
+            payload: decode_part(self.payload)?,
+            signature: decode_part(self.signature)?,
         })
+    }
+}
+
+/// The bytes of one part.
+pub(super) fn decode_part(part: &str) -> Result<Vec<u8>, Denial> {
+    let mut bytes = Vec::new();
+    match decode_base64url(part.as_bytes(), &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(malformed("a part of the token is not strict base64url")),
     }
 }
 
@@ -96,8 +106,8 @@ impl Header {
             return Err(malformed("the token has critical header parameters"));
         }
         let name = text(root, "alg")?.ok_or_else(|| malformed("the token's header has no `alg`"))?;
-        let algorithm = Algorithm::from_name(name)
-            .ok_or_else(|| Denial::new(DenyReason::TokenAlgorithm, "the token's algorithm is not supported"))?;
+        let algorithm =
+            Algorithm::from_name(name).ok_or_else(|| Denial::new(DenyReason::TokenAlgorithm, unsupported(name)))?;
         let media_type = match text(root, "typ")? {
             None => MediaType::Absent,
             Some(name) if name.eq_ignore_ascii_case("at+jwt") => MediaType::AccessToken,
@@ -146,6 +156,22 @@ pub(super) fn check_type(header: &Header, claims: Node<'_>, types: TokenTypes) -
     }
 }
 
+/// Why an algorithm is none of ours; by name for those that somebody may want.
+#[cold]
+fn unsupported(name: &str) -> &'static str {
+    match name {
+        "none" => "`none` is no signature",
+        "HS256" | "HS384" | "HS512" => "HMACs are not supported: whoever verifies them could sign as well",
+        "ES512" => "ES512 is not supported: `ring` has no P-521; ES256, ES384 and EdDSA are",
+        "ES256K" => "ES256K is not supported: `ring` has no secp256k1; ES256, ES384 and EdDSA are",
+        "ML-DSA-44" => "ML-DSA-44 is not supported: `ring` has no ML-DSA; ES256, ES384 and EdDSA are",
+        "ML-DSA-65" => "ML-DSA-65 is not supported: `ring` has no ML-DSA; ES256, ES384 and EdDSA are",
+        "ML-DSA-87" => "ML-DSA-87 is not supported: `ring` has no ML-DSA; ES256, ES384 and EdDSA are",
+        "Ed25519" => "the algorithm `Ed25519` is taken under its name `EdDSA` alone",
+        _ => "the token's algorithm is not supported",
+    }
+}
+
 /// A string parameter of the header; `None` when it is absent.
 fn text<'s>(root: Node<'s>, name: &str) -> Result<Option<&'s str>, Denial> {
     match root.member(name) {
@@ -162,6 +188,8 @@ fn text<'s>(root: Node<'s>, name: &str) -> Result<Option<&'s str>, Denial> {
 fn malformed(operator: &'static str) -> Denial {
     Denial::new(DenyReason::TokenMalformed, operator)
 }
+
+const THREE_PARTS: &str = "the token has not three parts";
 
 /// Claims of ID tokens (OpenID Connect Core 2 and 3.3.2.11) and of security events (RFC 8417).
 const FOREIGN_CLAIMS: [&str; 5] = ["at_hash", "c_hash", "events", "nonce", "s_hash"];

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::credential::BearerToken;
 use crate::crypto::Algorithm;
-use crate::denial::DenyReason;
+use crate::denial::{Denial, DenyReason};
 use crate::jwks::{JwksLimits, KeySet};
 use crate::limit::Rate;
 use crate::time::UnixTime;
+use crate::token::explain::{Check, Outcome, explain};
 
 mod answers;
 mod attacks;
@@ -95,7 +96,31 @@ impl World {
         let Some(bearer) = BearerToken::parse(token) else {
             return Err(DenyReason::CredentialScheme);
         };
-        verify(bearer, &self.terms(SOURCE, now, None)).map_err(|denial| denial.reason)
+        let judged = verify(bearer, &self.terms(SOURCE, now, None));
+        self.check_explained(token, now, &judged);
+        judged.map_err(|denial| denial.reason)
+    }
+
+    /// Every verdict of these tests is also the explanation's, but for what depends on earlier tokens or on the issuer.
+    fn check_explained(&self, token: &str, now: u64, judged: &Result<Verification, Denial>) {
+        let refused = match judged {
+            Ok(Verification::Verified(_)) => None,
+            Ok(Verification::NeedsKeys { otherwise, .. } | Verification::NeedsIntrospection { otherwise, .. }) => {
+                Some(otherwise)
+            }
+            Err(denial) => Some(denial),
+        };
+        let asked = self.accepted.iter().any(|entry| entry.issuer.introspection().is_some());
+        if asked || refused.is_some_and(|denial| denial.reason == DenyReason::VerificationLimited) {
+            return;
+        }
+        let explained = explain(token, &self.accepted, UnixTime::from_secs(now), &LIMITS);
+        let told = explained.refusal.as_ref().map(|(_, denial)| denial);
+        assert_eq!(
+            told.map(|denial| (denial.reason, denial.operator)),
+            refused.map(|denial| (denial.reason, denial.operator)),
+            "{token}"
+        );
     }
 
     /// What a token from `source` is verified by, with or without its issuer's answer.
@@ -148,6 +173,44 @@ pub(super) fn good() -> TokenBuilder {
 }
 
 const CLAIMS: Result<(), DenyReason> = Err(DenyReason::TokenClaims);
+
+#[test]
+fn explanations_name_the_check_that_failed() {
+    let world = World::new();
+    let check = |token: &str, now: u64, expected: Option<Check>| {
+        let explained = explain(token, &world.accepted, UnixTime::from_secs(now), &LIMITS);
+        assert_eq!(explained.refusal.as_ref().map(|(check, _)| *check), expected, "{token}");
+        for check in Check::ALL {
+            let outcome = match expected {
+                Some(failed) if failed < check => Outcome::NotReached,
+                Some(failed) if failed == check => Outcome::Failed,
+                _ => Outcome::Passed,
+            };
+            assert_eq!(explained.outcome(check), outcome, "{token}");
+        }
+    };
+    let key = keys::ed25519();
+    let good_token = good().sign(key);
+    check(&good_token, NOW, None);
+    check(&format!("{good_token} "), NOW, Some(Check::Credential));
+    check(&"x".repeat(5_000), NOW, Some(Check::Size));
+    check("opaque", NOW, Some(Check::Form));
+    check(&good().header("alg", "ES512").sign(key), NOW, Some(Check::Header));
+    check(&good().claim("big", 1e300).sign(key), NOW, Some(Check::Json));
+    check(
+        &good().claim("iss", "https://other.example").sign(key),
+        NOW,
+        Some(Check::Issuer),
+    );
+    check(&good().sign(keys::es384()), NOW, Some(Check::Algorithm));
+    check(&good().header("typ", "JWT").sign(key), NOW, Some(Check::Type));
+    check(&good_token, NOW + 4_000, Some(Check::Keys));
+    check(&good().sign(&Key::new_ed25519("new")), NOW, Some(Check::Key));
+    check(&good().sign(&Key::new_ed25519("ed-1")), NOW, Some(Check::Signature));
+    check(&good().without("sub").sign(key), NOW, Some(Check::Claims));
+    check(&good_token, NOW + 400, Some(Check::Times));
+    check(&good().claim("aud", "other").sign(key), NOW, Some(Check::Audience));
+}
 
 #[test]
 fn every_algorithm_verifies_with_its_own_key() {

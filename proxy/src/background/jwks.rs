@@ -228,7 +228,8 @@ impl Drive {
     }
 }
 
-fn settings(limits: &Limits) -> RefreshSettings {
+/// How the gate refreshes keys within its limits.
+pub(crate) fn settings(limits: &Limits) -> RefreshSettings {
     RefreshSettings {
         limits: JwksLimits {
             bytes_max: limits.jwks_bytes_max,

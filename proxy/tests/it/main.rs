@@ -34,3 +34,5 @@ mod sender;
 mod sizes;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_cli;

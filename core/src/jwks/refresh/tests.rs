@@ -155,7 +155,7 @@ fn metadata_that_is_gone_does_not_take_the_keys_along() {
         assert!(answer(&mut refresher, place, Err(FetchError::TimedOut), at(300)).is_none());
     }
     assert!(
-        answer(&mut refresher, KEYS, ok(&key_set(2)), at(300))
+        answer(&mut refresher, KEYS, ok(&key_set(3)), at(300))
             .unwrap()
             .keys
             .is_some()
@@ -235,7 +235,7 @@ fn unknown_kids_start_one_fetch_per_interval() {
                 assert!(waits);
                 assert_eq!(kind, FetchKind::KeySet);
                 assert!(refresher.want(at(second)), "a fetch is out: waiting makes sense");
-                refresher.on_fetched(id, ok(&key_set(2)), at(second)).unwrap();
+                refresher.on_fetched(id, ok(&key_set(3)), at(second)).unwrap();
                 fetches += 1;
             }
         }
@@ -254,8 +254,8 @@ fn an_answer_is_taken_once_and_only_by_its_own_name() {
     assert_eq!(refresher.last_error(), Some(RefreshError::Fetch(FetchError::TimedOut)));
     let second = refresher.poll_fetch(at(11)).unwrap();
     assert!(refresher.on_fetched(first.id, ok(&key_set(1)), at(11)).is_none());
-    assert!(refresher.on_fetched(second.id, ok(&key_set(2)), at(11)).is_some());
-    assert!(refresher.on_fetched(second.id, ok(&key_set(2)), at(11)).is_none());
+    assert!(refresher.on_fetched(second.id, ok(&key_set(3)), at(11)).is_some());
+    assert!(refresher.on_fetched(second.id, ok(&key_set(3)), at(11)).is_none());
 }
 
 #[test]
