@@ -17,10 +17,14 @@ mod cache;
 mod claims;
 mod issuer;
 mod jws;
+mod mapping;
+mod profile;
 mod verified;
 
 pub use cache::TokenCache;
 pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts};
+pub use mapping::ScopeForm;
+pub use profile::Profile;
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 
 use jws::{Decoded, Header, Signed};
@@ -151,7 +155,7 @@ fn verify_new(
             "the algorithm is not allowed for the issuer",
         ));
     }
-    jws::check_type(&header, claims.root(), entry.issuer.token_types())?;
+    jws::check_type(&header, claims.root(), &entry.issuer)?;
     let keys = match &entry.keys {
         Some(keys) if now.since(keys.fetched_at()) <= limits.keys_age_max => keys,
         Some(_) => return Ok(needs_keys(&entry.issuer, KEYS_STALE)),

@@ -7,6 +7,8 @@ use super::*;
 mod admin;
 mod issuers;
 mod keys;
+mod pages;
+mod profiles;
 mod servers;
 
 /// A configuration that is right; every test changes one thing.

@@ -40,7 +40,7 @@ error[E0101 unknown_key]: unknown key `jwks_url`
  7 |     jwks_url: x
    |     ^^^^^^^^
   = nearest: `jwks_uri`
-  = help: keys here: `issuer`, `algorithms`, `jwks_uri`, `identity`, `groups_claim`, `roles_claim`, `ca`, `danger_accept_any_jwt`, `danger_allow_private_addresses`
+  = help: keys here: `issuer`, `profile`, `algorithms`, `jwks_uri`, `identity`, `token_types`, `token_lifetime_max`, `subject_claim`, `client_claim`, `scope_claim`, `scope_form`, `groups_claim`, `roles_claim`, `single_as_list`, `ca`, `danger_accept_any_jwt`, `danger_audience_from`, `danger_ignore_group_overage`, `danger_allow_private_addresses`
 "#,
     );
     check(
