@@ -257,6 +257,9 @@ pub enum ServerError {
     /// Audiences are listed for an issuer that the server does not accept.
     #[error("server `{0}` lists audiences for the issuer `{1}`, which it does not accept")]
     AudienceIssuer(Arc<str>, Arc<str>),
+    /// An issuer's tokens may lack `aud`, and what may stand in for it is not listed.
+    #[error("server `{0}` lists no audiences for the issuer `{1}`, whose tokens may lack `aud`")]
+    AudienceUnlisted(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
@@ -426,6 +429,12 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
 /// The audiences listed for single issuers, each of which the server must accept.
 fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<str>]>>, ServerError> {
     let name = || Arc::clone(&parts.name);
+    let unlisted = |issuer: &&Arc<crate::token::Issuer>| {
+        issuer.replaces_audience() && !parts.issuer_audiences.contains_key(issuer.url())
+    };
+    if let Some(issuer) = parts.issuers.iter().find(unlisted) {
+        return Err(ServerError::AudienceUnlisted(name(), Arc::clone(issuer.url())));
+    }
     let mut lists = BTreeMap::new();
     for (url, list) in &parts.issuer_audiences {
         if !parts.issuers.iter().any(|issuer| issuer.url() == url) {

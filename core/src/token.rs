@@ -25,7 +25,9 @@ mod failures;
 mod introspection;
 mod issuer;
 mod jws;
+mod mapping;
 mod nonce;
+mod profile;
 mod replay;
 mod sender;
 mod target;
@@ -37,7 +39,9 @@ pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
 pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode};
+pub use mapping::ScopeForm;
 pub(crate) use nonce::Nonces;
+pub use profile::Profile;
 pub(crate) use replay::{ReplayLimits, SeenProofs};
 pub use sender::{Binding, Confirmation, SenderRules};
 pub(crate) use sender::{SenderCheck, Shown};
@@ -247,7 +251,7 @@ impl<'t> Terms<'t> {
                 "the algorithm is not allowed for the issuer",
             ));
         }
-        jws::check_type(header, claims, issuer.token_types())?;
+        jws::check_type(header, claims, issuer)?;
         let keys = match &entry.keys {
             Some(keys) if self.now.since(keys.fetched_at()) <= self.limits.keys_age_max => keys,
             Some(_) => return Ok(Signature::Unknown(KEYS_STALE)),

@@ -52,17 +52,17 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Revoked, RevocationError> {
         let snapshot = self.snapshot.current();
-        let takes = snapshot
+        let issuer = snapshot
             .servers()
             .flat_map(|server| server.issuers())
-            .any(|issuer| **issuer.url() == *request.issuer() && issuer.revocation().takes_revocations());
-        if !takes {
+            .find(|issuer| **issuer.url() == *request.issuer() && issuer.revocation().takes_revocations());
+        let Some(issuer) = issuer else {
             return Err(RevocationError::Issuer(Box::from(request.issuer())));
-        }
+        };
         let limits = snapshot.limits();
         let bounds = RevocationBounds {
             revocations_max: limits.revocations_max,
-            lifetime_max: limits.token_lifetime_max,
+            lifetime_max: issuer.token_lifetime_max().unwrap_or(limits.token_lifetime_max),
             leeway: limits.leeway,
         };
         let id = self.record_ids.next(now);

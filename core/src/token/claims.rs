@@ -8,9 +8,10 @@ use std::sync::Arc;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
 use crate::jwks::KeySet;
+use crate::token::mapping::{ClaimMap, ClaimPath, PathBlocked};
 use crate::token::sender::Confirmation;
 use crate::token::verified::{Actor, Claims};
-use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
+use crate::token::{Issuer, ScopeForm, TokenDigest, VerifiedToken};
 
 /// Who says what is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,25 +37,22 @@ pub(super) fn read(
 /// Reads the claims in `root`, the root of the document `text`, which is `issuer`'s own word.
 ///
 /// # Errors
-/// [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with a `cnf` that is not judged, and
+/// [`DenyReason::TokenType`] for another kind of token, [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with a `cnf` that is not judged, and
 /// [`DenyReason::TokenClaims`] for what is missing or of the wrong type.
 pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: ClaimsSource) -> Result<Claims, Denial> {
+    check_kind(root, source)?;
     let Times {
         expires,
         not_before,
         issued_at,
     } = times(root, source)?;
-    let client_id = client_id(root)?;
-    let subject = match (self::text(root, "sub")?, source) {
-        (Some(subject), _) => Arc::from(subject),
-        (None, ClaimsSource::Introspection) => Arc::clone(&client_id),
-        (None, ClaimsSource::Jwt) => return Err(wrong("`sub` is missing")),
-    };
+    let map = issuer.claims();
+    let client_id: Arc<str> = Arc::from(client(root, map, source)?);
     Ok(Claims {
-        subject,
+        subject: subject(root, map, &client_id, source)?,
         client_id,
-        scopes: scopes(root)?,
-        audiences: audiences(root)?,
+        scopes: scopes(root, map, source)?,
+        audiences: audiences(root, map)?,
         expires,
         not_before,
         issued_at,
@@ -64,15 +62,9 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
         amr: strings(root.member("amr"), "`amr` is no array of strings")?,
         auth_time: time(root, "auth_time")?,
         actors: actors(root, issuer)?,
-        human: human(root, issuer)?,
-        groups: strings(
-            at(root, issuer.groups_claim()),
-            "the claim of groups is no array of strings",
-        )?,
-        roles: strings(
-            at(root, issuer.roles_claim()),
-            "the claim of roles is no array of strings",
-        )?,
+        human: human(root, map)?,
+        groups: groups(root, map)?,
+        roles: roles(root, map)?,
         confirmation: Confirmation::read(root)?,
         text: Box::from(text),
     })
@@ -107,13 +99,7 @@ fn times(root: Node<'_>, source: ClaimsSource) -> Result<Times, Denial> {
 
 /// A string claim that is not empty; `None` when it is absent.
 fn text<'s>(root: Node<'s>, name: &str) -> Result<Option<&'s str>, Denial> {
-    match root.member(name) {
-        Some(value) => match value.as_str() {
-            Some(text) if !text.is_empty() => Ok(Some(text)),
-            _ => Err(wrong("a text claim is empty or no string")),
-        },
-        None => Ok(None),
-    }
+    root.member(name).map(one).transpose()
 }
 
 /// A time claim in whole seconds since the epoch; `None` when it is absent.
@@ -144,69 +130,166 @@ fn strings(claim: Option<Node<'_>>, operator: &'static str) -> Result<Box<[Box<s
         .collect()
 }
 
-/// `aud`: one string, or an array with at least one (RFC 7519 section 4.1.3).
-fn audiences(root: Node<'_>) -> Result<Box<[Box<str>]>, Denial> {
+/// Checks that what is read does not call itself something else than an access token: Keycloak, Cognito and others
+/// say in a claim what the header does not, and an issuer tells of refresh tokens, too, that they are active.
+fn check_kind(root: Node<'_>, source: ClaimsSource) -> Result<(), Denial> {
+    let words: &[(&str, &[&str])] = match source {
+        ClaimsSource::Introspection => &[TYP, TOKEN_USE, TOKEN_TYPE],
+        ClaimsSource::Jwt => &[TYP, TOKEN_USE],
+    };
+    let is_other = |(name, kinds): &(&str, &[&str])| {
+        root.member(name).is_some_and(|claim| {
+            let said = claim.as_str().unwrap_or_default();
+            !kinds.iter().any(|kind| kind.eq_ignore_ascii_case(said))
+        })
+    };
+    if words.iter().any(is_other) {
+        return Err(Denial::new(
+            DenyReason::TokenType,
+            "the token calls itself something else than an access token",
+        ));
+    }
+    Ok(())
+}
+
+/// The subject: `sub`, or the claim that the issuer's rules name.
+fn subject(root: Node<'_>, map: &ClaimMap, client: &Arc<str>, source: ClaimsSource) -> Result<Arc<str>, Denial> {
+    let subject = match &map.subject {
+        Some(path) => at(root, path)?.ok_or_else(|| wrong("the claim of the subject is missing"))?,
+        None => match (root.member("sub"), source) {
+            (Some(subject), _) => subject,
+            (None, ClaimsSource::Introspection) => return Ok(Arc::clone(client)),
+            (None, ClaimsSource::Jwt) => return Err(wrong("`sub` is missing")),
+        },
+    };
+    one(subject).map(Arc::from)
+}
+
+/// The client: the claim that the issuer's rules name, or `client_id` (RFC 8693 section 4.3) or `azp`, both only when
+/// they agree. An answer calls it `client_id` whatever its tokens say (RFC 7662 section 2.2).
+pub(super) fn client<'s>(root: Node<'s>, map: &ClaimMap, source: ClaimsSource) -> Result<&'s str, Denial> {
+    if let Some(path) = &map.client {
+        let answered = || match source {
+            ClaimsSource::Introspection => root.member("client_id"),
+            ClaimsSource::Jwt => None,
+        };
+        let client = at(root, path)?.or_else(answered);
+        return one(client.ok_or_else(|| wrong("the claim of the client is missing"))?);
+    }
+    match (text(root, "client_id")?, text(root, "azp")?) {
+        (Some(client), Some(party)) if client != party => Err(wrong("`client_id` and `azp` differ")),
+        (Some(client), _) | (None, Some(client)) => Ok(client),
+        (None, None) => Err(wrong("`client_id` and `azp` are missing")),
+    }
+}
+
+/// `aud`: one string, or an array with at least one (RFC 7519 section 4.1.3); when it is absent, the claim that stands
+/// in for it, if the issuer's rules name one.
+fn audiences(root: Node<'_>, map: &ClaimMap) -> Result<Box<[Box<str>]>, Denial> {
     let Some(claim) = root.member("aud") else {
-        return Err(wrong("`aud` is missing"));
+        let stand_in = match &map.audience {
+            Some(path) => at(root, path)?,
+            None => None,
+        };
+        let stand_in = stand_in.ok_or_else(|| wrong("`aud` is missing"))?;
+        return Ok(Box::from([Box::from(one(stand_in)?)]));
     };
-    let audiences = match claim.as_str() {
-        Some(one) if !one.is_empty() => Box::from([Box::from(one)]),
-        _ => strings(Some(claim), "`aud` is neither a string nor an array of strings")?,
-    };
+    let audiences = one_or_more(claim, "`aud` is neither a string nor an array of strings")?;
     if audiences.is_empty() {
         return Err(wrong("`aud` is empty"));
     }
     Ok(audiences)
 }
 
-/// `client_id` (RFC 8693 section 4.3) or `azp`; both only when they agree.
-fn client_id(root: Node<'_>) -> Result<Arc<str>, Denial> {
-    match (text(root, "client_id")?, text(root, "azp")?) {
-        (Some(client), Some(party)) if client != party => Err(wrong("`client_id` and `azp` differ")),
-        (Some(client), _) | (None, Some(client)) => Ok(Arc::from(client)),
-        (None, None) => Err(wrong("`client_id` and `azp` are missing")),
-    }
+/// The scopes, sorted, each once: of the claim that the issuer's rules name, or of `scope` as a text (RFC 8693
+/// section 4.2) or `scp` in any form, both only when they agree. An answer has `scope` whatever its tokens have.
+fn scopes(root: Node<'_>, map: &ClaimMap, source: ClaimsSource) -> Result<Box<[Box<str>]>, Denial> {
+    let read = |name: &str, form| root.member(name).map(|claim| split(claim, form)).transpose();
+    let scopes = match &map.scope {
+        Some(rule) => match at(root, &rule.path)? {
+            Some(claim) => Some(split(claim, rule.form)?),
+            None if source == ClaimsSource::Introspection => read("scope", ScopeForm::Text)?,
+            None => None,
+        },
+        None => match (read("scope", ScopeForm::Text)?, read("scp", ScopeForm::Any)?) {
+            (Some(scope), Some(scp)) if scope != scp => return Err(wrong("`scope` and `scp` differ")),
+            (scope, scp) => scope.or(scp),
+        },
+    };
+    Ok(scopes.unwrap_or_default())
 }
 
-/// The scopes, sorted, each once: `scope` as a string (RFC 8693 section 4.2), or `scp` as a string or an array; both
-/// only when they agree.
-fn scopes(root: Node<'_>) -> Result<Box<[Box<str>]>, Denial> {
-    let split = |text: &str| {
-        let mut scopes: Vec<Box<str>> = text
+/// The scopes of one claim.
+fn split(claim: Node<'_>, form: ScopeForm) -> Result<Box<[Box<str>]>, Denial> {
+    let mut scopes: Vec<Box<str>> = match (claim.kind(), form) {
+        (Kind::String, ScopeForm::Any | ScopeForm::Text) => claim
+            .as_str()
+            .unwrap_or_default()
             .split(' ')
             .filter(|scope| !scope.is_empty())
             .map(Box::from)
-            .collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        scopes.into_boxed_slice()
+            .collect(),
+        (Kind::Array, ScopeForm::Any | ScopeForm::List) => {
+            strings(Some(claim), "the claim of scopes is no array of strings")?.into_vec()
+        }
+        _ => return Err(wrong("the claim of scopes has not the form that the issuer's has")),
     };
-    let scope = match root.member("scope") {
-        Some(claim) => Some(split(claim.as_str().ok_or_else(|| wrong("`scope` is no string"))?)),
-        None => None,
-    };
-    let scp = match root.member("scp") {
-        Some(claim) => match claim.as_str() {
-            Some(text) => Some(split(text)),
-            None => {
-                let listed = strings(Some(claim), "`scp` is neither a string nor an array of strings")?;
-                if listed.iter().any(|scope| scope.contains(' ')) {
-                    return Err(wrong("`scp` holds a scope with a space"));
-                }
-                Some(split(&listed.join(" ")))
-            }
-        },
-        None => None,
-    };
-    let scopes = match (scope, scp) {
-        (Some(scope), Some(scp)) if scope != scp => return Err(wrong("`scope` and `scp` differ")),
-        (Some(scopes), _) | (None, Some(scopes)) => scopes,
-        (None, None) => Box::default(),
-    };
-    if scopes.iter().all(|scope| scope.bytes().all(is_scope_byte)) {
-        Ok(scopes)
+    if !scopes.iter().all(|scope| scope.bytes().all(is_scope_byte)) {
+        return Err(wrong("a scope holds bytes that no scope has"));
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes.into_boxed_slice())
+}
+
+/// The subject's groups. Entra leaves out more than 200 of them and says where they can be asked for (a distributed
+/// claim, OpenID Connect Core 5.6.2) or, in short, that there are some: they are then unknown.
+fn groups(root: Node<'_>, map: &ClaimMap) -> Result<Box<[Box<str>]>, Denial> {
+    let flagged = root
+        .member("hasgroups")
+        .is_some_and(|flag| flag.as_bool() != Some(false));
+    if flagged || is_elsewhere(root, &map.groups)? {
+        return unknown(map, "the subject has more groups than the token lists");
+    }
+    members(root, map, &map.groups, "the claim of groups is no array of strings")
+}
+
+/// The subject's roles.
+fn roles(root: Node<'_>, map: &ClaimMap) -> Result<Box<[Box<str>]>, Denial> {
+    if is_elsewhere(root, &map.roles)? {
+        return unknown(map, "the subject has more roles than the token lists");
+    }
+    members(root, map, &map.roles, "the claim of roles is no array of strings")
+}
+
+/// No members, where the issuer's rules take unknown ones for none.
+fn unknown(map: &ClaimMap, operator: &'static str) -> Result<Box<[Box<str>]>, Denial> {
+    if map.ignores_overage {
+        Ok(Box::default())
     } else {
-        Err(wrong("a scope holds bytes that no scope has"))
+        Err(wrong(operator))
+    }
+}
+
+/// Whether a claim is not in the token but somewhere else.
+fn is_elsewhere(root: Node<'_>, path: &ClaimPath) -> Result<bool, Denial> {
+    match root.member("_claim_names") {
+        Some(names) if names.kind() == Kind::Object => Ok(names.member(path.top()).is_some()),
+        Some(_) => Err(wrong("`_claim_names` is no object")),
+        None => Ok(false),
+    }
+}
+
+/// A list of groups or roles; no strings when it is absent.
+fn members(
+    root: Node<'_>,
+    map: &ClaimMap,
+    path: &ClaimPath,
+    operator: &'static str,
+) -> Result<Box<[Box<str>]>, Denial> {
+    match at(root, path)? {
+        Some(claim) if map.single_as_list => one_or_more(claim, operator),
+        claim => strings(claim, operator),
     }
 }
 
@@ -231,29 +314,39 @@ fn actors(root: Node<'_>, issuer: &Issuer) -> Result<Box<[Actor]>, Denial> {
 }
 
 /// The human that the issuer's form names in a claim of its own.
-fn human(root: Node<'_>, issuer: &Issuer) -> Result<Option<Arc<str>>, Denial> {
-    let IdentityForm::HumanClaim(name) = issuer.identity() else {
+fn human(root: Node<'_>, map: &ClaimMap) -> Result<Option<Arc<str>>, Denial> {
+    let Some(path) = &map.human else {
         return Ok(None);
     };
-    match at(root, name) {
-        Some(claim) => match claim.as_str() {
-            Some(human) if !human.is_empty() => Ok(Some(Arc::from(human))),
-            _ => Err(Denial::new(
-                DenyReason::IdentityUnbound,
-                "the claim of the human is empty or no string",
-            )),
-        },
-        None => Ok(None),
+    match path.find(root) {
+        Ok(None) => Ok(None),
+        Ok(Some(claim)) if claim.as_str().is_some_and(|human| !human.is_empty()) => Ok(claim.as_str().map(Arc::from)),
+        Ok(Some(_)) | Err(PathBlocked) => Err(Denial::new(
+            DenyReason::IdentityUnbound,
+            "the claim of the human is empty or no string",
+        )),
     }
 }
 
-/// The claim of this name, or at this JSON Pointer through objects (RFC 6901) when it starts with `/`.
-fn at<'s>(root: Node<'s>, claim: &str) -> Option<Node<'s>> {
-    match claim.strip_prefix('/') {
-        None => root.member(claim),
-        Some(pointer) => pointer.split('/').try_fold(root, |node, step| {
-            node.member(&step.replace("~1", "/").replace("~0", "~"))
-        }),
+/// The claim at a path; `None` when it is absent.
+fn at<'s>(root: Node<'s>, path: &ClaimPath) -> Result<Option<Node<'s>>, Denial> {
+    path.find(root)
+        .map_err(|PathBlocked| wrong("a claim is not where the issuer's rules look for it"))
+}
+
+/// A string that is not empty.
+fn one(claim: Node<'_>) -> Result<&str, Denial> {
+    match claim.as_str() {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(wrong("a text claim is empty or no string")),
+    }
+}
+
+/// A string that is not empty, as a list of one, or an array of such strings.
+fn one_or_more(claim: Node<'_>, operator: &'static str) -> Result<Box<[Box<str>]>, Denial> {
+    match claim.as_str() {
+        Some(text) if !text.is_empty() => Ok(Box::from([Box::from(text)])),
+        _ => strings(Some(claim), operator),
     }
 }
 
@@ -267,3 +360,8 @@ const fn is_scope_byte(byte: u8) -> bool {
 fn wrong(operator: &'static str) -> Denial {
     Denial::new(DenyReason::TokenClaims, operator)
 }
+
+/// What access tokens call themselves, by claim: at Keycloak, at Cognito and Ory, and in an answer.
+const TYP: (&str, &[&str]) = ("typ", &["Bearer", "DPoP"]);
+const TOKEN_USE: (&str, &[&str]) = ("token_use", &["access", "access_token"]);
+const TOKEN_TYPE: (&str, &[&str]) = ("token_type", &["access_token", "Bearer", "DPoP"]);

@@ -219,7 +219,7 @@ impl Walk {
             ));
         }
         self.reached = Check::Type;
-        jws::check_type(&header, document.root(), entry.issuer.token_types())?;
+        jws::check_type(&header, document.root(), &entry.issuer)?;
         self.reached = Check::Keys;
         let lack = |(reason, operator)| Err(Denial::new(reason, operator));
         let keys = match &entry.keys {

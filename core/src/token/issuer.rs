@@ -1,13 +1,17 @@
 //! The rules of one issuer: which tokens of it are looked at, and how they name people and agents.
 //!
 //! Owns [`Issuer`]; it is checked when it is made, and nothing in it has a default that accepts more than RFC 9068.
+//! Where its tokens carry what the gate reads is `mapping`'s.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crypto::Algorithm;
 use crate::jwks::url::issuer_transport;
+use crate::token::ScopeForm;
 use crate::token::introspection::{IntrospectedTokens, IntrospectionRules};
+use crate::token::mapping::{ClaimMap, is_mutable};
 
 /// What the operator wrote for one issuer, before it is checked by [`Issuer::new`].
 #[derive(Clone, Debug)]
@@ -21,11 +25,28 @@ pub struct IssuerParts {
     pub token_types: Option<Vec<String>>,
     /// How its tokens name the human and the agent.
     pub identity: IdentityForm,
-    /// The claim with the subject's groups, an array of strings: a name, or a JSON Pointer when it starts with `/`.
-    /// `None` is `groups`.
+    /// The longest that a token may be valid; `None` is [`TokenLimits::lifetime_max`](crate::token::TokenLimits).
+    pub token_lifetime_max: Option<Duration>,
+    /// The claim that tells one subject from every other, required: a name, or a JSON Pointer when it starts with `/`.
+    /// `None` is `sub`.
+    pub subject_claim: Option<String>,
+    /// The claim that names the client, required. `None` is `client_id` or `azp`, both only when they agree.
+    pub client_claim: Option<String>,
+    /// The claim with the scopes. `None` is `scope`, a text, or `scp`, a text or a list; both only when they agree.
+    pub scope_claim: Option<String>,
+    /// The form of [`Self::scope_claim`]. `None` is a text for `scope`, a list for `permissions`, else any of the two.
+    pub scope_form: Option<ScopeForm>,
+    /// The claim with the subject's groups, an array of strings. `None` is `groups`.
     pub groups_claim: Option<String>,
-    /// The claim with the subject's roles, as [`Self::groups_claim`]. `None` is `roles`.
+    /// The claim with the subject's roles, likewise. `None` is `roles`.
     pub roles_claim: Option<String>,
+    /// Whether groups and roles may be one string, which is then a list of one.
+    pub single_as_list: bool,
+    /// The claim whose value stands in for an absent `aud`, such as `client_id`: a token of that client is then taken
+    /// for one that is meant for us. Servers must list the accepted values for this issuer. `None` refuses such tokens.
+    pub danger_audience_from: Option<String>,
+    /// Takes a token whose groups or roles stand elsewhere, for being too many, as one without any.
+    pub danger_ignore_group_overage: bool,
     /// Where its keys come from, in any words of the embedder's. Keys are used only for the words they were published
     /// under, so that a changed source starts without any.
     pub key_source: Arc<str>,
@@ -43,8 +64,16 @@ impl IssuerParts {
             algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
             token_types: None,
             identity: IdentityForm::default(),
+            token_lifetime_max: None,
+            subject_claim: None,
+            client_claim: None,
+            scope_claim: None,
+            scope_form: None,
             groups_claim: None,
             roles_claim: None,
+            single_as_list: false,
+            danger_audience_from: None,
+            danger_ignore_group_overage: false,
             key_source: Arc::default(),
             introspection: None,
             revocation: RevocationMode::default(),
@@ -104,8 +133,8 @@ pub struct Issuer {
     algorithms: Vec<Algorithm>,
     token_types: TokenTypes,
     identity: IdentityForm,
-    groups_claim: String,
-    roles_claim: String,
+    token_lifetime_max: Option<Duration>,
+    claims: ClaimMap,
     key_source: Arc<str>,
     revocation: RevocationMode,
     introspection: Option<IntrospectionRules>,
@@ -120,6 +149,12 @@ pub enum IssuerError {
     /// A claim is named that means something else, or none.
     #[error("the issuer `{0}` cannot carry identity in the claim `{1}`")]
     Claim(Arc<str>, String),
+    /// A claim is named that does not tell people apart for good.
+    #[error("the issuer `{0}` cannot name subjects in the claim `{1}`: people can change it (OpenID Connect Core 5.7)")]
+    ClaimMutable(Arc<str>, String),
+    /// Tokens may not be valid at all: every token would be refused.
+    #[error("the issuer `{0}` has a longest lifetime of nothing")]
+    Lifetime(Arc<str>),
     /// A `typ` is named that no access token has.
     #[error(
         "the issuer `{0}` cannot have tokens of the type `{1}`: known are at+jwt, application/at+jwt, JWT and absent"
@@ -148,16 +183,17 @@ impl Issuer {
     /// # Errors
     /// [`IssuerError`] says what is missing or wrong.
     pub fn new(parts: IssuerParts) -> Result<Self, IssuerError> {
+        let claims = ClaimMap::new(&parts);
         let IssuerParts {
             url,
             mut algorithms,
             token_types,
             identity,
-            groups_claim,
-            roles_claim,
+            token_lifetime_max,
             key_source,
             revocation,
             introspection,
+            ..
         } = parts;
         if issuer_transport(&url).is_none() {
             return Err(IssuerError::Url(url));
@@ -165,11 +201,14 @@ impl Issuer {
         if algorithms.is_empty() {
             return Err(IssuerError::Algorithms(url));
         }
-        let groups_claim = groups_claim.unwrap_or_else(|| "groups".to_owned());
-        let roles_claim = roles_claim.unwrap_or_else(|| "roles".to_owned());
-        if let Some(claim) = taken_claim(&groups_claim, &roles_claim, &identity) {
-            return Err(IssuerError::Claim(url, claim));
+        if token_lifetime_max.is_some_and(|lifetime| lifetime.as_secs() == 0) {
+            return Err(IssuerError::Lifetime(url));
         }
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(claim) if is_mutable(&claim) => return Err(IssuerError::ClaimMutable(url, claim)),
+            Err(claim) => return Err(IssuerError::Claim(url, claim)),
+        };
         let token_types = match token_types {
             Some(names) => TokenTypes::read(&names).map_err(|name| IssuerError::TokenType(Arc::clone(&url), name))?,
             None => TokenTypes::ACCESS_TOKEN,
@@ -181,8 +220,8 @@ impl Issuer {
             algorithms,
             token_types,
             identity,
-            groups_claim,
-            roles_claim,
+            token_lifetime_max,
+            claims,
             key_source,
             revocation,
             introspection,
@@ -236,14 +275,19 @@ impl Issuer {
         &self.identity
     }
 
-    /// The claim with the subject's groups.
-    pub(super) fn groups_claim(&self) -> &str {
-        &self.groups_claim
+    /// The longest that a token may be valid, when the issuer has a bound of its own.
+    pub const fn token_lifetime_max(&self) -> Option<Duration> {
+        self.token_lifetime_max
     }
 
-    /// The claim with the subject's roles.
-    pub(super) fn roles_claim(&self) -> &str {
-        &self.roles_claim
+    /// Whether another claim stands in for an absent `aud`.
+    pub(crate) const fn replaces_audience(&self) -> bool {
+        self.claims.audience.is_some()
+    }
+
+    /// Where its tokens carry what.
+    pub(super) const fn claims(&self) -> &ClaimMap {
+        &self.claims
     }
 }
 
@@ -276,44 +320,3 @@ impl TokenTypes {
         }
     }
 }
-
-/// The first claim, if any, that cannot carry what the rules want of it.
-fn taken_claim(groups: &str, roles: &str, identity: &IdentityForm) -> Option<String> {
-    let human = match identity {
-        IdentityForm::HumanClaim(name) => Some(name.as_str()),
-        IdentityForm::Act | IdentityForm::ListedAgents(_) => None,
-    };
-    let claims = [Some(groups), Some(roles), human];
-    claims
-        .into_iter()
-        .flatten()
-        .find(|claim| is_taken(claim))
-        .map(str::to_owned)
-}
-
-/// Whether a claim has a meaning of its own, or the name is empty.
-fn is_taken(claim: &str) -> bool {
-    let name = claim.strip_prefix('/').unwrap_or(claim);
-    name.is_empty() || TAKEN_CLAIMS.contains(&name)
-}
-
-/// Claims that the verification itself reads.
-const TAKEN_CLAIMS: [&str; 17] = [
-    "acr",
-    "act",
-    "amr",
-    "aud",
-    "auth_time",
-    "azp",
-    "client_id",
-    "cnf",
-    "exp",
-    "iat",
-    "iss",
-    "jti",
-    "may_act",
-    "nbf",
-    "scope",
-    "scp",
-    "sub",
-];

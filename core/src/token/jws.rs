@@ -1,12 +1,13 @@
 //! The compact form of a JWS (RFC 7515 section 7.1) and its protected header.
 //!
-//! Owns the split, the strict decoding and the `typ` rules. Never looks for a key: `jwk`, `jku`, `x5u`, `x5c` and
+//! Owns the split, the strict decoding and the rules of what is an access token. Never looks for a key: `jwk`, `jku`, `x5u`, `x5c` and
 //! `x5t` are not read at all (RFC 8725 section 3.10).
 
 use crate::crypto::{Algorithm, decode_base64url};
 use crate::denial::{Denial, DenyReason};
-use crate::json::{self, Node};
-use crate::token::issuer::TokenTypes;
+use crate::json::{self, Kind, Node};
+use crate::token::Issuer;
+use crate::token::claims::{self, ClaimsSource};
 
 /// A token in three parts.
 pub(super) struct Signed<'t> {
@@ -130,8 +131,12 @@ impl Header {
 }
 
 /// Checks that a token is an access token (RFC 9068 section 4, RFC 8725 section 3.11).
-pub(super) fn check_type(header: &Header, claims: Node<'_>, types: TokenTypes) -> Result<(), Denial> {
+///
+/// A token that does not call itself one in its header must not look like another either: ID tokens have claims of
+/// their own, and their audience is the client that asked for them.
+pub(super) fn check_type(header: &Header, root: Node<'_>, issuer: &Issuer) -> Result<(), Denial> {
     let another = |operator| Err(Denial::new(DenyReason::TokenType, operator));
+    let types = issuer.token_types();
     let accepted = match header.media_type {
         MediaType::Absent => types.absent,
         MediaType::AccessToken => types.access_token,
@@ -144,16 +149,19 @@ pub(super) fn check_type(header: &Header, claims: Node<'_>, types: TokenTypes) -
     if header.media_type == MediaType::AccessToken {
         return Ok(());
     }
-    if FOREIGN_CLAIMS.iter().any(|name| claims.member(name).is_some()) {
+    if FOREIGN_CLAIMS.iter().any(|name| root.member(name).is_some()) {
         return another("the token has claims of an ID token or of an event");
     }
-    // Keycloak says in the claim `typ` what the header does not.
-    match claims.member("typ") {
-        Some(kind) if !kind.as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("Bearer")) => {
-            another("the token's claim `typ` is not `Bearer`")
-        }
-        _ => Ok(()),
+    let client = claims::client(root, issuer.claims(), ClaimsSource::Jwt)?;
+    let is_client = |audience: Node<'_>| audience.as_str() == Some(client);
+    let own = root.member("aud").is_some_and(|audience| match audience.kind() {
+        Kind::Array => 0 < audience.elements().count() && audience.elements().all(is_client),
+        _ => is_client(audience),
+    });
+    if own {
+        return another("the token is for its own client, as an ID token is");
     }
+    Ok(())
 }
 
 /// Why an algorithm is none of ours; by name for those that somebody may want.

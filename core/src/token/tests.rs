@@ -24,6 +24,7 @@ mod answers;
 mod attacks;
 mod failures;
 mod introspection;
+mod profiles;
 
 pub(super) const ISSUER: &str = "https://as.example/t";
 pub(super) const RESOURCE: &str = "https://gate.example/mcp";
@@ -348,17 +349,34 @@ fn types_are_those_that_the_issuer_may_have() {
         wide.check(&token, by_wide);
         narrow.check(&token, by_narrow);
     }
-    for (claims, expected) in [
-        (json!({"typ": "Bearer"}), Ok(())),
-        (json!({"typ": "ID"}), refused),
-        (json!({"typ": "Refresh"}), refused),
-        (json!({"typ": 1}), refused),
-        (json!({"nonce": "n"}), refused),
-        (json!({"at_hash": "h"}), refused),
-        (json!({"events": {}}), refused),
+    // What a header leaves open, and what no header can make good.
+    for (claims, of_jwt, of_access_token) in [
+        (json!({"typ": "Bearer"}), Ok(()), Ok(())),
+        (json!({"typ": "dpop"}), Ok(()), Ok(())),
+        (json!({"typ": "ID"}), refused, refused),
+        (json!({"typ": "Refresh"}), refused, refused),
+        (json!({"typ": 1}), refused, refused),
+        (json!({"token_use": "access"}), Ok(()), Ok(())),
+        (json!({"token_use": "id"}), refused, refused),
+        (json!({"token_use": null}), refused, refused),
+        (json!({"token_type": "refresh_token"}), Ok(()), Ok(())),
+        (json!({"nonce": "n"}), refused, Ok(())),
+        (json!({"at_hash": "h"}), refused, Ok(())),
+        (json!({"events": {}}), refused, Ok(())),
+        (json!({"client_id": RESOURCE}), refused, Ok(())),
+        (
+            json!({"client_id": RESOURCE, "aud": [RESOURCE, RESOURCE]}),
+            refused,
+            Ok(()),
+        ),
+        (
+            json!({"client_id": RESOURCE, "aud": [RESOURCE, "second"]}),
+            Ok(()),
+            Ok(()),
+        ),
     ] {
-        wide.check(&token(json!("JWT"), claims.clone()), expected);
-        wide.check(&token(json!("at+jwt"), claims), Ok(()));
+        wide.check(&token(json!("JWT"), claims.clone()), of_jwt);
+        wide.check(&token(json!("at+jwt"), claims), of_access_token);
     }
     strict.check(&token(json!(["at+jwt"]), json!({})), Err(DenyReason::TokenMalformed));
 }
@@ -500,6 +518,66 @@ fn rules_of_an_issuer_are_checked() {
         |parts| parts.groups_claim = Some(String::new()),
         Some(IssuerError::Claim(url(), String::new())),
     );
+    check(
+        |parts| parts.token_lifetime_max = Some(Duration::from_millis(999)),
+        Some(IssuerError::Lifetime(url())),
+    );
+    // Each place takes the claims that are made for it, and no other that is.
+    type Place = fn(&mut IssuerParts) -> &mut Option<String>;
+    let places: [(Place, &[&str]); 6] = [
+        (|parts| &mut parts.subject_claim, &["sub"]),
+        (|parts| &mut parts.client_claim, &["client_id", "azp"]),
+        (|parts| &mut parts.scope_claim, &["scope", "scp"]),
+        (|parts| &mut parts.groups_claim, &[]),
+        (|parts| &mut parts.roles_claim, &[]),
+        (|parts| &mut parts.danger_audience_from, &["client_id", "azp"]),
+    ];
+    let taken = [
+        "sub",
+        "client_id",
+        "azp",
+        "scope",
+        "scp",
+        "aud",
+        "iss",
+        "exp",
+        "typ",
+        "/",
+        "",
+        "/a~2b",
+        "/~",
+    ];
+    for (place, own) in places {
+        let outcome = |claim: &str| {
+            let mut parts = parts(ISSUER);
+            *place(&mut parts) = Some(claim.to_owned());
+            Issuer::new(parts).map(|_| ())
+        };
+        for claim in taken {
+            let expected = if own.contains(&claim) {
+                Ok(())
+            } else {
+                Err(IssuerError::Claim(url(), claim.to_owned()))
+            };
+            assert_eq!(outcome(claim), expected, "{claim}");
+        }
+        for claim in [
+            "oid",
+            "permissions",
+            "cognito:groups",
+            "https://as.example/roles",
+            "/a/b~1c~0d",
+            "/act/sub",
+        ] {
+            assert_eq!(outcome(claim), Ok(()), "{claim}");
+        }
+    }
+    for claim in ["email", "/email", "preferred_username", "upn"] {
+        let mut parts = parts(ISSUER);
+        parts.subject_claim = Some(claim.to_owned());
+        let mutable = IssuerError::ClaimMutable(url(), claim.to_owned());
+        assert_eq!(Issuer::new(parts).err(), Some(mutable));
+    }
 }
 
 #[test]

@@ -152,7 +152,8 @@ impl VerifiedToken {
         }
         // What has no start has at least this long to live.
         let start = claims.issued_at.or(claims.not_before).unwrap_or(now);
-        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(start) {
+        let lifetime_max = self.rules.token_lifetime_max().unwrap_or(limits.lifetime_max);
+        if lifetime_max.as_secs() < claims.expires.saturating_sub(start) {
             return Err(Denial::new(
                 DenyReason::TokenLifetime,
                 "the token is valid for longer than allowed: it is a static secret",

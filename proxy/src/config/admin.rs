@@ -97,17 +97,16 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, raw: &RawConfig) -> Operators {
 pub(super) fn revocation(
     lowering: &mut Lowering<'_>,
     written: Option<&At<RawRevocation>>,
-    asked_of_all: bool,
+    is_asked: bool,
 ) -> Option<RevocationMode> {
     let Some(written) = written else {
         return Some(RevocationMode::None);
     };
     match written.value {
         RawRevocation::Feed => Some(RevocationMode::Feed),
-        RawRevocation::Introspect if asked_of_all => Some(RevocationMode::Introspect),
+        RawRevocation::Introspect if is_asked => Some(RevocationMode::Introspect),
         RawRevocation::Introspect => {
-            let message = "`revocation: introspect` needs `introspection: {tokens: all}`: \
-                           no issuer is asked about a JWT otherwise";
+            let message = "`revocation: introspect` needs `introspection`: how the issuer is asked";
             lowering.fault(Code::IssuerInvalid, written.place, message);
             None
         }
@@ -126,7 +125,7 @@ pub(crate) fn worst_case(config: &Config, issuer: &Issuer) -> String {
         RevocationMode::Introspect => (
             "introspect",
             format!(
-                "for up to {}: so long an answer of the issuer serves",
+                "for up to {}, so long an answer of the issuer serves, and in an open stream until it ends",
                 span(limits.introspection_cached_max)
             ),
         ),
@@ -134,7 +133,7 @@ pub(crate) fn worst_case(config: &Config, issuer: &Issuer) -> String {
             "none",
             format!(
                 "for up to {} and the leeway of {}: until it expires",
-                span(limits.token_lifetime_max),
+                span(issuer.token_lifetime_max().unwrap_or(limits.token_lifetime_max)),
                 span(limits.leeway)
             ),
         ),

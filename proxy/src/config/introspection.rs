@@ -9,7 +9,7 @@ use portcullis_core::token::{IntrospectedTokens, IntrospectionRules};
 
 use super::diagnose::Code;
 use super::lower::Lowering;
-use super::raw::{At, RawIntrospectedTokens, RawIntrospection, RawIssuer};
+use super::raw::{At, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation};
 use crate::background::assertion::{AssertionKey, ClientAuthentication};
 use crate::background::introspect::IntrospectionPlan;
 
@@ -23,7 +23,11 @@ pub(super) fn lower(
     };
     let tokens = match raw.value.tokens.as_ref().map(|tokens| tokens.value) {
         Some(RawIntrospectedTokens::All) => IntrospectedTokens::All,
-        Some(RawIntrospectedTokens::Opaque) | None => IntrospectedTokens::Opaque,
+        // A JWT is asked about beside its signature where that is how its revocation is learnt.
+        Some(RawIntrospectedTokens::Opaque) | None => match issuer.revocation.as_ref().map(|mode| mode.value) {
+            Some(RawRevocation::Introspect) => IntrospectedTokens::OpaqueAndRevoked,
+            Some(RawRevocation::Feed | RawRevocation::None) | None => IntrospectedTokens::Opaque,
+        },
     };
     check_url(lowering, issuer, raw, tokens)?;
     let authentication = authentication(lowering, raw)?;

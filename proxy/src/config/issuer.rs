@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use portcullis_core::Algorithm;
-use portcullis_core::token::{IdentityForm, IntrospectedTokens, Issuer, IssuerParts};
+use portcullis_core::token::{IdentityForm, Issuer, IssuerError, IssuerParts, Profile, ScopeForm};
 
 use super::diagnose::{self, Code, nearest};
 use super::lower::Lowering;
-use super::raw::{At, RawForm, RawIdentity, RawIssuer, RawServer};
+use super::raw::{At, Place, RawForm, RawIdentity, RawIssuer, RawScopeForm, RawServer, Span};
 use super::{IssuerPlan, admin, introspection};
 
 /// Lowers the issuers; those with a fault are left out.
@@ -51,21 +52,13 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
         None => None,
     };
     let url: Arc<str> = Arc::from(raw.issuer.value.as_str());
-    let mut parts = IssuerParts::strict(Arc::clone(&url));
-    if let Some(names) = &raw.algorithms {
-        parts.algorithms = algorithms(lowering, names)?;
-    }
-    parts.identity = identity(lowering, raw.identity.as_ref())?;
-    parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
-    parts.key_source = key_source(raw, ca_pem.as_deref());
     let (rules, plan) = introspection::lower(lowering, raw)?.unzip();
-    let asked_of_all = rules
-        .as_ref()
-        .is_some_and(|rules| rules.tokens == IntrospectedTokens::All);
-    parts.introspection = rules;
-    parts.revocation = admin::revocation(lowering, raw.revocation.as_ref(), asked_of_all)?;
-    parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
-    parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
+    let parts = IssuerParts {
+        key_source: key_source(raw, ca_pem.as_deref()),
+        revocation: admin::revocation(lowering, raw.revocation.as_ref(), rules.is_some())?,
+        introspection: rules,
+        ..parts(lowering, raw, &url)?
+    };
     match Issuer::new(parts) {
         Ok(issuer) => Some(IssuerPlan {
             issuer: Arc::new(issuer),
@@ -76,9 +69,145 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
             introspection: plan,
         }),
         Err(error) => {
-            lowering.fault(Code::IssuerInvalid, raw.issuer.place, error.to_string());
+            lowering.fault(Code::IssuerInvalid, place_of(raw, &error), error.to_string());
             None
         }
+    }
+}
+
+/// The rules of an issuer's tokens: its profile's, with whatever was written in their place.
+fn parts(lowering: &mut Lowering<'_>, raw: &RawIssuer, url: &Arc<str>) -> Option<IssuerParts> {
+    let text = |written: &Option<At<String>>, default| written.as_ref().map(|text| text.value.clone()).or(default);
+    let base = match &raw.profile {
+        Some(name) => profile(lowering, name, &raw.issuer)?.parts(Arc::clone(url)),
+        None => IssuerParts::strict(Arc::clone(url)),
+    };
+    let (scope_claim, scope_form) = match (&raw.scope_claim, raw.scope_form) {
+        (Some(claim), form) => (Some(claim.value.clone()), form.map(scope_form)),
+        (None, form) => (base.scope_claim, form.map(scope_form).or(base.scope_form)),
+    };
+    if scope_claim.is_none() && scope_form.is_some() {
+        let message = "`scope_form` is the form of `scope_claim`, which is not there";
+        lowering.fault(Code::IssuerInvalid, raw.issuer.place, message);
+        return None;
+    }
+    Some(IssuerParts {
+        url: base.url,
+        algorithms: match &raw.algorithms {
+            Some(names) => algorithms(lowering, names)?,
+            None => base.algorithms,
+        },
+        token_types: token_types(lowering, raw, base.token_types)?,
+        identity: identity(lowering, raw.identity.as_ref())?,
+        token_lifetime_max: match &raw.token_lifetime_max {
+            Some(span) => Some(lifetime(lowering, span)?),
+            None => base.token_lifetime_max,
+        },
+        subject_claim: text(&raw.subject_claim, base.subject_claim),
+        client_claim: text(&raw.client_claim, base.client_claim),
+        scope_claim,
+        scope_form,
+        groups_claim: text(&raw.groups_claim, base.groups_claim),
+        roles_claim: text(&raw.roles_claim, base.roles_claim),
+        single_as_list: raw.single_as_list.unwrap_or(base.single_as_list),
+        danger_audience_from: text(&raw.danger_audience_from, base.danger_audience_from),
+        danger_ignore_group_overage: raw.danger_ignore_group_overage || base.danger_ignore_group_overage,
+        key_source: base.key_source,
+        introspection: base.introspection,
+        revocation: base.revocation,
+    })
+}
+
+/// The profile of this name, which must be one for issuers of such a URL.
+fn profile(lowering: &mut Lowering<'_>, name: &At<String>, url: &At<String>) -> Option<&'static Profile> {
+    let Some(profile) = Profile::named(&name.value) else {
+        let known: Vec<&str> = Profile::all().iter().map(Profile::name).collect();
+        let message = format!("there is no profile `{}`", name.value);
+        lowering.fault_with(
+            Code::IssuerInvalid,
+            name.place,
+            message,
+            Some(&help(&name.value, &known)),
+        );
+        return None;
+    };
+    if let Some(hint) = profile.url_fault(&url.value) {
+        let message = format!("`{}` is no issuer of the profile `{}`", url.value, name.value);
+        lowering.fault_with(Code::IssuerInvalid, url.place, message, Some(hint));
+        return None;
+    }
+    Some(profile)
+}
+
+/// The accepted values of `typ`, from either of the two keys.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is the fault, the inner one the default"
+)]
+fn token_types(
+    lowering: &mut Lowering<'_>,
+    raw: &RawIssuer,
+    default: Option<Vec<String>>,
+) -> Option<Option<Vec<String>>> {
+    match (&raw.token_types, raw.danger_accept_any_jwt) {
+        (Some(names), false) => Some(Some(names.iter().map(|name| name.value.clone()).collect())),
+        (None, true) => Some(Some(ANY_JWT.map(str::to_owned).to_vec())),
+        (None, false) => Some(default),
+        (Some(names), true) => {
+            let place = names.first().map_or(raw.issuer.place, |name| name.place);
+            let message = "`token_types` and `danger_accept_any_jwt` say the same, and only one can hold";
+            lowering.fault(Code::IssuerInvalid, place, message);
+            None
+        }
+    }
+}
+
+const fn scope_form(raw: RawScopeForm) -> ScopeForm {
+    match raw {
+        RawScopeForm::Any => ScopeForm::Any,
+        RawScopeForm::List => ScopeForm::List,
+        RawScopeForm::Text => ScopeForm::Text,
+    }
+}
+
+fn lifetime(lowering: &mut Lowering<'_>, span: &At<Span>) -> Option<Duration> {
+    let Span(time) = span.value;
+    if (Duration::from_secs(1)..=LIFETIME_MAX).contains(&time) {
+        return Some(time);
+    }
+    let message = format!("expected a time from 1s to {}s", LIFETIME_MAX.as_secs());
+    lowering.fault(Code::InvalidValue, span.place, message);
+    None
+}
+
+/// Where the key stands that an issuer's rules were refused for.
+fn place_of(raw: &RawIssuer, error: &IssuerError) -> Place {
+    let claims = [
+        &raw.subject_claim,
+        &raw.client_claim,
+        &raw.scope_claim,
+        &raw.groups_claim,
+        &raw.roles_claim,
+        &raw.danger_audience_from,
+    ];
+    let names = raw.token_types.iter().flatten();
+    let found = match error {
+        IssuerError::Claim(_, claim) | IssuerError::ClaimMutable(_, claim) => {
+            let human = raw.identity.as_ref().and_then(|identity| identity.claim.as_ref());
+            let mut claims = claims.into_iter().flatten().chain(human);
+            claims.find(|written| written.value == *claim)
+        }
+        IssuerError::TokenType(_, name) => names.into_iter().find(|written| written.value == *name),
+        IssuerError::Algorithms(_) | IssuerError::Lifetime(_) | IssuerError::Url(_) => None,
+    };
+    found.map_or(raw.issuer.place, |written| written.place)
+}
+
+/// What helps with a word that is none of the known ones.
+fn help(word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are {}", diagnose::list(known)),
     }
 }
 
@@ -88,10 +217,12 @@ fn algorithms(lowering: &mut Lowering<'_>, raw: &[At<String>]) -> Option<Vec<Alg
         match Algorithm::from_name(&name.value) {
             Some(algorithm) => algorithms.push(algorithm),
             None => {
-                let known = Algorithm::ALL.map(Algorithm::name);
-                let help = match nearest(&name.value, &known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known are {}", diagnose::list(&known)),
+                let refused = REFUSED_ALGORITHMS
+                    .iter()
+                    .find(|refused| refused.name.eq_ignore_ascii_case(&name.value));
+                let help = match refused {
+                    Some(refused) => refused.why.to_owned(),
+                    None => help(&name.value, &Algorithm::ALL.map(Algorithm::name)),
                 };
                 let message = format!("`{}` is no accepted signature algorithm", name.value);
                 lowering.fault_with(Code::IssuerInvalid, name.place, message, Some(&help));
@@ -177,6 +308,38 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+/// A known algorithm that no issuer may have.
+pub(super) struct Refused {
+    /// Its name.
+    pub name: &'static str,
+    why: &'static str,
+}
+
+impl Refused {
+    const fn new(name: &'static str, why: &'static str) -> Self {
+        Self { name, why }
+    }
+}
+
+/// The known algorithms that are refused; `docs/issuers.md` says the same.
+pub(super) const REFUSED_ALGORITHMS: [Refused; 10] = [
+    Refused::new("none", "there is nothing to verify"),
+    Refused::new("HS256", SHARED),
+    Refused::new("HS384", SHARED),
+    Refused::new("HS512", SHARED),
+    Refused::new("ES512", "the library that verifies signatures, ring, has no P-521"),
+    Refused::new("ES256K", "the library that verifies signatures, ring, has no secp256k1"),
+    Refused::new("Ed448", "the library that verifies signatures, ring, has no Ed448"),
+    Refused::new("ML-DSA-44", ML_DSA),
+    Refused::new("ML-DSA-65", ML_DSA),
+    Refused::new("ML-DSA-87", ML_DSA),
+];
+const SHARED: &str = "it is a shared secret: whoever can verify with it can mint tokens with it";
+const ML_DSA: &str = "the library that verifies signatures, ring, has no ML-DSA yet";
+
+/// The longest of all longest lifetimes, as for the one of `limits`.
+const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Every `typ` that an issuer may give its access tokens, `absent` for none.
 const ANY_JWT: [&str; 4] = ["at+jwt", "application/at+jwt", "JWT", "absent"];

@@ -123,6 +123,9 @@ pub(crate) struct RawAudit {
 pub(crate) struct RawIssuer {
     /// The issuer exactly as tokens name it in `iss`: an https URL, or http on loopback.
     pub issuer: At<String>,
+    /// The kind of authorization server: `auth0`, `cognito`, `entra_v2`, `keycloak`, `okta` or `ping`. It sets the
+    /// defaults of the keys below to what its tokens are like. Default: what RFC 9068 asks of tokens.
+    pub profile: Option<At<String>>,
     /// Accepted signature algorithms, such as `[RS256, ES256]`. Default: all but ES384, whose
     /// verification is slow enough to be flooded with.
     pub algorithms: Option<Vec<At<String>>>,
@@ -130,10 +133,28 @@ pub(crate) struct RawIssuer {
     pub jwks_uri: Option<At<String>>,
     /// How tokens of this issuer name the human and the agent. Default: form `act`.
     pub identity: Option<RawIdentity>,
+    /// Accepted values of the header's `typ`: of `at+jwt`, `JWT` and `absent`. Where it is not `at+jwt`, an ID token is
+    /// told from an access token by its audience and claims. Default: `[at+jwt]`.
+    pub token_types: Option<Vec<At<String>>>,
+    /// Longest `exp - iat` of a token of this issuer. Default: the one of `limits`.
+    pub token_lifetime_max: Option<At<Span>>,
+    /// The claim that tells one subject from every other and never passes to another, such as Entra's `oid`; a token
+    /// without it is refused. Default: `sub`.
+    pub subject_claim: Option<At<String>>,
+    /// The claim that names the client; a token without it is refused. Default: `client_id` or `azp`, both only when
+    /// they agree.
+    pub client_claim: Option<At<String>>,
+    /// The claim that holds the scopes: `scope`, `scp`, `permissions` or another. Default: `scope` or `scp`, both only
+    /// when they agree.
+    pub scope_claim: Option<At<String>>,
+    /// How `scope_claim` holds them. Default: `text` for `scope`, `list` for `permissions`, else `any`.
+    pub scope_form: Option<RawScopeForm>,
     /// The claim that holds the subject's groups, a name or, starting with `/`, a JSON Pointer. Default: `groups`.
     pub groups_claim: Option<At<String>>,
     /// The claim that holds the subject's roles, likewise. Default: `roles`.
     pub roles_claim: Option<At<String>>,
+    /// Whether groups and roles may be one text, which is then a list of one. Default: no.
+    pub single_as_list: Option<bool>,
     /// How this issuer is asked about tokens that are no JWT (RFC 7662). Default: never; such tokens are refused.
     pub introspection: Option<At<RawIntrospection>>,
     /// How the gate learns that a token of this issuer was revoked. Default: `none`.
@@ -144,6 +165,14 @@ pub(crate) struct RawIssuer {
     /// then told from an access token by its audience and claims alone.
     #[serde(default)]
     pub danger_accept_any_jwt: bool,
+    /// The claim whose value stands in for an absent `aud`, such as `client_id`. A token of that client is then taken
+    /// for one that is meant for this server, whatever it was issued for; each server lists the values that it accepts
+    /// in `issuer_audiences`.
+    pub danger_audience_from: Option<At<String>>,
+    /// Takes a token whose groups are too many to be listed as one without groups. A policy that forbids something to
+    /// a group is then passed by those who are in too many.
+    #[serde(default)]
+    pub danger_ignore_group_overage: bool,
     /// Lets keys and metadata be fetched from private, link-local and loopback addresses. Whoever can change the
     /// issuer's metadata or its name's addresses can then make the gate ask hosts of the inner network.
     #[serde(default)]
@@ -180,7 +209,8 @@ pub(crate) struct RawIntrospection {
 pub(crate) enum RawIntrospectedTokens {
     /// Every token: signatures are not checked, the issuer's word alone decides, and its keys are not fetched.
     All,
-    /// Tokens that are no JWT; a JWT proves itself by its signature.
+    /// Tokens that are no JWT; a JWT proves itself by its signature, and is asked about too under
+    /// `revocation: introspect`.
     Opaque,
 }
 
@@ -190,10 +220,22 @@ pub(crate) enum RawIntrospectedTokens {
 pub(crate) enum RawRevocation {
     /// By what operators and the watched file tell it.
     Feed,
-    /// By the issuer's answer about each token; needs `introspection: {tokens: all}`.
+    /// By the issuer's answer about each token, JWTs included; needs `introspection`.
     Introspect,
     /// Not at all: a token works until it expires.
     None,
+}
+
+/// The forms of a claim with scopes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawScopeForm {
+    /// A list or a text, as the token has it.
+    Any,
+    /// A list of scopes.
+    List,
+    /// One text with spaces between the scopes.
+    Text,
 }
 
 /// How a token names the human and the agent.

@@ -8,6 +8,8 @@ mod admin;
 mod introspection;
 mod issuers;
 mod keys;
+mod pages;
+mod profiles;
 mod sender;
 mod servers;
 

@@ -155,6 +155,6 @@ fn revocations_need_a_way_in_and_a_place_to_stay() {
     refused(state, "feed", "has no way in");
     refused(file, "none", "revocations need `state_dir`");
     refused(unix, "none", "revocations need `state_dir`");
-    refused("", "introspect", "needs `introspection: {tokens: all}`");
+    refused("", "introspect", "needs `introspection`");
     refused("", "often", "this is none of `feed`, `introspect`, `none`");
 }

@@ -24,6 +24,13 @@ fn an_issuer_is_asked_as_it_is_written() {
     );
     assert!(issuer.introspection.as_ref().unwrap().url.is_none());
     assert!(!format!("{config:?}").contains("s3cret"));
+    let revoked = format!(
+        "{}    revocation: introspect\n",
+        asked("client_id: gate, client_secret_file: secret.txt")
+    );
+    let config = load_with(KEYS, &revoked).unwrap();
+    let rules = config.issuers[0].issuer.introspection().unwrap();
+    assert_eq!(rules.tokens, IntrospectedTokens::OpaqueAndRevoked);
     let members = "url: https://login.example.test/ask, tokens: all, signed: true, client_id: gate, \
                    client_secret_file: secret.txt";
     let config = load_with(KEYS, &asked(members)).unwrap();

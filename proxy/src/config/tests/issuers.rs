@@ -25,7 +25,7 @@ error[E0301 issuer_invalid]: `HS256` is no accepted signature algorithm
    |
  7 |     algorithms: [HS256, ES256]
    |                  ^
-  = help: did you mean `ES256`?
+  = help: it is a shared secret: whoever can verify with it can mint tokens with it
 "#,
     );
     check(

@@ -36,7 +36,7 @@ error[E0101 unknown_key]: unknown key `directroy`
         "{fault}"
     );
     assert!(
-        fault.contains("  = nearest: `jwks_uri`\n  = help: keys here: `issuer`, `algorithms`, "),
+        fault.contains("  = nearest: `jwks_uri`\n  = help: keys here: `issuer`, "),
         "{fault}"
     );
     check(

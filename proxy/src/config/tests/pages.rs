@@ -1,0 +1,69 @@
+//! The configuration on the pages of `docs/`: every block of it loads as it stands there.
+
+use std::fs;
+
+use super::super::*;
+use super::POLICY;
+
+const ISSUERS: &str = include_str!("../../../../docs/issuers.md");
+
+/// What a block leaves out of its server.
+const REST: &str = r#"    path: /crm/mcp
+    upstream: {url: "http://127.0.0.1:9000/mcp"}
+    tools: {rows: {crm.read: {scopes: ["crm:read"]}}}
+    policy: {files: [policy.rego]}
+"#;
+
+/// The configuration that a block is a part of: its server, or one that accepts its first issuer, made whole.
+fn whole(block: &str) -> String {
+    let issuer = block.split_once("- issuer: ").unwrap().1.lines().next().unwrap();
+    let server = match block.contains("\nservers:") {
+        true => String::new(),
+        false => format!(
+            "servers:\n  - name: crm\n    resource: https://gate.example.com/crm/mcp\n    issuers: [\"{issuer}\"]\n"
+        ),
+    };
+    format!("listen: [{{address: \"127.0.0.1:0\"}}]\naudit: {{directory: audit}}\n{block}{server}{REST}")
+}
+
+fn load_text(text: &str) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.yaml");
+    fs::write(&path, text).unwrap();
+    fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
+    load(&path, Names::Skip, 1).map_err(|diagnostics| diagnostics.pretty())
+}
+
+fn blocks() -> impl Iterator<Item = &'static str> {
+    ISSUERS
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split_once("```").unwrap().0)
+}
+
+#[test]
+fn every_block_about_issuers_loads() {
+    for block in blocks() {
+        let text = whole(block);
+        if let Err(fault) = load_text(&text) {
+            panic!("{fault}\n{text}");
+        }
+        // The check can fail: a word that is none is found in each of them.
+        assert!(load_text(&text.replacen("- issuer:", "- isuser:", 1)).is_err());
+    }
+    for profile in portcullis_core::token::Profile::all() {
+        let line = format!("profile: {}\n", profile.name());
+        assert!(blocks().any(|block| block.contains(&line)), "{line}");
+    }
+}
+
+/// Every key of an issuer that a page may speak of, and every algorithm that is refused, is on the page.
+#[test]
+fn the_page_about_issuers_names_what_is_refused() {
+    for refused in issuer::REFUSED_ALGORITHMS {
+        assert!(ISSUERS.contains(&format!("`{}`", refused.name)), "{}", refused.name);
+    }
+    for algorithm in portcullis_core::Algorithm::ALL {
+        assert!(ISSUERS.contains(algorithm.name()), "{}", algorithm.name());
+    }
+}
