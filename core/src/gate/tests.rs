@@ -2,6 +2,7 @@
 
 mod arrival;
 mod decision;
+mod faults;
 mod records;
 mod review;
 mod stage;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]
