@@ -9,6 +9,7 @@ mod faults;
 mod forms;
 mod jwt;
 mod mcp;
+mod selection;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -217,12 +218,12 @@ impl Trial {
         let mut seen = self.seen.borrow_mut();
         let new = log.get(seen.log_read..).unwrap_or_default();
         seen.log_read = log.len();
-        let refusals = new.lines().filter_map(|line| {
+        let mut refusals = new.lines().rev().filter_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             let refused = line["message"].as_str()?.starts_with("refused: ");
             refused.then(|| line["reason"].as_str().unwrap_or_default().to_owned())
         });
-        refusals.last().unwrap_or_default()
+        refusals.next().unwrap_or_default()
     }
 
     /// Ends the gate and checks what stands on record: each refusal once and for its reason, and no secret anywhere.
