@@ -58,6 +58,18 @@ pub struct Limits {
     pub leeway: Duration,
     /// Verified tokens that are remembered.
     pub tokens_cached_max: usize,
+    /// Time of one question to an issuer about a token.
+    pub introspection_deadline: Duration,
+    /// Bytes of its answer.
+    pub introspection_bytes_max: usize,
+    /// How long its answer that a token is active serves: so long a revoked token may still work.
+    pub introspection_cached_max: Duration,
+    /// How long its answer that a token is not active serves.
+    pub introspection_refused_cached: Duration,
+    /// Tokens a second of one issuer and one source that may fail, in the long run.
+    pub failed_tokens_per_second: u32,
+    /// Such tokens at once.
+    pub failed_tokens_burst: u32,
     /// Bytes of a JSON answer or of one event of a stream.
     pub answer_bytes_max: usize,
     /// Time until the upstream's head.
@@ -98,6 +110,12 @@ impl Default for Limits {
             token_lifetime_max: Duration::from_secs(24 * 3_600),
             leeway: Duration::from_secs(60),
             tokens_cached_max: 100_000,
+            introspection_deadline: Duration::from_secs(1),
+            introspection_bytes_max: 64 * 1024,
+            introspection_cached_max: Duration::from_secs(60),
+            introspection_refused_cached: Duration::from_secs(5),
+            failed_tokens_per_second: 10,
+            failed_tokens_burst: 100,
             answer_bytes_max: 8 * 1024 * 1024,
             upstream_first_byte_deadline: Duration::from_secs(60),
             stream_idle_deadline: Duration::from_secs(300),

@@ -38,12 +38,12 @@ use crate::record_id::RecordIds;
 use crate::redact;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
-use crate::token::{Issuer, TokenCache};
+use crate::token::{Failures, Issuer, TokenCache};
 
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
-pub use visit::{Fetch, Step, Visit};
+pub use visit::{Evidence, Fetch, Step, Visit};
 
 /// Callers whose rate is remembered before those who owe nothing are forgotten.
 const LIMITED_CALLERS_MAX: usize = 100_000;
@@ -79,6 +79,7 @@ pub struct Gate {
     stage_times: StageTimes,
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
+    failures: Failures,
 }
 
 impl std::fmt::Debug for Gate {
@@ -137,6 +138,7 @@ impl Gate {
             stage_times: StageTimes::default(),
             ticks,
             tokens,
+            failures: Failures::default(),
         }
     }
 
@@ -188,6 +190,7 @@ impl Gate {
         let keyless = snapshot
             .servers()
             .flat_map(|server| server.issuers())
+            .filter(|issuer| issuer.needs_keys())
             .any(|issuer| snapshot.keys_age(issuer, now).is_none_or(|age| age_max < age));
         if keyless {
             Err("an issuer has no usable keys")

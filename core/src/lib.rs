@@ -23,6 +23,7 @@
 )]
 
 pub mod time;
+mod limit;
 pub mod stages;
 pub mod record_id;
 pub mod denial;
@@ -35,7 +36,6 @@ pub mod token;
 pub mod identity;
 pub mod rpc;
 pub mod scope;
-mod limit;
 pub mod policy;
 mod redact;
 pub mod audit;

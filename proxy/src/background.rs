@@ -1,9 +1,12 @@
-//! What goes on beside the requests: keys of issuers, reload, names of upstreams, the digest key.
+//! What goes on beside the requests: keys of issuers, questions to them, reload, names of upstreams, the digest key.
 //!
 //! Owns nothing itself. Background work builds whole values and publishes them; no request ever waits for it, but one
 //! that brought an unknown `kid`, and that one is bounded.
 
+pub(crate) mod assertion;
 pub(crate) mod digest_key;
 pub(crate) mod fetch;
+pub(crate) mod introspect;
+pub(crate) mod issuers;
 pub(crate) mod jwks;
 pub(crate) mod reload;

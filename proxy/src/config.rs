@@ -10,6 +10,7 @@ use std::sync::Arc;
 use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
 
+use crate::background::introspect::IntrospectionPlan;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
@@ -19,6 +20,7 @@ pub(crate) use server::{BuildError, ServerPlan};
 
 mod diagnose;
 mod files;
+mod introspection;
 mod limits;
 mod lower;
 mod raw;
@@ -69,6 +71,8 @@ pub(crate) struct IssuerPlan {
     pub ca_pem: Option<Arc<str>>,
     /// Whether keys may come from addresses of the inner network.
     pub danger_allow_private_addresses: bool,
+    /// How it is asked about tokens; `None` for never.
+    pub introspection: Option<IntrospectionPlan>,
 }
 
 #[cfg(test)]
@@ -83,6 +87,7 @@ impl IssuerPlan {
             jwks_uri: None,
             ca_pem: None,
             danger_allow_private_addresses: false,
+            introspection: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::admin::Admin;
 use crate::metadata::MetadataStore;
-use crate::service::{Entrance, KeyFetch, Service, server_options};
+use crate::service::{Entrance, IssuerEvidence, Service, server_options};
 use crate::shutdown::{Drain, Shutdown, Signals};
 use crate::tls::{self, TlsError};
 use crate::upstream::Upstreams;
@@ -62,8 +62,8 @@ pub(crate) struct ServeOptions {
     pub(crate) admin: Option<SocketAddr>,
     /// The documents of issuers, filled by a background service.
     pub(crate) metadata: Arc<MetadataStore>,
-    /// Who fetches keys on demand.
-    pub(crate) keys: Arc<dyn KeyFetch>,
+    /// Who asks issuers on demand.
+    pub(crate) issuers: Arc<dyn IssuerEvidence>,
     /// Called once all sockets listen.
     pub(crate) on_listening: Box<dyn FnOnce(&Listening)>,
     /// The handle that ends the server.
@@ -140,7 +140,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     }
     let service = Arc::new(Service {
         gate: Arc::clone(&options.gate),
-        keys: options.keys,
+        issuers: options.issuers,
         metadata: options.metadata,
         shutdown: options.shutdown.clone(),
         upstreams: Upstreams::new(upstream_ca),

@@ -17,9 +17,13 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
-use portcullis_core::gate::{Answer, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit};
+use portcullis_core::gate::{
+    Answer, Evidence, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit,
+};
 use portcullis_core::identity::Principal;
+use portcullis_core::jwks::refresh::{FetchError, Fetched};
 use portcullis_core::stages::Stage;
+use portcullis_core::token::IntrospectionRequest;
 
 use crate::clock::{self, now};
 use crate::egress::{self, ClientLost, Judged, Readers};
@@ -36,17 +40,20 @@ const KEEPALIVE_S: u64 = 60;
 /// Seconds after which a client may try again while we drain: another instance has taken over by then.
 const DRAIN_RETRY_AFTER_S: u32 = 5;
 
-/// Fetches an issuer's keys because a token names one that is not known.
+/// Asks issuers for what a token alone does not prove.
 #[async_trait]
-pub(crate) trait KeyFetch: Send + Sync {
-    /// Returns when the fetch has ended, well or not; the gate then has what could be had.
+pub(crate) trait IssuerEvidence: Send + Sync {
+    /// Returns when a fetch of the issuer's keys has ended, well or not; the gate then has what could be had.
     async fn fetch_keys(&self, issuer: &str);
+
+    /// Returns when the issuer has answered about a token, or the request's deadline has passed.
+    async fn introspect(&self, request: &IntrospectionRequest) -> Result<Arc<Fetched>, FetchError>;
 }
 
 /// The application under Pingora's listening service.
 pub(crate) struct Service {
     pub(crate) gate: Arc<Gate>,
-    pub(crate) keys: Arc<dyn KeyFetch>,
+    pub(crate) issuers: Arc<dyn IssuerEvidence>,
     pub(crate) metadata: Arc<MetadataStore>,
     pub(crate) shutdown: Shutdown,
     pub(crate) upstreams: Upstreams,
@@ -254,15 +261,27 @@ impl Service {
         self.permit(recorded, limits).await.map_err(Stop::Refused)
     }
 
-    /// Stages 2 to 4; waits for one fetch of keys at most.
+    /// Stages 2 to 4; waits for one fetch of keys and for one answer about the token at most.
     async fn authenticate(&self, visit: &mut Visit<'_>, head: &Head, limits: &Limits) -> Result<Principal, Denial> {
-        match visit.authenticate(&head.view())? {
-            Step::Done(principal) => Ok(principal),
-            Step::Needs(fetch) => {
-                let Fetch::Jwks(issuer) = &fetch;
-                // Late or failed: the gate looks once more and says what is missing.
-                let _ = tokio::time::timeout(limits.unknown_kid_wait, self.keys.fetch_keys(issuer)).await;
-                visit.resume(fetch, &head.view(), now())
+        let mut step = visit.authenticate(&head.view())?;
+        loop {
+            match step {
+                Step::Done(principal) => return Ok(principal),
+                Step::Needs(fetch) => {
+                    let evidence = self.fetch(&fetch, limits).await;
+                    step = visit.resume(fetch, evidence, &head.view(), now())?;
+                }
+            }
+        }
+    }
+
+    /// What a visit needs, or nothing when it is late or failed: the gate looks once more and says what is missing.
+    async fn fetch(&self, fetch: &Fetch, limits: &Limits) -> Evidence {
+        match fetch {
+            Fetch::Introspection(request) => Evidence::Introspected(self.issuers.introspect(request).await),
+            Fetch::Jwks(issuer) => {
+                let _ = tokio::time::timeout(limits.unknown_kid_wait, self.issuers.fetch_keys(issuer)).await;
+                Evidence::Published
             }
         }
     }

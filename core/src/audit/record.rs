@@ -233,7 +233,7 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token.
     pub digest: &'a [u8; 32],
-    /// How it was verified: `jwt`.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,

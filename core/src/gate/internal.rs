@@ -4,6 +4,7 @@
 //! plain inputs and gives sizes, digests and reasons. Never gives a verified token, a principal, a grant, a decision, a
 //! permit or a release: nothing here leads to an upstream or to a client, and `Gate::begin` stays the only way in.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::redact;
 use crate::rpc::{self, Call, CallLimits, Reply};
 use crate::stages::Laps;
 use crate::time::UnixTime;
-use crate::token::{self, Issuer, IssuerKeys, TokenCache, TokenLimits, Verification};
+use crate::token::{self, Failures, Issuer, IssuerKeys, Terms, TokenCache, TokenLimits, Verification};
 
 /// Stage 6 alone: the reading of bodies.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub struct Tokens {
     audiences: [Arc<str>; 1],
     bounds: TokenLimits,
     cache: TokenCache,
+    failures: Failures,
 }
 
 impl Tokens {
@@ -84,6 +86,7 @@ impl Tokens {
             audiences: [audience],
             bounds: visit::token_limits(limits),
             cache: TokenCache::new(limits.tokens_cached_max),
+            failures: Failures::default(),
         }
     }
 
@@ -93,9 +96,21 @@ impl Tokens {
     /// The reason of the refusal, also of one that a fetch of keys might cure.
     pub fn verify(&self, token: &str, now: UnixTime) -> Result<[u8; 32], DenyReason> {
         let bearer = BearerToken::parse(token).ok_or(DenyReason::CredentialScheme)?;
-        match token::verify(bearer, &self.accepted, &self.audiences, now, &self.bounds, &self.cache) {
+        let terms = Terms {
+            accepted: &self.accepted,
+            audiences: &self.audiences,
+            limits: &self.bounds,
+            cache: &self.cache,
+            failures: &self.failures,
+            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            now,
+            answer: None,
+        };
+        match token::verify(bearer, &terms) {
             Ok(Verification::Verified(token)) => Ok(*token.digest().as_bytes()),
-            Ok(Verification::NeedsKeys { otherwise, .. }) => Err(otherwise.reason),
+            Ok(Verification::NeedsKeys { otherwise, .. } | Verification::NeedsIntrospection { otherwise, .. }) => {
+                Err(otherwise.reason)
+            }
             Err(denial) => Err(denial.reason),
         }
     }

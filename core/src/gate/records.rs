@@ -65,9 +65,11 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         token: TokenEvidence {
             jti: token.jti(),
             digest: digest.as_bytes(),
-            kind: "jwt",
-            evidence_age_s: Some(case.now.since(token.keys_fetched_at()).as_secs()),
-            revocation: Revocation::NotChecked,
+            kind: token.kind(),
+            evidence_age_s: Some(case.now.since(token.evidence_at()).as_secs()),
+            revocation: token
+                .introspected_at()
+                .map_or(Revocation::NotChecked, Revocation::CheckedAt),
         },
         scopes: token.scopes(),
         protocol: call.map(|call| call.version.as_str()),

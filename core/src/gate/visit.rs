@@ -18,19 +18,40 @@ use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal};
 use crate::json;
-use crate::limit::Caller;
+use crate::jwks::refresh::{FetchError, Fetched};
+use crate::limit::{Caller, Rate};
 use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
-use crate::token::{self, TokenLimits, Verification, VerifiedToken};
+use crate::token::{self, Answered, IntrospectionRequest, Terms, TokenLimits, Verification, VerifiedToken};
 
 /// What a visit needs from outside before it can go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fetch {
+    /// The issuer's word on the token.
+    Introspection(IntrospectionRequest),
     /// The key set of this issuer: the token names a key that is not known, or no key is.
     Jwks(Arc<str>),
+}
+
+impl Fetch {
+    const fn kind(&self) -> usize {
+        match self {
+            Self::Introspection(_) => 0,
+            Self::Jwks(_) => 1,
+        }
+    }
+}
+
+/// What came of a [`Fetch`].
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// Of [`Fetch::Introspection`]: what the issuer answered, or why it gave no answer.
+    Introspected(Result<Arc<Fetched>, FetchError>),
+    /// Of [`Fetch::Jwks`]: whatever could be had was published by [`Gate::publish_keys`].
+    Published,
 }
 
 /// The outcome of a stage that may need something from outside.
@@ -50,6 +71,10 @@ pub struct Visit<'g> {
     route: Option<Arc<Route>>,
     /// The token that this visit has verified for its route.
     token: Option<Arc<VerifiedToken>>,
+    /// What the issuer answered about the token.
+    answer: Option<Answered>,
+    /// Which kinds of evidence this visit has asked for: each once.
+    asked: [bool; 2],
     now: UnixTime,
     laps: Laps,
     /// Whether the caller's identity was asked for: what is refused before has not come to that stage.
@@ -64,6 +89,8 @@ impl<'g> Visit<'g> {
             snapshot: gate.snapshot(),
             route: None,
             token: None,
+            answer: None,
+            asked: [false; 2],
             now,
             laps,
             identifying: false,
@@ -89,29 +116,51 @@ impl<'g> Visit<'g> {
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
     pub fn authenticate(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
         self.identifying = true;
-        let step = match self.verify(head) {
-            Ok(Bound::Principal(principal)) => Ok(Step::Done(principal)),
-            Ok(Bound::Without { issuer, .. }) => Ok(Step::Needs(Fetch::Jwks(issuer))),
-            Err(denial) => Err(denial),
-        };
+        let step = self.identify(head);
         self.counted(head, step)
     }
 
-    /// Goes on after `fetch` was made, failed, or was given up: verifies once more, with the newest keys.
+    /// Goes on after `fetch` was made, failed, or was given up: verifies once more, with the newest keys or with the
+    /// issuer's answer. A visit asks for each kind of evidence once at most.
     ///
     /// # Errors
-    /// As [`Visit::authenticate`]; what is still missing refuses: 401 for an unknown key, 503 without any key.
-    pub fn resume(&mut self, fetch: Fetch, head: &RequestHead<'_>, now: UnixTime) -> Result<Principal, Denial> {
-        // Whatever was fetched has been published; the newest snapshot has it.
-        let Fetch::Jwks(_) = fetch;
+    /// As [`Visit::authenticate`]; what is still missing refuses: 401 for an unknown key, 503 without any key and
+    /// without an answer.
+    pub fn resume(
+        &mut self,
+        fetch: Fetch,
+        evidence: Evidence,
+        head: &RequestHead<'_>,
+        now: UnixTime,
+    ) -> Result<Step<Principal>, Denial> {
         self.now = now;
-        self.snapshot = self.gate.snapshot();
-        let principal = match self.verify(head) {
-            Ok(Bound::Principal(principal)) => Ok(principal),
-            Ok(Bound::Without { otherwise, .. }) => Err(otherwise),
-            Err(denial) => Err(denial),
-        };
-        self.counted(head, principal)
+        match (fetch, evidence) {
+            // Whatever was fetched has been published; the newest snapshot has it.
+            (Fetch::Jwks(_), _) => self.snapshot = self.gate.snapshot(),
+            (Fetch::Introspection(IntrospectionRequest { issuer, .. }), Evidence::Introspected(result)) => {
+                self.answer = Some(Answered { issuer, result });
+            }
+            (Fetch::Introspection(IntrospectionRequest { issuer, .. }), Evidence::Published) => {
+                let result = Err(FetchError::Connection);
+                self.answer = Some(Answered { issuer, result });
+            }
+        }
+        let step = self.identify(head);
+        self.counted(head, step)
+    }
+
+    /// One attempt to know the caller.
+    fn identify(&mut self, head: &RequestHead<'_>) -> Result<Step<Principal>, Denial> {
+        match self.verify(head)? {
+            Bound::Principal(principal) => Ok(Step::Done(principal)),
+            Bound::Without { fetch, otherwise } => match self.asked.get_mut(fetch.kind()) {
+                Some(asked) if !*asked => {
+                    *asked = true;
+                    Ok(Step::Needs(fetch))
+                }
+                _ => Err(*otherwise),
+            },
+        }
     }
 
     /// Counts a refusal that the embedder found before [`Visit::authorize`]: over-long bodies, deadlines, draining.
@@ -204,14 +253,25 @@ impl<'g> Visit<'g> {
         check_addressee(server, head)?;
         let Credential::Bearer(bearer) = credential::find(head).map_err(|denial| challenged(denial, server))?;
         let bounds = token_limits(limits);
-        let audiences = server.audiences();
-        let token = match token::verify(bearer, &route.issuers, audiences, self.now, &bounds, &self.gate.tokens) {
+        let terms = Terms {
+            accepted: &route.issuers,
+            audiences: server.audiences(),
+            limits: &bounds,
+            cache: &self.gate.tokens,
+            failures: &self.gate.failures,
+            source: head.client_ip,
+            now: self.now,
+            answer: self.answer.as_ref(),
+        };
+        let without = |fetch, otherwise| {
+            let otherwise = Box::new(challenged(otherwise, server));
+            Ok(Bound::Without { fetch, otherwise })
+        };
+        let token = match token::verify(bearer, &terms) {
             Ok(Verification::Verified(token)) => token,
-            Ok(Verification::NeedsKeys { issuer, otherwise }) => {
-                return Ok(Bound::Without {
-                    issuer,
-                    otherwise: challenged(otherwise, server),
-                });
+            Ok(Verification::NeedsKeys { issuer, otherwise }) => return without(Fetch::Jwks(issuer), otherwise),
+            Ok(Verification::NeedsIntrospection { request, otherwise }) => {
+                return without(Fetch::Introspection(request), otherwise);
             }
             Err(denial) => return Err(challenged(denial, server)),
         };
@@ -248,10 +308,10 @@ impl<'g> Visit<'g> {
 /// What one attempt to know the caller came to.
 enum Bound {
     Principal(Principal),
-    /// The issuer's keys are missing, and this is what to answer while they are.
+    /// Evidence is missing, and this is what to answer while it is.
     Without {
-        issuer: Arc<str>,
-        otherwise: Denial,
+        fetch: Fetch,
+        otherwise: Box<Denial>,
     },
 }
 
@@ -261,6 +321,14 @@ pub(super) fn token_limits(limits: &Limits) -> TokenLimits {
         lifetime_max: limits.token_lifetime_max,
         leeway: limits.leeway,
         keys_age_max: limits.jwks_age_max,
+        introspection_deadline: limits.introspection_deadline,
+        introspection_bytes_max: limits.introspection_bytes_max,
+        introspection_cached_max: limits.introspection_cached_max,
+        introspection_refused_cached: limits.introspection_refused_cached,
+        failures: Rate {
+            per_second: limits.failed_tokens_per_second,
+            burst: limits.failed_tokens_burst,
+        },
     }
 }
 
@@ -286,7 +354,11 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
 fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
         DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
-        DenyReason::CredentialRepeated | DenyReason::QueryPresent | DenyReason::KeysUnavailable => return denial,
+        DenyReason::CredentialRepeated
+        | DenyReason::IntrospectionUnavailable
+        | DenyReason::KeysUnavailable
+        | DenyReason::QueryPresent
+        | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };
     let scopes: Vec<&str> = server.tools().scopes().into_iter().collect();

@@ -1,6 +1,7 @@
 //! The three forms, and what each refuses.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use crate::credential::BearerToken;
 use crate::crypto::MacKey;
 use crate::denial::DenyReason;
 use crate::jwks::{JwksLimits, KeySet};
+use crate::limit::Rate;
 use crate::time::UnixTime;
 use crate::token::{
-    IdentityForm, Issuer, IssuerKeys, IssuerParts, TokenCache, TokenLimits, Verification, VerifiedToken, verify,
+    Failures, IdentityForm, Issuer, IssuerKeys, IssuerParts, Terms, TokenCache, TokenLimits, Verification,
+    VerifiedToken, verify,
 };
 
 const ISSUER: &str = "https://as.example";
@@ -50,6 +53,7 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
                 groups_claim: None,
                 roles_claim: None,
                 key_source: Arc::default(),
+                introspection: None,
             })
             .unwrap(),
         ),
@@ -62,19 +66,32 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
         lifetime_max: Duration::from_secs(3_600),
         leeway: Duration::from_secs(60),
         keys_age_max: Duration::from_secs(3_600),
+        introspection_deadline: Duration::from_secs(1),
+        introspection_bytes_max: 4_096,
+        introspection_cached_max: Duration::from_secs(60),
+        introspection_refused_cached: Duration::from_secs(5),
+        failures: Rate {
+            per_second: 10,
+            burst: 100,
+        },
     };
     let text = token.sign(key);
     let bearer = BearerToken::parse(&text).unwrap();
-    match verify(
-        bearer,
-        &accepted,
-        &[Arc::from("gate")],
+    let terms = Terms {
+        accepted: &accepted,
+        audiences: &[Arc::from("gate")],
+        limits: &limits,
+        cache: &TokenCache::new(1),
+        failures: &Failures::default(),
+        source: IpAddr::V4(Ipv4Addr::LOCALHOST),
         now,
-        &limits,
-        &TokenCache::new(1),
-    ) {
+        answer: None,
+    };
+    match verify(bearer, &terms) {
         Ok(Verification::Verified(token)) => Ok(token),
-        Ok(Verification::NeedsKeys { otherwise, .. }) => Err(otherwise.reason),
+        Ok(Verification::NeedsKeys { otherwise, .. } | Verification::NeedsIntrospection { otherwise, .. }) => {
+            Err(otherwise.reason)
+        }
         Err(denial) => Err(denial.reason),
     }
 }

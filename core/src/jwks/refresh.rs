@@ -375,6 +375,21 @@ impl Refresher {
     }
 }
 
+/// Where `issuer` is asked about tokens, by its metadata as it was published (RFC 8414 section 2); `None` when the
+/// metadata names no place that evidence may come from.
+pub fn introspection_endpoint(issuer: &str, metadata: &str) -> Option<Arc<str>> {
+    let transport = issuer_transport(issuer)?;
+    let mut scratch = json::Scratch::default();
+    let document = json::parse(metadata.as_bytes(), &mut scratch, JSON_LIMITS).ok()?;
+    let url = document.root().member("introspection_endpoint")?.as_str()?;
+    accepts(transport, url).then(|| Arc::from(url))
+}
+
+/// Whether `url` is one that evidence of `issuer` may come from: https, or http on loopback for an issuer there.
+pub fn may_come_from(issuer: &str, url: &str) -> bool {
+    issuer_transport(issuer).is_some_and(|transport| accepts(transport, url))
+}
+
 /// Whether evidence of an issuer reached by `issuer` may come from `url`: an issuer elsewhere cannot send us to this
 /// machine's own services.
 fn accepts(issuer: Transport, url: &str) -> bool {

@@ -82,3 +82,29 @@ fn the_map_is_bounded_by_forgetting_those_who_owe_nothing() {
     }
     assert!(limiter.buckets.len() <= 101, "{}", limiter.buckets.len());
 }
+
+#[test]
+fn a_look_takes_nothing_and_says_what_a_take_would() {
+    let limiter = Limiter::new(10);
+    let source = Source::new("i", "192.0.2.1".parse().unwrap());
+    for _ in 0..10 {
+        assert_eq!(limiter.look(source, RATE, at_ms(0)), Ok(()));
+    }
+    for _ in 0..3 {
+        assert_eq!(limiter.look(source, RATE, at_ms(0)), Ok(()));
+        assert_eq!(limiter.take(source, RATE, at_ms(0)), Ok(()));
+    }
+    assert_eq!(limiter.look(source, RATE, at_ms(0)), Err(Duration::from_millis(100)));
+    assert_eq!(limiter.look(source, RATE, at_ms(99)), Err(Duration::from_millis(1)));
+    assert_eq!(limiter.look(source, RATE, at_ms(100)), Ok(()));
+}
+
+#[test]
+fn a_source_is_an_address_or_a_network_of_version_6() {
+    let source = |ip: &str| Source::new("i", ip.parse().unwrap());
+    assert_eq!(source("2001:db8:1:2::1"), source("2001:db8:1:2:ffff::9"));
+    assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+    assert_ne!(source("2001:db8:1:2::1"), source("2001:db8:1:3::1"));
+    assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+    assert_ne!(source("192.0.2.1"), Source::new("j", "192.0.2.1".parse().unwrap()));
+}

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use dashmap::DashMap;
 
+use crate::time::UnixTime;
 use crate::token::{TokenDigest, VerifiedToken};
 
 /// Verified tokens, shared by all workers.
@@ -19,6 +20,17 @@ pub struct TokenCache {
     tokens: DashMap<TokenDigest, Arc<VerifiedToken>, BuildHasherDefault<DigestHasher>>,
     /// INVARIANT: every key of `tokens` stands here at least once, or is being removed by who took it out.
     order: ArrayQueue<TokenDigest>,
+    /// Tokens that their issuer does not know as active, for a moment.
+    refused: DashMap<TokenDigest, Refused, BuildHasherDefault<DigestHasher>>,
+    /// As `order`.
+    refused_order: ArrayQueue<TokenDigest>,
+}
+
+/// Who does not know a token as active, and how long that is believed.
+#[derive(Debug)]
+struct Refused {
+    issuer: Arc<str>,
+    until: UnixTime,
 }
 
 impl std::fmt::Debug for TokenCache {
@@ -36,6 +48,8 @@ impl TokenCache {
         Self {
             tokens: DashMap::default(),
             order: ArrayQueue::new(tokens_cached_max.max(1)),
+            refused: DashMap::default(),
+            refused_order: ArrayQueue::new(REFUSED_MAX),
         }
     }
 
@@ -63,6 +77,29 @@ impl TokenCache {
         }
     }
 }
+
+impl TokenCache {
+    /// Whether `issuer` said a moment ago that the token is not active.
+    pub(super) fn is_refused(&self, digest: &TokenDigest, issuer: &str, now: UnixTime) -> bool {
+        self.refused
+            .get(digest)
+            .is_some_and(|refused| now < refused.until && &*refused.issuer == issuer)
+    }
+
+    /// Remembers until then that `issuer` said so, and forgets what it said before.
+    pub(super) fn refuse(&self, digest: TokenDigest, issuer: Arc<str>, until: UnixTime) {
+        self.tokens.remove_if(&digest, |_, known| *known.issuer() == issuer);
+        if self.refused.insert(digest, Refused { issuer, until }).is_some() {
+            return;
+        }
+        if let Some(oldest) = self.refused_order.force_push(digest) {
+            self.refused.remove(&oldest);
+        }
+    }
+}
+
+/// Refused tokens that are remembered: a forgotten one costs its issuer one more question.
+const REFUSED_MAX: usize = 8_192;
 
 /// Passes on the eight bytes that [`TokenDigest`] writes: they are a part of a SHA-256 digest already.
 #[derive(Default)]

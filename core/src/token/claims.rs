@@ -11,6 +11,16 @@ use crate::jwks::KeySet;
 use crate::token::verified::{Actor, Claims};
 use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
 
+/// Who says what is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum ClaimsSource {
+    /// The issuer's answer about a token (RFC 7662 section 2.2): `sub` may be absent, for then the client is the
+    /// subject, and `iat` may be, for the answer is of now.
+    Introspection,
+    /// The payload of a token that the issuer signed.
+    Jwt,
+}
+
 /// Reads the claims of a token that `issuer` signed.
 pub(super) fn read(
     document: Document<'_>,
@@ -18,29 +28,43 @@ pub(super) fn read(
     digest: TokenDigest,
     keys: &KeySet,
 ) -> Result<VerifiedToken, Denial> {
-    let root = document.root();
+    let claims = read_claims(document.root(), document.text(), issuer, ClaimsSource::Jwt)?;
+    Ok(VerifiedToken::new(Arc::clone(issuer), digest, keys, claims))
+}
+
+/// Reads the claims in `root`, the root of the document `text`, which is `issuer`'s own word.
+///
+/// # Errors
+/// [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with `cnf`, and
+/// [`DenyReason::TokenClaims`] for what is missing or of the wrong type.
+pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: ClaimsSource) -> Result<Claims, Denial> {
     if root.member("cnf").is_some() {
         return Err(Denial::new(
             DenyReason::TokenSenderBound,
             "the token has `cnf`: its proof is not judged",
         ));
     }
-    let issued_at = time(root, "iat")?.ok_or_else(|| wrong("`iat` is missing"))?;
-    let expires = time(root, "exp")?.ok_or_else(|| wrong("`exp` is missing"))?;
-    if expires <= issued_at {
-        return Err(wrong("`exp` is not after `iat`"));
-    }
-    let subject = text(root, "sub")?.ok_or_else(|| wrong("`sub` is missing"))?;
-    let claims = Claims {
-        subject: Arc::from(subject),
-        client_id: client_id(root)?,
+    let Times {
+        expires,
+        not_before,
+        issued_at,
+    } = times(root, source)?;
+    let client_id = client_id(root)?;
+    let subject = match (self::text(root, "sub")?, source) {
+        (Some(subject), _) => Arc::from(subject),
+        (None, ClaimsSource::Introspection) => Arc::clone(&client_id),
+        (None, ClaimsSource::Jwt) => return Err(wrong("`sub` is missing")),
+    };
+    Ok(Claims {
+        subject,
+        client_id,
         scopes: scopes(root)?,
         audiences: audiences(root)?,
         expires,
-        not_before: time(root, "nbf")?,
+        not_before,
         issued_at,
-        jti: text(root, "jti")?.map(Box::from),
-        acr: text(root, "acr")?.map(Box::from),
+        jti: self::text(root, "jti")?.map(Box::from),
+        acr: self::text(root, "acr")?.map(Box::from),
         amr: strings(root.member("amr"), "`amr` is no array of strings")?,
         auth_time: time(root, "auth_time")?,
         actors: actors(root, issuer)?,
@@ -53,9 +77,35 @@ pub(super) fn read(
             at(root, issuer.roles_claim()),
             "the claim of roles is no array of strings",
         )?,
-        text: Box::from(document.text()),
+        text: Box::from(text),
+    })
+}
+
+/// When a token may be used.
+struct Times {
+    expires: u64,
+    not_before: Option<u64>,
+    issued_at: Option<u64>,
+}
+
+/// `exp`, `nbf` and `iat`. A token without `iat` is as old as its `nbf` says; one without either could have been valid
+/// for ever, so only an answer of now may be so.
+fn times(root: Node<'_>, source: ClaimsSource) -> Result<Times, Denial> {
+    let times = Times {
+        expires: time(root, "exp")?.ok_or_else(|| {
+            Denial::new(
+                DenyReason::TokenLifetime,
+                "the token has no `exp`: it is a static secret",
+            )
+        })?,
+        not_before: time(root, "nbf")?,
+        issued_at: time(root, "iat")?,
     };
-    Ok(VerifiedToken::new(Arc::clone(issuer), digest, keys, claims))
+    match times.issued_at.or(times.not_before) {
+        Some(start) if times.expires <= start => Err(wrong("`exp` is not after `iat` or `nbf`")),
+        None if source == ClaimsSource::Jwt => Err(wrong("`iat` and `nbf` are missing")),
+        Some(_) | None => Ok(times),
+    }
 }
 
 /// A string claim that is not empty; `None` when it is absent.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::crypto::Algorithm;
 use crate::jwks::url::issuer_transport;
+use crate::token::introspection::{IntrospectedTokens, IntrospectionRules};
 
 /// What the operator wrote for one issuer, before it is checked by [`Issuer::new`].
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct IssuerParts {
     /// Where its keys come from, in any words of the embedder's. Keys are used only for the words they were published
     /// under, so that a changed source starts without any.
     pub key_source: Arc<str>,
+    /// When and how it is asked about tokens; `None` for never: tokens that are no JWT are refused then.
+    pub introspection: Option<IntrospectionRules>,
 }
 
 impl IssuerParts {
@@ -41,6 +44,7 @@ impl IssuerParts {
             groups_claim: None,
             roles_claim: None,
             key_source: Arc::default(),
+            introspection: None,
         }
     }
 }
@@ -78,6 +82,7 @@ pub struct Issuer {
     groups_claim: String,
     roles_claim: String,
     key_source: Arc<str>,
+    introspection: Option<IntrospectionRules>,
 }
 
 /// What makes an issuer's rules unusable.
@@ -125,6 +130,7 @@ impl Issuer {
             groups_claim,
             roles_claim,
             key_source,
+            introspection,
         } = parts;
         if issuer_transport(&url).is_none() {
             return Err(IssuerError::Url(url));
@@ -151,12 +157,25 @@ impl Issuer {
             groups_claim,
             roles_claim,
             key_source,
+            introspection,
         })
     }
 
     /// Where its keys come from: [`IssuerParts::key_source`].
     pub const fn key_source(&self) -> &Arc<str> {
         &self.key_source
+    }
+
+    /// When and how it is asked about tokens.
+    pub const fn introspection(&self) -> Option<&IntrospectionRules> {
+        self.introspection.as_ref()
+    }
+
+    /// Whether its keys verify anything: not where every token is judged by its word alone, unless that word is signed.
+    pub fn needs_keys(&self) -> bool {
+        self.introspection
+            .as_ref()
+            .is_none_or(|rules| rules.tokens != IntrospectedTokens::All || rules.signed_for.is_some())
     }
 
     /// The issuer identifier.

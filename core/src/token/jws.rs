@@ -35,6 +35,7 @@ pub(super) struct Header {
 enum MediaType {
     Absent,
     AccessToken,
+    Introspection,
     Jwt,
     Other,
 }
@@ -102,6 +103,7 @@ impl Header {
             Some(name) if name.eq_ignore_ascii_case("at+jwt") => MediaType::AccessToken,
             Some(name) if name.eq_ignore_ascii_case("application/at+jwt") => MediaType::AccessToken,
             Some(name) if name.eq_ignore_ascii_case("jwt") => MediaType::Jwt,
+            Some(name) if name.eq_ignore_ascii_case("token-introspection+jwt") => MediaType::Introspection,
             Some(_) => MediaType::Other,
         };
         Ok(Self {
@@ -109,6 +111,11 @@ impl Header {
             kid: text(root, "kid")?.map(Box::from),
             media_type,
         })
+    }
+
+    /// Whether this is an issuer's answer about a token (RFC 9701 section 5), which is no token itself.
+    pub(super) fn is_introspection(&self) -> bool {
+        self.media_type == MediaType::Introspection
     }
 }
 
@@ -119,7 +126,7 @@ pub(super) fn check_type(header: &Header, claims: Node<'_>, types: TokenTypes) -
         MediaType::Absent => types.absent,
         MediaType::AccessToken => types.access_token,
         MediaType::Jwt => types.jwt,
-        MediaType::Other => false,
+        MediaType::Introspection | MediaType::Other => false,
     };
     if !accepted {
         return another("the token's `typ` is not accepted from its issuer");

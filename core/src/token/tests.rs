@@ -1,5 +1,6 @@
 //! Tokens that pass and their refused neighbours: rules, times, audiences, claims and the cache.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,27 +9,41 @@ use portcullis_fixtures::token::TokenBuilder;
 use serde_json::{Value, json};
 
 use super::{
-    IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, TokenCache, TokenLimits, Verification, VerifiedToken,
-    verify,
+    Answered, Failures, IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, Terms, TokenCache, TokenLimits,
+    Verification, VerifiedToken, verify,
 };
 use crate::credential::BearerToken;
 use crate::crypto::Algorithm;
 use crate::denial::DenyReason;
 use crate::jwks::{JwksLimits, KeySet};
+use crate::limit::Rate;
 use crate::time::UnixTime;
 
+mod answers;
 mod attacks;
+mod failures;
+mod introspection;
 
 pub(super) const ISSUER: &str = "https://as.example/t";
 pub(super) const RESOURCE: &str = "https://gate.example/mcp";
 pub(super) const NOW: u64 = 1_800_000_000;
 
-const LIMITS: TokenLimits = TokenLimits {
+pub(super) const LIMITS: TokenLimits = TokenLimits {
     token_bytes_max: 4_096,
     lifetime_max: Duration::from_secs(3_600),
     leeway: Duration::from_secs(60),
     keys_age_max: Duration::from_secs(3_600),
+    introspection_deadline: Duration::from_secs(1),
+    introspection_bytes_max: 4_096,
+    introspection_cached_max: Duration::from_secs(60),
+    introspection_refused_cached: Duration::from_secs(5),
+    failures: Rate {
+        per_second: 1,
+        burst: 50,
+    },
 };
+/// Where the tokens of tests come from.
+pub(super) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(super) fn parts(url: &str) -> IssuerParts {
     IssuerParts {
@@ -39,6 +54,7 @@ pub(super) fn parts(url: &str) -> IssuerParts {
         groups_claim: None,
         roles_claim: None,
         key_source: Arc::default(),
+        introspection: None,
     }
 }
 
@@ -54,7 +70,8 @@ pub(super) fn key_set(keys: &[&Key], fetched_at: u64) -> Arc<KeySet> {
 pub(super) struct World {
     pub(super) accepted: Vec<IssuerKeys>,
     audiences: Vec<Arc<str>>,
-    cache: TokenCache,
+    pub(super) cache: TokenCache,
+    failures: Failures,
 }
 
 impl World {
@@ -63,6 +80,7 @@ impl World {
             accepted,
             audiences: vec![Arc::from(RESOURCE), Arc::from("second")],
             cache: TokenCache::new(100),
+            failures: Failures::default(),
         }
     }
 
@@ -82,8 +100,21 @@ impl World {
         let Some(bearer) = BearerToken::parse(token) else {
             return Err(DenyReason::CredentialScheme);
         };
-        let now = UnixTime::from_secs(now);
-        verify(bearer, &self.accepted, &self.audiences, now, &LIMITS, &self.cache).map_err(|denial| denial.reason)
+        verify(bearer, &self.terms(SOURCE, now, None)).map_err(|denial| denial.reason)
+    }
+
+    /// What a token from `source` is verified by, with or without its issuer's answer.
+    pub(super) fn terms<'t>(&'t self, source: IpAddr, now: u64, answer: Option<&'t Answered>) -> Terms<'t> {
+        Terms {
+            accepted: &self.accepted,
+            audiences: &self.audiences,
+            limits: &LIMITS,
+            cache: &self.cache,
+            failures: &self.failures,
+            source,
+            now: UnixTime::from_secs(now),
+            answer,
+        }
     }
 
     /// What becomes of a token; one that needs keys that nobody brings is refused.
@@ -94,6 +125,7 @@ impl World {
                 assert!(self.accepted.iter().any(|entry| *entry.issuer.url() == issuer));
                 Err(otherwise.reason)
             }
+            Verification::NeedsIntrospection { otherwise, .. } => Err(otherwise.reason),
         }
     }
 
@@ -179,8 +211,25 @@ fn times_are_checked_to_the_second() {
     ] {
         world.claims(change, expected);
     }
-    world.check(&good().without("exp").sign(keys::ed25519()), CLAIMS);
-    world.check(&good().without("iat").sign(keys::ed25519()), CLAIMS);
+    let lifetime = Err(DenyReason::TokenLifetime);
+    world.check(&good().without("exp").sign(keys::ed25519()), lifetime);
+    // Without `iat`, a token is as old as its `nbf`.
+    for (nbf, exp, expected) in [
+        (None, NOW + 300, CLAIMS),
+        (Some(NOW), NOW + 300, Ok(())),
+        (Some(NOW), NOW + 3_600, Ok(())),
+        (Some(NOW), NOW + 3_601, lifetime),
+        (Some(NOW - 1), NOW + 3_600, lifetime),
+        (Some(NOW), NOW, CLAIMS),
+        (Some(NOW + 61), NOW + 300, Err(DenyReason::TokenNotYetValid)),
+    ] {
+        let token = good().without("iat").expires(exp);
+        let token = match nbf {
+            Some(nbf) => token.claim("nbf", nbf),
+            None => token,
+        };
+        world.check(&token.sign(keys::ed25519()), expected);
+    }
 }
 
 #[test]
@@ -331,7 +380,7 @@ fn a_verified_token_says_what_the_issuer_wrote() {
     assert_eq!((verified.acr(), verified.auth_time()), (Some("2"), Some(NOW - 5)));
     assert_eq!((verified.jti(), &**verified.subject()), (Some("j-1"), "alice"));
     assert_eq!((&**verified.issuer(), &**verified.client_id()), (ISSUER, "desktop"));
-    assert_eq!(verified.issued_at(), UnixTime::from_secs(NOW));
+    assert_eq!(verified.issued_at(), Some(UnixTime::from_secs(NOW)));
     assert_eq!(verified.expires(), UnixTime::from_secs(NOW + 300));
     let actors: Vec<&str> = verified.actors().iter().map(|actor| &*actor.subject).collect();
     assert_eq!(actors, ["agent-1", "first"]);
@@ -410,7 +459,7 @@ fn the_cache_forgets_what_may_have_changed() {
     // The same keys fetched later confirm the token; it is not verified anew.
     world.accepted[0].keys = Some(key_set(&[keys::ed25519()], NOW + 50));
     assert!(Arc::ptr_eq(&first, &world.judge_at(&token, NOW + 50).unwrap()));
-    assert_eq!(first.keys_fetched_at(), UnixTime::from_secs(NOW + 50));
+    assert_eq!(first.evidence_at(), UnixTime::from_secs(NOW + 50));
 
     // A removed key takes its tokens along at once.
     let rotated = Key::new_ed25519("ed-2");

@@ -53,7 +53,7 @@ pub(super) struct Claims {
     pub(super) audiences: Box<[Box<str>]>,
     pub(super) expires: u64,
     pub(super) not_before: Option<u64>,
-    pub(super) issued_at: u64,
+    pub(super) issued_at: Option<u64>,
     pub(super) jti: Option<Box<str>>,
     pub(super) acr: Option<Box<str>>,
     pub(super) amr: Box<[Box<str>]>,
@@ -65,13 +65,16 @@ pub(super) struct Claims {
     pub(super) text: Box<str>,
 }
 
-/// A token whose signature is its issuer's and whose claims are well typed.
+/// A token whose signature is its issuer's, or which its issuer has said to be active, and whose claims are well typed.
 pub struct VerifiedToken {
     rules: Arc<Issuer>,
     digest: TokenDigest,
-    generation: Generation,
+    /// The key set that verified the signature; `None` for a token that its issuer was asked about alone.
+    generation: Option<Generation>,
     /// When the key set was fetched, in nanoseconds: a later fetch of the same keys confirms the token anew.
     keys_fetched_at: AtomicU64,
+    /// When the issuer last said that the token is active, in nanoseconds; zero for never.
+    introspected_at: AtomicU64,
     claims: Claims,
 }
 
@@ -90,15 +93,38 @@ impl VerifiedToken {
         Self {
             rules,
             digest,
-            generation: keys.generation(),
+            generation: Some(keys.generation()),
             keys_fetched_at: AtomicU64::new(keys.fetched_at().nanos()),
+            introspected_at: AtomicU64::new(0),
             claims,
         }
     }
 
+    /// A token of which its issuer has said at `now` that it is active, with these claims.
+    pub(super) fn of_answer(rules: Arc<Issuer>, digest: TokenDigest, claims: Claims, now: UnixTime) -> Self {
+        Self {
+            rules,
+            digest,
+            generation: None,
+            keys_fetched_at: AtomicU64::new(0),
+            introspected_at: AtomicU64::new(now.nanos()),
+            claims,
+        }
+    }
+
+    /// The issuer has said at `now` that the token is active.
+    pub(super) fn introspected(&self, now: UnixTime) {
+        self.introspected_at.store(now.nanos(), Ordering::Relaxed);
+    }
+
+    /// The key set that verified the signature, when one did.
+    pub(super) const fn generation(&self) -> Option<Generation> {
+        self.generation
+    }
+
     /// Whether `keys` are those that verified the token; if so, their fetch is the newest evidence for it.
     pub(super) fn is_confirmed_by(&self, keys: &KeySet) -> bool {
-        let same = self.generation == keys.generation();
+        let same = self.generation == Some(keys.generation());
         let fetched_at = keys.fetched_at().nanos();
         // Written only when it changes, so that workers do not take the line from each other.
         if same && self.keys_fetched_at.load(Ordering::Relaxed) < fetched_at {
@@ -119,13 +145,15 @@ impl VerifiedToken {
         if claims.not_before.is_some_and(|not_before| latest < not_before) {
             return Err(Denial::new(DenyReason::TokenNotYetValid, "`nbf` lies in the future"));
         }
-        if latest < claims.issued_at {
+        if claims.issued_at.is_some_and(|issued_at| latest < issued_at) {
             return Err(Denial::new(DenyReason::TokenNotYetValid, "`iat` lies in the future"));
         }
-        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(claims.issued_at) {
+        // What has no start has at least this long to live.
+        let start = claims.issued_at.or(claims.not_before).unwrap_or(now);
+        if limits.lifetime_max.as_secs() < claims.expires.saturating_sub(start) {
             return Err(Denial::new(
                 DenyReason::TokenLifetime,
-                "the token lives longer than allowed",
+                "the token is valid for longer than allowed: it is a static secret",
             ));
         }
         Ok(())
@@ -154,9 +182,30 @@ impl VerifiedToken {
         &self.rules
     }
 
-    /// When the keys that verify the token were fetched: its evidence is as old as that.
-    pub fn keys_fetched_at(&self) -> UnixTime {
-        UnixTime::from_nanos(self.keys_fetched_at.load(Ordering::Relaxed))
+    /// When the evidence for the token is from: when the keys that verify it were fetched, or when its issuer was
+    /// asked, where no keys were used.
+    pub fn evidence_at(&self) -> UnixTime {
+        let at = match self.generation {
+            Some(_) => &self.keys_fetched_at,
+            None => &self.introspected_at,
+        };
+        UnixTime::from_nanos(at.load(Ordering::Relaxed))
+    }
+
+    /// When the issuer last said that the token is active; `None` when it was not asked.
+    pub fn introspected_at(&self) -> Option<UnixTime> {
+        match self.introspected_at.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(UnixTime::from_nanos(nanos)),
+        }
+    }
+
+    /// How the token was verified, as records name it: `jwt` by its signature, `opaque` by its issuer's word alone.
+    pub const fn kind(&self) -> &'static str {
+        match self.generation {
+            Some(_) => "jwt",
+            None => "opaque",
+        }
     }
 
     /// `sub`.
@@ -192,9 +241,9 @@ impl VerifiedToken {
         UnixTime::from_secs(self.claims.expires)
     }
 
-    /// `iat`.
-    pub const fn issued_at(&self) -> UnixTime {
-        UnixTime::from_secs(self.claims.issued_at)
+    /// `iat`; `None` when its issuer leaves it out.
+    pub fn issued_at(&self) -> Option<UnixTime> {
+        self.claims.issued_at.map(UnixTime::from_secs)
     }
 
     /// `jti`.

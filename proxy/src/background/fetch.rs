@@ -1,4 +1,4 @@
-//! One GET towards an issuer: no redirect, no proxy, no compression, bounded in bytes and time.
+//! One request towards an issuer, a GET or a form: no redirect, no proxy, no compression, bounded in bytes and time.
 //!
 //! Owns [`Fetcher`] and the rule which addresses it may connect to, so that neither metadata nor a name server can
 //! turn the gate into a door to the inner network. Never decides whether an answer is good: that is the core's.
@@ -6,9 +6,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
-use http::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use portcullis_core::jwks::refresh::{FetchError, FetchRequest, Fetched};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect;
@@ -34,11 +35,11 @@ enum Reach {
 }
 
 impl Fetcher {
-    /// A fetcher by the issuer's rules.
+    /// A fetcher by the issuer's rules, which keeps at most `idle_max` connections for the next request.
     ///
     /// # Errors
     /// When the certificate authorities cannot be used.
-    pub(crate) fn new(plan: &IssuerPlan) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(plan: &IssuerPlan, idle_max: usize) -> Result<Self, reqwest::Error> {
         let reach = if plan.danger_allow_private_addresses {
             Reach::DangerAny
         } else if host_of(&plan.url).is_some_and(|host| is_loopback(&host)) {
@@ -50,7 +51,7 @@ impl Fetcher {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .referer(false)
-            .pool_max_idle_per_host(0)
+            .pool_max_idle_per_host(idle_max)
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Guarded(reach)));
         if let Some(pem) = &plan.ca_pem {
@@ -73,41 +74,94 @@ impl Fetcher {
         }
     }
 
+    /// Sends one form.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn post(&self, form: Form<'_>) -> Result<Fetched, FetchError> {
+        let deadline = form.deadline;
+        match tokio::time::timeout(deadline, self.post_all(form)).await {
+            Ok(result) => result,
+            Err(_) => Err(FetchError::TimedOut),
+        }
+    }
+
+    async fn post_all(&self, form: Form<'_>) -> Result<Fetched, FetchError> {
+        self.check_address(form.url)?;
+        let mut sent = self
+            .client
+            .post(form.url)
+            .header(ACCEPT, form.accept)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.body.as_bytes().to_vec());
+        if let Some(authorization) = form.authorization {
+            sent = sent.header(AUTHORIZATION, authorization);
+        }
+        let response = sent.send().await.map_err(|error| refused(&error, form.url))?;
+        read(response, form.url, form.bytes_max).await
+    }
+
     async fn get_all(&self, request: &FetchRequest) -> Result<Fetched, FetchError> {
-        // A host that is a number never comes to the resolver.
-        let literal = host_of(&request.url).and_then(|host| bare(&host).parse::<IpAddr>().ok());
+        self.check_address(&request.url)?;
+        let sent = self.client.get(&*request.url).header(ACCEPT, "application/json");
+        let response = sent.send().await.map_err(|error| refused(&error, &request.url))?;
+        read(response, &request.url, request.bytes_max).await
+    }
+
+    /// A host that is a number never comes to the resolver.
+    fn check_address(&self, url: &str) -> Result<(), FetchError> {
+        let literal = host_of(url).and_then(|host| bare(&host).parse::<IpAddr>().ok());
         if literal.is_some_and(|ip| !self.reach.includes(ip)) {
-            tracing::warn!(url = %request.url, "an issuer's URL names an address that may not be reached");
+            tracing::warn!(%url, "an issuer's URL names an address that may not be reached");
             return Err(FetchError::Connection);
         }
-        let sent = self.client.get(&*request.url).header(ACCEPT, "application/json");
-        let mut response = sent.send().await.map_err(|error| refused(&error, request))?;
-        let declared = response.content_length().unwrap_or(0);
-        if usize::try_from(declared).map_or(true, |declared| request.bytes_max < declared) {
-            return Err(FetchError::TooLarge);
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| refused(&error, request))? {
-            if request.bytes_max.saturating_sub(body.len()) < chunk.len() {
-                return Err(FetchError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Fetched {
-            status: response.status().as_u16(),
-            body,
-            cache_max_age_s: max_age(response.headers()),
-        })
+        Ok(())
     }
 }
 
+/// A form for an issuer. Its body and its authorization are secrets.
+pub(crate) struct Form<'f> {
+    /// Where it goes.
+    pub(crate) url: &'f str,
+    /// The media type of the answer.
+    pub(crate) accept: &'static str,
+    /// `Authorization`, when the client proves itself there.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// The body, encoded.
+    pub(crate) body: &'f str,
+    /// Time after which it is given up, whole answer included.
+    pub(crate) deadline: Duration,
+    /// Bytes of the answer after which it is given up.
+    pub(crate) bytes_max: usize,
+}
+
+/// The whole answer, if it stays within its bound.
+async fn read(mut response: reqwest::Response, url: &str, bytes_max: usize) -> Result<Fetched, FetchError> {
+    let declared = response.content_length().unwrap_or(0);
+    if usize::try_from(declared).map_or(true, |declared| bytes_max < declared) {
+        return Err(FetchError::TooLarge);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| refused(&error, url))? {
+        if bytes_max.saturating_sub(body.len()) < chunk.len() {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Fetched {
+        status: response.status().as_u16(),
+        body,
+        cache_max_age_s: max_age(response.headers()),
+    })
+}
+
 /// The cause goes to the log, where it helps; the core needs the kind alone.
-fn refused(error: &reqwest::Error, request: &FetchRequest) -> FetchError {
+fn refused(error: &reqwest::Error, url: &str) -> FetchError {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    tracing::debug!(url = %request.url, %cause, "a fetch failed");
+    tracing::debug!(%url, %cause, "a fetch failed");
     FetchError::Connection
 }
 

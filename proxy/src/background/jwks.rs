@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use portcullis_core::config::Limits;
 use portcullis_core::jwks::JwksLimits;
 use portcullis_core::jwks::refresh::{KeySource, Published, RefreshSettings, Refresher};
@@ -19,7 +18,6 @@ use tokio::task::JoinHandle;
 use super::fetch::Fetcher;
 use crate::clock;
 use crate::config::IssuerPlan;
-use crate::service::KeyFetch;
 
 /// Where accepted keys and metadata go.
 pub(crate) trait Publish: Send + Sync {
@@ -87,7 +85,7 @@ impl KeyService {
     pub(crate) fn prepare(&self, plans: &[IssuerPlan], limits: &Limits) -> Result<Prepared, StartError> {
         let running = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
         let mut prepared = Vec::new();
-        for issuer in plans {
+        for issuer in plans.iter().filter(|plan| plan.issuer.needs_keys()) {
             let plan = Plan {
                 jwks_uri: issuer.jwks_uri.clone(),
                 ca_pem: issuer.ca_pem.clone(),
@@ -123,10 +121,9 @@ impl KeyService {
     }
 }
 
-#[async_trait]
-impl KeyFetch for KeyService {
+impl KeyService {
     /// Asks for a fetch of the issuer's keys and waits until it ended, or until there is none to wait for.
-    async fn fetch_keys(&self, issuer: &str) {
+    pub(crate) async fn fetch_keys(&self, issuer: &str) {
         let (done, ended) = oneshot::channel();
         let asked = {
             let issuers = self.issuers.read().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +156,7 @@ impl Drive {
         Ok(Self {
             issuer: Arc::clone(&plan.issuer),
             refresher: Refresher::new(Arc::clone(&plan.url), source, settings)?,
-            fetcher: Fetcher::new(plan).map_err(|error| StartError::Client(Arc::clone(&plan.url), error))?,
+            fetcher: Fetcher::new(plan, 0).map_err(|error| StartError::Client(Arc::clone(&plan.url), error))?,
             publish,
         })
     }

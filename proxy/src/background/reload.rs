@@ -12,7 +12,8 @@ use portcullis_core::gate::{Gate, Snapshot};
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use super::jwks::{KeyService, StartError};
+use super::issuers::Issuers;
+use super::jwks::StartError;
 use crate::config::{self, BuildError, Config, Diagnostics, Names};
 
 /// The owner of the configuration in force.
@@ -21,7 +22,7 @@ pub(crate) struct Reload {
     workers: usize,
     config: Config,
     gate: Arc<Gate>,
-    keys: Arc<KeyService>,
+    issuers: Arc<Issuers>,
 }
 
 /// Why a reload changed nothing.
@@ -46,13 +47,13 @@ pub(crate) enum ReloadError {
 
 impl Reload {
     /// The owner of `config`, which was read from `path` and is in force.
-    pub(crate) fn new(path: PathBuf, workers: usize, config: Config, gate: Arc<Gate>, keys: Arc<KeyService>) -> Self {
+    pub(crate) fn new(path: PathBuf, workers: usize, config: Config, gate: Arc<Gate>, issuers: Arc<Issuers>) -> Self {
         Self {
             path,
             workers,
             config,
             gate,
-            keys,
+            issuers,
         }
     }
 
@@ -111,10 +112,10 @@ impl Reload {
         let config = read.await.map_err(|_| ReloadError::Thread)??;
         check_restart(&self.config, &config)?;
         let snapshot = snapshot(&config)?;
-        let prepared = self.keys.prepare(&config.issuers, &config.limits)?;
+        let prepared = self.issuers.prepare(&config)?;
         // From here on nothing can fail.
         self.gate.publish(snapshot);
-        self.keys.start(prepared);
+        self.issuers.start(prepared);
         self.config = config;
         Ok(())
     }

@@ -21,13 +21,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
 use crate::background::digest_key;
-use crate::background::jwks::{KeyService, Publish, StartError};
+use crate::background::issuers::Issuers;
+use crate::background::jwks::{Publish, StartError};
 use crate::background::reload::{Reload, snapshot};
 use crate::clock;
 use crate::config::{self, Config, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
-use crate::service::KeyFetch;
+use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
 use crate::telemetry;
 
@@ -79,9 +80,10 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         gate: Arc::clone(&gate),
         metadata: Arc::clone(&metadata),
     };
-    let keys = Arc::new(KeyService::new(background.runtime.handle().clone(), Arc::new(publish)));
-    match keys.prepare(&config.issuers, &config.limits) {
-        Ok(prepared) => keys.start(prepared),
+    let runtime = background.runtime.handle();
+    let issuers = Arc::new(Issuers::new(runtime, Arc::new(publish), Arc::clone(&metadata)));
+    match issuers.prepare(&config) {
+        Ok(prepared) => issuers.start(prepared),
         Err(error @ StartError::Source(_)) => {
             eprintln!("portcullis: {error}");
             return Ok(Exit::Invalid);
@@ -90,13 +92,13 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     }
     // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
     let signals = background.take_signals(options.signals)?;
-    let fetch: Arc<dyn KeyFetch> = Arc::<KeyService>::clone(&keys);
+    let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
         listeners: config.listeners.clone(),
         admin: config.admin,
         metadata,
-        keys: fetch,
+        issuers: evidence,
         on_listening: Box::new(announce(
             config.listeners.clone(),
             options.signals,
@@ -108,7 +110,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         workers: options.workers,
         upstream_ca: config.upstream_ca.clone(),
     };
-    let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), keys);
+    let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), issuers);
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
     gate.flush_refusals(clock::now());

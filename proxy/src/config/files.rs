@@ -80,6 +80,14 @@ impl Files {
         ))
     }
 
+    /// The whole secret file `name`, such as a key in PEM.
+    ///
+    /// # Errors
+    /// As the system gives them.
+    pub(super) fn read_secret_whole(&self, name: &str) -> io::Result<Zeroizing<String>> {
+        read_text(&self.path(name), SECRET_BYTES_MAX).map(Zeroizing::new)
+    }
+
     /// SHA-256 over everything that was read.
     pub(super) fn digest(self) -> [u8; 32] {
         let mut digest = [0; 32];

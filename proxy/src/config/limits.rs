@@ -37,6 +37,15 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.tokens_cached_max,
         10_000_000,
     );
+    let answer_bytes = &mut limits.introspection_bytes_max;
+    refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
+    let failed = &mut limits.failed_tokens_per_second;
+    refusals.count(raw.failed_tokens_per_second.as_ref(), failed, 1_000_000);
+    refusals.count(
+        raw.failed_tokens_burst.as_ref(),
+        &mut limits.failed_tokens_burst,
+        1_000_000,
+    );
     refusals.bytes(raw.answer_bytes_max.as_ref(), &mut limits.answer_bytes_max, 256 * MIB);
     refusals.bytes(raw.streams_max.as_ref(), &mut limits.streams_max, 1_000_000);
     refusals.bytes(
@@ -64,6 +73,12 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.token_lifetime_max,
         30 * DAY,
     );
+    let deadline = &mut limits.introspection_deadline;
+    refusals.time(raw.introspection_deadline.as_ref(), deadline, MINUTE);
+    let cached = &mut limits.introspection_cached_max;
+    refusals.time(raw.introspection_cached_max.as_ref(), cached, HOUR);
+    let refused = &mut limits.introspection_refused_cached;
+    refusals.time(raw.introspection_refused_cached.as_ref(), refused, HOUR);
     match raw.leeway.as_ref() {
         // No tolerance at all is strict, hence fine.
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,

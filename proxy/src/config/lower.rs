@@ -11,11 +11,12 @@ use std::sync::Arc;
 use http::Uri;
 use portcullis_core::Algorithm;
 use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
+use zeroize::Zeroizing;
 
 use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
 use super::files::Files;
 use super::raw::{At, Place, RawAdmin, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, limits, server};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, introspection, limits, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -125,6 +126,40 @@ impl Lowering<'_> {
     }
 }
 
+impl Lowering<'_> {
+    /// A secret from its file or its variable, exactly one of which must be named; `None` after a fault.
+    pub(super) fn secret(
+        &mut self,
+        file: Option<&At<String>>,
+        variable: Option<&At<String>>,
+        place: Place,
+    ) -> Option<Zeroizing<String>> {
+        match (file, variable) {
+            (Some(file), None) => match self.files.read_secret(&file.value) {
+                Ok(value) => Some(value),
+                Err(error) => {
+                    let message = format!("the secret file `{}` cannot be read: {error}", file.value);
+                    self.fault(Code::SecretMissing, file.place, message);
+                    None
+                }
+            },
+            (None, Some(variable)) => match std::env::var(&variable.value) {
+                Ok(value) => Some(Zeroizing::new(value)),
+                Err(_) => {
+                    let message = format!("the environment variable `{}` is not set", variable.value);
+                    self.fault(Code::SecretMissing, variable.place, message);
+                    None
+                }
+            },
+            (Some(_), Some(_)) | (None, None) => {
+                let message = "a credential needs either `value_file` or `value_env`";
+                self.fault(Code::SecretMissing, place, message);
+                None
+            }
+        }
+    }
+}
+
 fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> {
     if raw.is_empty() {
         let help = "add `listen: [{address: 127.0.0.1:8080}]`";
@@ -221,6 +256,8 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
     parts.identity = identity(lowering, raw.identity.as_ref())?;
     parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
     parts.key_source = key_source(raw, ca_pem.as_deref());
+    let (rules, plan) = introspection::lower(lowering, raw)?.unzip();
+    parts.introspection = rules;
     parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
     parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
     match Issuer::new(parts) {
@@ -230,6 +267,7 @@ fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
             jwks_uri: raw.jwks_uri.as_ref().map(|uri| Arc::from(uri.value.as_str())),
             ca_pem,
             danger_allow_private_addresses: raw.danger_allow_private_addresses,
+            introspection: plan,
         }),
         Err(error) => {
             lowering.fault(Code::IssuerInvalid, raw.issuer.place, error.to_string());

@@ -97,6 +97,8 @@ pub(crate) struct RawIssuer {
     pub groups_claim: Option<At<String>>,
     /// The claim that holds the subject's roles, likewise. Default: `roles`.
     pub roles_claim: Option<At<String>>,
+    /// How this issuer is asked about tokens that are no JWT (RFC 7662). Default: never; such tokens are refused.
+    pub introspection: Option<At<RawIntrospection>>,
     /// Certificate authorities (PEM) for fetches from this issuer, in place of the system's.
     pub ca: Option<At<String>>,
     /// Accepts tokens whose header `typ` is `JWT` or absent, for issuers that do not follow RFC 9068. An ID token is
@@ -107,6 +109,40 @@ pub(crate) struct RawIssuer {
     /// issuer's metadata or its name's addresses can then make the gate ask hosts of the inner network.
     #[serde(default)]
     pub danger_allow_private_addresses: bool,
+}
+
+/// How an issuer is asked about tokens. The gate proves itself there by a secret or by a private key; neither stands in
+/// this file.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawIntrospection {
+    /// The URL of the introspection endpoint. Default: `introspection_endpoint` of the issuer's metadata.
+    pub url: Option<At<String>>,
+    /// The tokens that it is asked about. Default: `opaque`.
+    pub tokens: Option<At<RawIntrospectedTokens>>,
+    /// The client that the gate is to the issuer.
+    pub client_id: At<String>,
+    /// The file whose first line is the client's secret.
+    pub client_secret_file: Option<At<String>>,
+    /// The environment variable that holds the client's secret.
+    pub client_secret_env: Option<At<String>>,
+    /// The file with the client's private key (PEM, PKCS #8; Ed25519, P-256 or RSA), for `private_key_jwt`.
+    pub private_key_file: Option<At<String>>,
+    /// The `kid` of that key.
+    pub key_id: Option<At<String>>,
+    /// Demands signed answers (RFC 9701). Default: plain JSON is asked for, and a signed answer is refused.
+    #[serde(default)]
+    pub signed: bool,
+}
+
+/// The tokens that an issuer is asked about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawIntrospectedTokens {
+    /// Every token: signatures are not checked, the issuer's word alone decides, and its keys are not fetched.
+    All,
+    /// Tokens that are no JWT; a JWT proves itself by its signature.
+    Opaque,
 }
 
 /// How a token names the human and the agent.
@@ -290,6 +326,19 @@ pub(crate) struct RawLimits {
     pub leeway: Option<At<Span>>,
     /// Verified tokens that are remembered. Default: 100000.
     pub tokens_cached_max: Option<At<u32>>,
+    /// Time of one question to an issuer about a token. Default: 1s.
+    pub introspection_deadline: Option<At<Span>>,
+    /// Bytes of its answer. Default: 65536.
+    pub introspection_bytes_max: Option<At<u32>>,
+    /// How long its answer that a token is active serves: so long a revoked token may still work. Default: 1m.
+    pub introspection_cached_max: Option<At<Span>>,
+    /// How long its answer that a token is not active serves. Default: 5s.
+    pub introspection_refused_cached: Option<At<Span>>,
+    /// Tokens a second of one issuer and one source (an address, or a /64 of version 6) that may fail their
+    /// verification, in the long run; beyond that the source's new tokens get 429. Default: 10.
+    pub failed_tokens_per_second: Option<At<u32>>,
+    /// Such tokens at once. Default: 100.
+    pub failed_tokens_burst: Option<At<u32>>,
     /// Bytes of a JSON answer or of one event of a stream. Default: 8388608.
     pub answer_bytes_max: Option<At<u32>>,
     /// Time until the upstream's head. Default: 1m.

@@ -16,7 +16,6 @@ use portcullis_core::gate::SnapshotError;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::Issuer;
-use zeroize::Zeroizing;
 
 use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::lower::Lowering;
@@ -186,7 +185,7 @@ fn accepted_issuers(
         );
         return None;
     }
-    let mut accepted = Vec::new();
+    let mut accepted: Vec<Arc<Issuer>> = Vec::new();
     let mut whole = true;
     for url in &at.value.issuers {
         match issuers.iter().find(|plan| *plan.url == *url.value) {
@@ -199,6 +198,18 @@ fn accepted_issuers(
                 whole = false;
             }
         }
+    }
+    let asked = accepted
+        .iter()
+        .filter(|issuer| issuer.introspection().is_some())
+        .count();
+    if 1 < asked {
+        let message = format!(
+            "server `{}` accepts {asked} issuers with `introspection`: a token that is no JWT does not say whose it is",
+            at.value.name.value
+        );
+        lowering.fault(Code::ServerInvalid, at.place, message);
+        return None;
     }
     whole.then_some(accepted)
 }
@@ -407,7 +418,7 @@ fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Up
             return None;
         }
     };
-    let value = secret(lowering, raw)?;
+    let value = lowering.secret(raw.value.value_file.as_ref(), raw.value.value_env.as_ref(), raw.place)?;
     if value.is_empty() || HeaderValue::from_str(&value).is_err() {
         let message = "the credential is empty or no header value";
         lowering.fault(Code::SecretMissing, raw.place, message);
@@ -419,33 +430,6 @@ fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Up
         header: name,
         value,
     })
-}
-
-/// The secret, from its file or its variable; exactly one of them must be named.
-fn secret(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<Zeroizing<String>> {
-    match (&raw.value.value_file, &raw.value.value_env) {
-        (Some(file), None) => match lowering.files.read_secret(&file.value) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let message = format!("the secret file `{}` cannot be read: {error}", file.value);
-                lowering.fault(Code::SecretMissing, file.place, message);
-                None
-            }
-        },
-        (None, Some(variable)) => match std::env::var(&variable.value) {
-            Ok(value) => Some(Zeroizing::new(value)),
-            Err(_) => {
-                let message = format!("the environment variable `{}` is not set", variable.value);
-                lowering.fault(Code::SecretMissing, variable.place, message);
-                None
-            }
-        },
-        (Some(_), Some(_)) | (None, None) => {
-            let message = "a credential needs either `value_file` or `value_env`";
-            lowering.fault(Code::SecretMissing, raw.place, message);
-            None
-        }
-    }
 }
 
 /// Whether the gate writes this field itself, or the protocol owns it.

@@ -12,7 +12,7 @@ use portcullis_fixtures::token::TokenBuilder;
 use super::stage::*;
 use crate::config::Limits;
 use crate::denial::{ChallengeError, DenyReason};
-use crate::gate::{Fetch, Step};
+use crate::gate::{Evidence, Fetch, Step};
 use crate::limit::Rate;
 use crate::time::UnixTime;
 
@@ -226,7 +226,7 @@ fn a_token_is_ours_in_everything_or_refused() {
             |t| t.claim("iat", NOW_S - 300).expires(NOW_S - 60),
             Some(DenyReason::TokenExpired),
         ),
-        ("no end", |t| t.without("exp"), Some(DenyReason::TokenClaims)),
+        ("no end", |t| t.without("exp"), Some(DenyReason::TokenLifetime)),
         ("begins within the leeway", |t| t.claim("nbf", NOW_S + 60), None),
         (
             "begins later",
@@ -367,7 +367,7 @@ fn an_unknown_key_asks_for_one_fetch_and_then_decides() {
         };
         assert_eq!(fetch, Fetch::Jwks(Arc::from(ISSUER)), "{name}");
         publish(&stage, &new, newer);
-        let denial = visit.resume(fetch, &request.head(), newer).err();
+        let denial = visit.resume(fetch, Evidence::Published, &request.head(), newer).err();
         assert_eq!(denial.as_ref().map(|denial| denial.reason), expected, "{name}");
         // What the client can cure has a challenge, what it can wait for has a time.
         let cure = denial.map(|denial| (denial.challenge.is_some(), denial.retry_after_s.is_some()));

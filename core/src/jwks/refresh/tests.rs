@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     FetchError, FetchKind, FetchRequest, Fetched, KeySource, Published, RefreshError, RefreshSettings, Refresher,
-    SourceError,
+    SourceError, introspection_endpoint, may_come_from,
 };
 use crate::crypto::encode_base64url;
 use crate::jwks::{JwksLimits, KeySetError};
@@ -278,4 +278,28 @@ fn urls_are_checked_before_anything_is_fetched() {
         Some("http://127.0.0.1:9/keys"),
         bad_uri("http://127.0.0.1:9/keys"),
     );
+}
+
+#[test]
+fn an_introspection_endpoint_is_taken_only_from_where_evidence_comes() {
+    let metadata = |url: &str| format!(r#"{{"issuer":"{ISSUER}","introspection_endpoint":{url}}}"#);
+    for (issuer, url, expected) in [
+        (ISSUER, r#""https://as.example/ask""#, Some("https://as.example/ask")),
+        (ISSUER, r#""http://127.0.0.1/ask""#, None),
+        (ISSUER, r#""http://as.example/ask""#, None),
+        (ISSUER, "7", None),
+        (
+            "http://127.0.0.1:9",
+            r#""http://127.0.0.1:9/ask""#,
+            Some("http://127.0.0.1:9/ask"),
+        ),
+        ("http://as.example", r#""https://as.example/ask""#, None),
+    ] {
+        let found = introspection_endpoint(issuer, &metadata(url));
+        assert_eq!(found.as_deref(), expected, "{issuer} {url}");
+    }
+    assert_eq!(introspection_endpoint(ISSUER, "{}"), None);
+    assert_eq!(introspection_endpoint(ISSUER, "no JSON"), None);
+    assert!(may_come_from(ISSUER, "https://other.example/ask"));
+    assert!(!may_come_from(ISSUER, "http://127.0.0.1/ask"));
 }

@@ -77,7 +77,7 @@ fn an_issuer_on_this_machine_is_reached_here_alone() {
 
 #[test]
 fn the_reach_follows_from_the_issuer() {
-    let reach = |url: &str, danger| Fetcher::new(&plan(url, danger)).unwrap().reach;
+    let reach = |url: &str, danger| Fetcher::new(&plan(url, danger), 0).unwrap().reach;
     assert_eq!(reach("https://login.example.test", false), Reach::Public);
     assert_eq!(reach("https://login.example.test", true), Reach::DangerAny);
     assert_eq!(reach("http://127.0.0.1:9", false), Reach::Loopback);
@@ -130,7 +130,7 @@ async fn a_silent_issuer_ends_at_the_deadline() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut request = request(&url, 64);
     request.deadline = std::time::Duration::from_millis(50);
-    let fetcher = Fetcher::new(&plan(&url, false)).unwrap();
+    let fetcher = Fetcher::new(&plan(&url, false), 0).unwrap();
     assert_eq!(fetcher.get(&request).await, Err(FetchError::TimedOut));
 }
 
@@ -139,7 +139,7 @@ async fn an_address_out_of_reach_is_not_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let fetcher = Fetcher::new(&plan("https://login.example.test", false)).unwrap();
+    let fetcher = Fetcher::new(&plan("https://login.example.test", false), 0).unwrap();
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let mut request = request("http://127.0.0.1:1", 64);
         request.url = Arc::from(format!("http://{host}:{port}/keys"));
@@ -159,7 +159,7 @@ async fn get(answer: &str, bytes_max: usize) -> Result<Fetched, FetchError> {
         let _ = stream.read(&mut head).unwrap();
         stream.write_all(answer.as_bytes()).unwrap();
     });
-    let result = Fetcher::new(&plan(&url, false))
+    let result = Fetcher::new(&plan(&url, false), 0)
         .unwrap()
         .get(&request(&url, bytes_max))
         .await;

@@ -1,0 +1,66 @@
+//! Everything that is asked of issuers: their keys, and what they say of tokens.
+//!
+//! Owns [`Issuers`], which puts both services into the place of what the last configuration had, whole or not at all.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portcullis_core::jwks::refresh::{FetchError, Fetched};
+use portcullis_core::token::IntrospectionRequest;
+use tokio::runtime::Handle;
+
+use super::introspect::{self, IntrospectionService};
+use super::jwks::{self, KeyService, Publish, StartError};
+use crate::config::Config;
+use crate::metadata::MetadataStore;
+use crate::service::IssuerEvidence;
+
+/// The two services.
+pub(crate) struct Issuers {
+    keys: KeyService,
+    introspection: IntrospectionService,
+}
+
+/// What both need of a configuration; made before anything changes.
+pub(crate) struct Prepared {
+    keys: jwks::Prepared,
+    introspection: introspect::Prepared,
+}
+
+impl Issuers {
+    /// Services without issuers, on `runtime`. Keys go to `publish`; `metadata` says where issuers are asked.
+    pub(crate) fn new(runtime: &Handle, publish: Arc<dyn Publish>, metadata: Arc<MetadataStore>) -> Self {
+        Self {
+            keys: KeyService::new(runtime.clone(), publish),
+            introspection: IntrospectionService::new(runtime.clone(), metadata),
+        }
+    }
+
+    /// Builds what the issuers of a configuration need, and changes nothing.
+    ///
+    /// # Errors
+    /// [`StartError`] for an issuer that could never be asked.
+    pub(crate) fn prepare(&self, config: &Config) -> Result<Prepared, StartError> {
+        Ok(Prepared {
+            keys: self.keys.prepare(&config.issuers, &config.limits)?,
+            introspection: self.introspection.prepare(&config.issuers)?,
+        })
+    }
+
+    /// Puts them in force.
+    pub(crate) fn start(&self, prepared: Prepared) {
+        self.keys.start(prepared.keys);
+        self.introspection.start(prepared.introspection);
+    }
+}
+
+#[async_trait]
+impl IssuerEvidence for Issuers {
+    async fn fetch_keys(&self, issuer: &str) {
+        self.keys.fetch_keys(issuer).await;
+    }
+
+    async fn introspect(&self, request: &IntrospectionRequest) -> Result<Arc<Fetched>, FetchError> {
+        self.introspection.introspect(request).await
+    }
+}

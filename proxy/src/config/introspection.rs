@@ -1,0 +1,116 @@
+//! How an issuer is asked about tokens: from what was written to the core's rules and the gate's own credentials.
+//!
+//! Owns the checks of `introspection`. Never keeps a secret outside a zeroized value, and never prints one.
+
+use std::sync::Arc;
+
+use portcullis_core::jwks::refresh::may_come_from;
+use portcullis_core::token::{IntrospectedTokens, IntrospectionRules};
+
+use super::diagnose::Code;
+use super::lower::Lowering;
+use super::raw::{At, RawIntrospectedTokens, RawIntrospection, RawIssuer};
+use crate::background::assertion::{AssertionKey, ClientAuthentication};
+use crate::background::introspect::IntrospectionPlan;
+
+/// Lowers the question to an issuer; `None` after a fault, `Some(None)` when it is never asked.
+pub(super) fn lower(
+    lowering: &mut Lowering<'_>,
+    issuer: &RawIssuer,
+) -> Option<Option<(IntrospectionRules, IntrospectionPlan)>> {
+    let Some(raw) = &issuer.introspection else {
+        return Some(None);
+    };
+    let tokens = match raw.value.tokens.as_ref().map(|tokens| tokens.value) {
+        Some(RawIntrospectedTokens::All) => IntrospectedTokens::All,
+        Some(RawIntrospectedTokens::Opaque) | None => IntrospectedTokens::Opaque,
+    };
+    check_url(lowering, issuer, raw, tokens)?;
+    let authentication = authentication(lowering, raw)?;
+    let url = raw.value.url.as_ref().map(|url| Arc::from(url.value.as_str()));
+    let client_id: Arc<str> = Arc::from(raw.value.client_id.value.as_str());
+    let rules = IntrospectionRules {
+        tokens,
+        signed_for: raw.value.signed.then(|| Arc::clone(&client_id)),
+        source: Arc::from(format!("{} {client_id}", url.as_deref().unwrap_or("metadata"))),
+    };
+    let plan = IntrospectionPlan {
+        url,
+        client_id,
+        authentication,
+    };
+    Some(Some((rules, plan)))
+}
+
+/// Checks where the issuer is asked; `None` after a fault.
+fn check_url(
+    lowering: &mut Lowering<'_>,
+    issuer: &RawIssuer,
+    raw: &At<RawIntrospection>,
+    tokens: IntrospectedTokens,
+) -> Option<()> {
+    if let Some(url) = &raw.value.url {
+        if !may_come_from(&issuer.issuer.value, &url.value) {
+            let message = format!("`{}` cannot be asked about tokens", url.value);
+            let help = "an https URL without fragment, or http on loopback for an issuer on loopback";
+            lowering.fault_with(Code::IssuerInvalid, url.place, message, Some(help));
+            return None;
+        }
+        return Some(());
+    }
+    let why = if issuer.jwks_uri.is_some() {
+        "metadata is not asked for where `jwks_uri` is given"
+    } else if tokens == IntrospectedTokens::All {
+        "metadata is not asked for where `tokens: all` makes keys needless"
+    } else {
+        return Some(());
+    };
+    let message = format!("`introspection` needs its `url`: {why}");
+    lowering.fault(Code::IssuerInvalid, raw.place, message);
+    None
+}
+
+/// The one proof of the client that was written; `None` after a fault.
+fn authentication(lowering: &mut Lowering<'_>, raw: &At<RawIntrospection>) -> Option<ClientAuthentication> {
+    let written = &raw.value;
+    match (
+        &written.client_secret_file,
+        &written.client_secret_env,
+        &written.private_key_file,
+    ) {
+        (Some(_), None, None) | (None, Some(_), None) => {
+            let file = written.client_secret_file.as_ref();
+            let secret = lowering.secret(file, written.client_secret_env.as_ref(), raw.place)?;
+            if secret.is_empty() {
+                lowering.fault(Code::SecretMissing, raw.place, "the client's secret is empty");
+                return None;
+            }
+            Some(ClientAuthentication::Secret(secret))
+        }
+        (None, None, Some(file)) => {
+            let pem = match lowering.files.read_secret_whole(&file.value) {
+                Ok(pem) => pem,
+                Err(error) => {
+                    let message = format!("the private key `{}` cannot be read: {error}", file.value);
+                    lowering.fault(Code::SecretMissing, file.place, message);
+                    return None;
+                }
+            };
+            let key_id = written.key_id.as_ref().map(|id| id.value.clone());
+            match AssertionKey::from_pem(&pem, key_id) {
+                Ok(key) => Some(ClientAuthentication::Key(Arc::new(key))),
+                Err(error) => {
+                    let message = format!("the private key `{}` cannot be used: {error}", file.value);
+                    lowering.fault(Code::SecretMissing, file.place, message);
+                    None
+                }
+            }
+        }
+        _ => {
+            let message =
+                "`introspection` needs exactly one of `client_secret_file`, `client_secret_env` and `private_key_file`";
+            lowering.fault(Code::SecretMissing, raw.place, message);
+            None
+        }
+    }
+}
