@@ -152,7 +152,11 @@ fn n2_claim_types() {
         let token = sign(&trial.alice().claim(name, value.clone()));
         trial.refused_token(&format!("{name} {value}"), &token, "token_claims");
     }
-    for name in ["exp", "iat", "aud", "sub", "client_id"] {
+    let lasting = sign(&trial.alice().without("exp"));
+    trial.refused_token("no exp", &lasting, "token_lifetime");
+    let lasting = sign(&trial.alice().expires(now + 25 * 3_600));
+    trial.refused_token("exp in 25 hours", &lasting, "token_lifetime");
+    for name in ["iat", "aud", "sub", "client_id"] {
         let token = sign(&trial.alice().without(name));
         trial.refused_token(&format!("no {name}"), &token, "token_claims");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portcullis_fixtures::driver::{self, Load};
 use portcullis_fixtures::http1::request;
-use portcullis_fixtures::issuer::{Issuer, IssuerSettings, KeyAnswer};
+use portcullis_fixtures::issuer::{Behaviour, Issuer, IssuerSettings};
 use portcullis_fixtures::keys::{self, Key, base64url};
 use serde_json::json;
 
@@ -18,8 +18,8 @@ use crate::gate::{Gate, HOST, PATH, RESOURCE, until};
 const UNUSABLE: super::Refusal = refusal(503, 50_301, "keys_unavailable");
 
 /// Answers in place of a key set, each with what the gate says of it. A redirect leads to `elsewhere`.
-pub(super) fn broken_key_sets(elsewhere: &Issuer) -> Vec<(&'static str, KeyAnswer, &'static str)> {
-    let canned = |status, headers: &[(&str, &str)], body: Vec<u8>| KeyAnswer::Canned {
+pub(super) fn broken_key_sets(elsewhere: &Issuer) -> Vec<(&'static str, Behaviour, &'static str)> {
+    let canned = |status, headers: &[(&str, &str)], body: Vec<u8>| Behaviour::Canned {
         status,
         headers: headers
             .iter()
@@ -31,30 +31,30 @@ pub(super) fn broken_key_sets(elsewhere: &Issuer) -> Vec<(&'static str, KeyAnswe
     let many = |keys: usize| format!("{{\"keys\":[{}]}}", vec!["{\"kty\":\"oct\"}"; keys].join(","));
     let target = elsewhere.jwks_uri();
     vec![
-        ("nothing", KeyAnswer::body(""), "not strict JSON"),
-        ("garbage", KeyAnswer::body(vec![0x9d; 1_000]), "not strict JSON"),
+        ("nothing", Behaviour::body(""), "not strict JSON"),
+        ("garbage", Behaviour::body(vec![0x9d; 1_000]), "not strict JSON"),
         (
             "a page",
-            KeyAnswer::body("<!doctype html><title>Sign in</title>"),
+            Behaviour::body("<!doctype html><title>Sign in</title>"),
             "not strict JSON",
         ),
         (
             "half a set",
-            KeyAnswer::body(&published.as_bytes()[..200]),
+            Behaviour::body(&published.as_bytes()[..200]),
             "not strict JSON",
         ),
-        ("two sets", KeyAnswer::body(published.repeat(2)), "not strict JSON"),
+        ("two sets", Behaviour::body(published.repeat(2)), "not strict JSON"),
         (
             "another document",
-            KeyAnswer::body("{\"error\":\"unavailable\"}"),
+            Behaviour::body("{\"error\":\"unavailable\"}"),
             "no array `keys`",
         ),
-        ("no keys", KeyAnswer::body("{\"keys\":[]}"), "none of the 0 keys"),
-        ("symmetric keys", KeyAnswer::body(many(3)), "none of the 3 keys"),
-        ("101 keys", KeyAnswer::body(many(101)), "more than 100 keys"),
-        ("10,000 keys", KeyAnswer::body(many(10_000)), "the key set is"),
-        ("200 MB", KeyAnswer::Flood(200_000_000), "too large"),
-        ("one byte too many", KeyAnswer::Flood(256 * 1024 + 1), "too large"),
+        ("no keys", Behaviour::body("{\"keys\":[]}"), "none of the 0 keys"),
+        ("symmetric keys", Behaviour::body(many(3)), "none of the 3 keys"),
+        ("101 keys", Behaviour::body(many(101)), "more than 100 keys"),
+        ("10,000 keys", Behaviour::body(many(10_000)), "the key set is"),
+        ("200 MB", Behaviour::Flood(200_000_000), "too large"),
+        ("one byte too many", Behaviour::Flood(256 * 1024 + 1), "too large"),
         (
             "a bomb",
             canned(200, &[("content-encoding", "gzip")], gzip_bomb()),
@@ -78,12 +78,12 @@ pub(super) fn broken_key_sets(elsewhere: &Issuer) -> Vec<(&'static str, KeyAnswe
         ),
         (
             "a late set",
-            KeyAnswer::Late(Duration::from_secs(60)),
+            Behaviour::Late(Duration::from_secs(60)),
             "the deadline passed",
         ),
         (
             "a dripping set",
-            KeyAnswer::Drip(Duration::from_millis(50)),
+            Behaviour::Drip(Duration::from_millis(50)),
             "the deadline passed",
         ),
     ]
@@ -171,8 +171,8 @@ fn a2_keys_serve_until_their_ceiling() {
 fn a3_slow_keys() {
     let stranger = Key::new_es256("stranger");
     for answer in [
-        KeyAnswer::Late(Duration::from_secs(60)),
-        KeyAnswer::Drip(Duration::from_millis(100)),
+        Behaviour::Late(Duration::from_secs(60)),
+        Behaviour::Drip(Duration::from_millis(100)),
     ] {
         let trial = Trial::start("  fetch_deadline: 10s\n  unknown_kid_wait: 2s\n  unknown_kid_interval: 1ms");
         let good = trial.good();
@@ -180,15 +180,15 @@ fn a3_slow_keys() {
         let mut waiting = trial.gate.connect();
         let unknown = trial.alice().sign(&stranger);
         waiting.send(&echo().bearer(&unknown).to_http(HOST, PATH)).unwrap();
-        until(|| trial.gate.issuer.key_answers_open() == 1);
+        until(|| trial.gate.issuer.answers_open() == 1);
         for _ in 0..20 {
             trial.accepted_token("a known key", &good);
             trial.accepted_token("a known key in a new token", &trial.good());
         }
-        assert_eq!(trial.gate.issuer.key_answers_open(), 1, "{answer:?}: the fetch is over");
+        assert_eq!(trial.gate.issuer.answers_open(), 1, "{answer:?}: the fetch is over");
         let refused = waiting.read_response().unwrap();
         assert_eq!(
-            trial.gate.issuer.key_answers_open(),
+            trial.gate.issuer.answers_open(),
             1,
             "{answer:?}: it waited for the fetch"
         );
@@ -198,9 +198,9 @@ fn a3_slow_keys() {
     }
     // The fetch itself is given up in time.
     let trial = Trial::start("  fetch_deadline: 300ms\n  unknown_kid_wait: 10s\n  unknown_kid_interval: 1ms");
-    trial.gate.issuer.answer_keys(KeyAnswer::Late(Duration::from_secs(60)));
+    trial.gate.issuer.answer_keys(Behaviour::Late(Duration::from_secs(60)));
     trial.refused_token("an unknown key", &trial.alice().sign(&stranger), "token_key_unknown");
-    until(|| trial.gate.issuer.key_answers_open() == 0);
+    until(|| trial.gate.issuer.answers_open() == 0);
     let failed = trial.gate.logged("keys were not fetched");
     assert_eq!(
         failed[0]["error"], "the fetch failed: the deadline passed",
@@ -216,7 +216,7 @@ fn a4_broken_key_sets() {
     let trial = Trial::start("  fetch_deadline: 500ms\n  unknown_kid_wait: 10s\n  unknown_kid_interval: 1ms");
     let elsewhere = Issuer::start(IssuerSettings::default()).unwrap();
     let stranger = Key::new_es256("stranger");
-    elsewhere.answer_keys(KeyAnswer::body(keys::jwks(&[&stranger])));
+    elsewhere.answer_keys(Behaviour::body(keys::jwks(&[&stranger])));
     let good = trial.good();
     for (name, answer, error) in broken_key_sets(&elsewhere) {
         let failed = trial.gate.logged("keys were not fetched").len();
@@ -230,11 +230,11 @@ fn a4_broken_key_sets() {
         trial.accepted_token(name, &trial.good());
     }
     assert_eq!(elsewhere.capture().count(), 0, "a redirect was followed");
-    until(|| trial.gate.issuer.key_answers_open() == 0);
+    until(|| trial.gate.issuer.answers_open() == 0);
     trial
         .gate
         .issuer
-        .answer_keys(KeyAnswer::body(keys::jwks(&[&stranger, keys::es256()])));
+        .answer_keys(Behaviour::body(keys::jwks(&[&stranger, keys::es256()])));
     trial.accepted_token("a right set again", &trial.alice().sign(&stranger));
     trial.finish();
 }

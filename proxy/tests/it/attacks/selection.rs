@@ -3,7 +3,7 @@
 //! Owns the tests of key selection; the rotation of keys stands with rows A5 and A6 of the fault matrix.
 
 use portcullis_fixtures::calls::{Call, Era};
-use portcullis_fixtures::issuer::{Issuer, IssuerSettings, KeyAnswer, now_s};
+use portcullis_fixtures::issuer::{Behaviour, Issuer, IssuerSettings, now_s};
 use portcullis_fixtures::keys::{self, Algorithm, Key, base64url};
 use portcullis_fixtures::token::{TokenBuilder, compact};
 use serde_json::{Value, json};
@@ -21,9 +21,9 @@ fn discover() -> Call {
 fn n5_two_issuers_with_one_kid() {
     let other = Issuer::start(IssuerSettings::default()).unwrap();
     let (first_key, other_key) = (Key::new_es256("one-kid"), Key::new_es256("one-kid"));
-    other.answer_keys(KeyAnswer::body(keys::jwks(&[&other_key])));
+    other.answer_keys(Behaviour::body(keys::jwks(&[&other_key])));
     let gate = Gate::start_changed(|issuer, text| {
-        issuer.answer_keys(KeyAnswer::body(keys::jwks(&[&first_key])));
+        issuer.answer_keys(Behaviour::body(keys::jwks(&[&first_key])));
         let second = format!(
             "  - issuer: {}\n    danger_allow_private_addresses: true\nservers:",
             other.url()
@@ -67,7 +67,7 @@ fn n5_two_issuers_with_one_kid() {
 fn n5_cve_2026_31837_no_default_key() {
     let limits = "  unknown_kid_interval: 1ms\n  unknown_kid_wait: 10s\n  fetch_deadline: 500ms";
     let trial = Trial::of(Gate::start_keyless(limits, |issuer| {
-        issuer.answer_keys(KeyAnswer::body(""));
+        issuer.answer_keys(Behaviour::body(""));
     }));
     let elsewhere = Issuer::start(IssuerSettings::default()).unwrap();
     let unusable = refusal(503, 50_301, "keys_unavailable");
@@ -91,7 +91,7 @@ fn n5_cve_2026_31837_no_default_key() {
     let unsigned = trial.alice().unsigned();
     trial.refused_token("no signature", &unsigned, "token_malformed");
     assert_eq!(elsewhere.capture().count(), 0, "a redirect was followed");
-    trial.gate.issuer.answer_keys(KeyAnswer::Right);
+    trial.gate.issuer.answer_keys(Behaviour::Right);
     trial.accepted_token("with keys", &tokens[0]);
     trial.refused_token("a key that nobody published", &tokens[1], "token_key_unknown");
     trial.finish();
@@ -125,7 +125,7 @@ fn n5_one_bad_key_does_not_take_the_set_along() {
         good.jwk(),
     ]});
     let gate = Gate::start_changed(|issuer, text| {
-        issuer.answer_keys(KeyAnswer::body(set.to_string()));
+        issuer.answer_keys(Behaviour::body(set.to_string()));
         text
     });
     let trial = Trial::of(gate);
