@@ -78,10 +78,15 @@ impl Gate {
 
     /// Starts a gate with the configuration that `change` makes of the usual one.
     pub(crate) fn start_changed(change: impl FnOnce(&Issuer, String) -> String) -> Self {
+        Self::start_changed_in(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// The same in a folder that holds files already.
+    pub(crate) fn start_changed_in(folder: TempDir, change: impl FnOnce(&Issuer, String) -> String) -> Self {
         let text = |issuer: &Issuer, upstream: &McpServer| {
             change(issuer, config(issuer.url(), &upstream.url(), "127.0.0.1:0", "", ""))
         };
-        Self::assemble(tempfile::tempdir().unwrap(), text, true)
+        Self::assemble(folder, text, true)
     }
 
     /// Starts a gate whose issuer `prepare` has made useless, with these further lines of `limits`: it has no keys.

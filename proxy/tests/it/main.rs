@@ -17,6 +17,8 @@ mod interop;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod oidc;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod reload;
