@@ -104,6 +104,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         path: Arc::from("/crm"),
         resource: Arc::from(RESOURCE),
         audiences: Vec::new(),
+        issuer_audiences: BTreeMap::new(),
         hosts: Vec::new(),
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],

@@ -72,6 +72,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         path: Arc::from("/crm"),
         resource: Arc::from(RESOURCE),
         audiences: Vec::new(),
+        issuer_audiences: BTreeMap::new(),
         hosts: Vec::new(),
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],

@@ -3,6 +3,7 @@
 //! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
 //! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,6 +180,9 @@ pub struct ServerParts {
     pub resource: Arc<str>,
     /// Further accepted audiences.
     pub audiences: Vec<Arc<str>>,
+    /// By the URL of an accepted issuer: the audiences that its tokens may name, in place of the resource and
+    /// `audiences`.
+    pub issuer_audiences: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     /// Accepted authorities of `Host`; the resource's own is always accepted.
     pub hosts: Vec<Arc<str>>,
     /// Accepted values of `Origin`; a request without one is no browser's.
@@ -202,13 +206,20 @@ pub struct ServerParts {
 pub struct Server {
     parts: ServerParts,
     metadata_url: Arc<str>,
-    accepted_audiences: Vec<Arc<str>>,
+    accepted_audiences: Arc<[Arc<str>]>,
+    issuer_audiences: BTreeMap<Arc<str>, Arc<[Arc<str>]>>,
     accepted_hosts: Vec<Arc<str>>,
 }
 
 /// What makes a server's configuration unusable.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ServerError {
+    /// An issuer's tokens have no audience that the server accepts: the list is empty, or has an empty entry.
+    #[error("server `{0}` accepts no audience from the issuer `{1}`: a list of audiences names at least one")]
+    Audience(Arc<str>, Arc<str>),
+    /// Audiences are listed for an issuer that the server does not accept.
+    #[error("server `{0}` lists audiences for the issuer `{1}`, which it does not accept")]
+    AudienceIssuer(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
@@ -261,10 +272,12 @@ impl Server {
         accepted_hosts.push(Arc::from(authority.to_ascii_lowercase()));
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
+        let issuer_audiences = issuer_audiences(&parts)?;
         Ok(Self {
             parts,
             metadata_url,
-            accepted_audiences,
+            accepted_audiences: Arc::from(accepted_audiences),
+            issuer_audiences,
             accepted_hosts,
         })
     }
@@ -304,9 +317,12 @@ impl Server {
         &self.parts.issuers
     }
 
-    /// Audiences that mean this server: the resource with and without a trailing slash, and the configured ones.
-    pub fn audiences(&self) -> &[Arc<str>] {
-        &self.accepted_audiences
+    /// Audiences by which tokens of `issuer` mean this server, at least one: those listed for it, else the resource
+    /// with and without a trailing slash and those configured for every issuer.
+    pub fn audiences(&self, issuer: &crate::token::Issuer) -> &Arc<[Arc<str>]> {
+        self.issuer_audiences
+            .get(issuer.url())
+            .unwrap_or(&self.accepted_audiences)
     }
 
     /// Whether a client may have asked for this authority; ASCII case does not count.
@@ -354,6 +370,22 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// The audiences listed for single issuers, each of which the server must accept.
+fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<str>]>>, ServerError> {
+    let name = || Arc::clone(&parts.name);
+    let mut lists = BTreeMap::new();
+    for (url, list) in &parts.issuer_audiences {
+        if !parts.issuers.iter().any(|issuer| issuer.url() == url) {
+            return Err(ServerError::AudienceIssuer(name(), Arc::clone(url)));
+        }
+        if list.is_empty() || list.iter().any(|audience| audience.is_empty()) {
+            return Err(ServerError::Audience(name(), Arc::clone(url)));
+        }
+        lists.insert(Arc::clone(url), Arc::from(list.as_slice()));
+    }
+    Ok(lists)
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

@@ -63,6 +63,8 @@ pub struct IssuerKeys {
     pub issuer: Arc<Issuer>,
     /// Its key set; `None` while none was ever fetched.
     pub keys: Option<Arc<KeySet>>,
+    /// What its tokens may call the resource in `aud`.
+    pub audiences: Arc<[Arc<str>]>,
 }
 
 /// What came of a verification that did not refuse.
@@ -99,8 +101,6 @@ pub(crate) struct Answered {
 pub(crate) struct Terms<'t> {
     /// The issuers that the resource accepts.
     pub(crate) accepted: &'t [IssuerKeys],
-    /// The names by which tokens may mean the resource.
-    pub(crate) audiences: &'t [Arc<str>],
     /// The bounds.
     pub(crate) limits: &'t TokenLimits,
     /// What was verified before.
@@ -144,20 +144,28 @@ pub(crate) fn verify(token: BearerToken<'_>, terms: &Terms<'_>) -> Result<Verifi
         None => terms.verify_new(text, digest)?,
     };
     if let Verification::Verified(verified) = &found {
-        verified.check_times(terms.now, terms.limits)?;
-        verified.check_audience(terms.audiences)?;
+        let entry = terms.entry_of(verified.issuer()).ok_or_else(not_accepted)?;
+        terms.check_use(verified, entry)?;
     }
     Ok(found)
 }
 
 impl<'t> Terms<'t> {
+    /// The accepted issuer of this URL, compared byte by byte (RFC 7519 section 4.1.1).
+    fn entry_of(&self, url: &str) -> Option<&'t IssuerKeys> {
+        self.accepted.iter().find(|entry| &**entry.issuer.url() == url)
+    }
+
+    /// Whether the token may be used now, for this resource.
+    fn check_use(&self, verified: &VerifiedToken, entry: &IssuerKeys) -> Result<(), Denial> {
+        verified.check_times(self.now, self.limits)?;
+        verified.check_audience(&entry.audiences)
+    }
+
     /// The issuer of `known`, if nothing that its proof depends on has changed since: it is accepted under the same
     /// rules, and its keys, where they were used, are the same and not too old.
     fn current(&self, known: &VerifiedToken) -> Option<&'t IssuerKeys> {
-        let entry = self
-            .accepted
-            .iter()
-            .find(|entry| entry.issuer.url() == known.issuer())?;
+        let entry = self.entry_of(known.issuer())?;
         let same_rules = Arc::ptr_eq(&entry.issuer, known.rules()) || entry.issuer == *known.rules();
         let same_keys = known.generation().is_none()
             || entry.keys.as_ref().is_some_and(|keys| {
@@ -193,7 +201,7 @@ impl<'t> Terms<'t> {
         let mut scratch = json::Scratch::default();
         let claims = json::parse(&decoded.payload, &mut scratch, jws::JSON_LIMITS)
             .map_err(|_| Denial::new(DenyReason::TokenMalformed, "the claims are not strict JSON"))?;
-        let entry = issuer_of(claims.root(), self.accepted)?;
+        let entry = self.entry_of(named_issuer(claims.root())?).ok_or_else(not_accepted)?;
         let asked = entry.issuer.introspection().map(|rules| rules.tokens);
         if asked == Some(IntrospectedTokens::All) {
             return self.introspected(text, digest, entry, None);
@@ -283,6 +291,10 @@ impl<'t> Terms<'t> {
         signed: Option<&Arc<VerifiedToken>>,
     ) -> Result<Verification, Denial> {
         let issuer = &entry.issuer;
+        if let Some(signed) = signed {
+            // What is refused anyway needs no question.
+            self.check_use(signed, entry)?;
+        }
         if self.cache.is_refused(&digest, issuer.url(), self.now) {
             return Err(inactive());
         }
@@ -353,16 +365,18 @@ fn inactive() -> Denial {
     )
 }
 
-/// The accepted issuer that the claims name, compared byte by byte (RFC 7519 section 4.1.1).
-fn issuer_of<'k>(claims: json::Node<'_>, accepted: &'k [IssuerKeys]) -> Result<&'k IssuerKeys, Denial> {
-    let named = claims.member("iss").and_then(|value| value.as_str());
-    let Some(named) = named else {
-        return Err(Denial::new(DenyReason::TokenClaims, "`iss` is missing or no string"));
-    };
-    accepted
-        .iter()
-        .find(|entry| &**entry.issuer.url() == named)
-        .ok_or_else(|| Denial::new(DenyReason::TokenIssuer, "the issuer is not accepted here"))
+/// The URL of the issuer that the claims name.
+fn named_issuer<'s>(claims: json::Node<'s>) -> Result<&'s str, Denial> {
+    claims
+        .member("iss")
+        .and_then(|value| value.as_str())
+        .ok_or_else(|| Denial::new(DenyReason::TokenClaims, "`iss` is missing or no string"))
+}
+
+#[cold]
+#[inline(never)]
+fn not_accepted() -> Denial {
+    Denial::new(DenyReason::TokenIssuer, "the issuer is not accepted here")
 }
 
 #[cold]

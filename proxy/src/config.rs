@@ -14,13 +14,14 @@ use crate::background::introspect::IntrospectionPlan;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
-pub(crate) use lower::is_loopback;
+pub(crate) use issuer::is_loopback;
 pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod diagnose;
 mod files;
 mod introspection;
+mod issuer;
 mod limits;
 mod lower;
 mod raw;

@@ -69,7 +69,6 @@ impl Parse {
 #[derive(Debug)]
 pub struct Tokens {
     accepted: [IssuerKeys; 1],
-    audiences: [Arc<str>; 1],
     bounds: TokenLimits,
     cache: TokenCache,
     failures: Failures,
@@ -82,8 +81,8 @@ impl Tokens {
             accepted: [IssuerKeys {
                 issuer,
                 keys: Some(keys),
+                audiences: Arc::from([audience]),
             }],
-            audiences: [audience],
             bounds: visit::token_limits(limits),
             cache: TokenCache::new(limits.tokens_cached_max),
             failures: Failures::default(),
@@ -98,7 +97,6 @@ impl Tokens {
         let bearer = BearerToken::parse(token).ok_or(DenyReason::CredentialScheme)?;
         let terms = Terms {
             accepted: &self.accepted,
-            audiences: &self.audiences,
             limits: &self.bounds,
             cache: &self.cache,
             failures: &self.failures,

@@ -138,6 +138,7 @@ impl Snapshot {
                 .map(|issuer| IssuerKeys {
                     issuer: Arc::clone(issuer),
                     keys: self.keys.get(&place(issuer)).map(Arc::clone),
+                    audiences: Arc::clone(route.server.audiences(issuer)),
                 })
                 .collect();
             *route = Arc::new(Route {

@@ -1,6 +1,7 @@
 //! The gate from outside: what passes, what is refused beside it, and what stands on record of both.
 
 mod arrival;
+mod audiences;
 mod decision;
 mod faults;
 mod records;

@@ -255,7 +255,6 @@ impl<'g> Visit<'g> {
         let bounds = token_limits(limits);
         let terms = Terms {
             accepted: &route.issuers,
-            audiences: server.audiences(),
             limits: &bounds,
             cache: &self.gate.tokens,
             failures: &self.gate.failures,

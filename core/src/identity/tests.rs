@@ -46,20 +46,15 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
     let accepted = [IssuerKeys {
         issuer: Arc::new(
             Issuer::new(IssuerParts {
-                url: Arc::from(ISSUER),
-                algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-                token_types: None,
                 identity: form,
-                groups_claim: None,
-                roles_claim: None,
-                key_source: Arc::default(),
-                introspection: None,
+                ..IssuerParts::strict(Arc::from(ISSUER))
             })
             .unwrap(),
         ),
         keys: Some(Arc::new(
             KeySet::parse(keys::jwks(&[key]).as_bytes(), &limits, now).unwrap(),
         )),
+        audiences: Arc::from([Arc::from("gate")]),
     }];
     let limits = TokenLimits {
         token_bytes_max: 16_384,
@@ -79,7 +74,6 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
     let bearer = BearerToken::parse(&text).unwrap();
     let terms = Terms {
         accepted: &accepted,
-        audiences: &[Arc::from("gate")],
         limits: &limits,
         cache: &TokenCache::new(1),
         failures: &Failures::default(),

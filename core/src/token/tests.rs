@@ -46,15 +46,15 @@ pub(super) const LIMITS: TokenLimits = TokenLimits {
 pub(super) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(super) fn parts(url: &str) -> IssuerParts {
-    IssuerParts {
-        url: Arc::from(url),
-        algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
-        token_types: None,
-        identity: IdentityForm::Act,
-        groups_claim: None,
-        roles_claim: None,
-        key_source: Arc::default(),
-        introspection: None,
+    IssuerParts::strict(Arc::from(url))
+}
+
+/// An accepted issuer of tokens for [`RESOURCE`], also known as `second`.
+pub(super) fn entry(parts: IssuerParts, keys: &[&Key]) -> IssuerKeys {
+    IssuerKeys {
+        issuer: Arc::new(Issuer::new(parts).unwrap()),
+        keys: Some(key_set(keys, NOW)),
+        audiences: Arc::from([Arc::from(RESOURCE), Arc::from("second")]),
     }
 }
 
@@ -69,7 +69,6 @@ pub(super) fn key_set(keys: &[&Key], fetched_at: u64) -> Arc<KeySet> {
 /// A resource with its accepted issuers, and a cache.
 pub(super) struct World {
     pub(super) accepted: Vec<IssuerKeys>,
-    audiences: Vec<Arc<str>>,
     pub(super) cache: TokenCache,
     failures: Failures,
 }
@@ -78,7 +77,6 @@ impl World {
     pub(super) fn of(accepted: Vec<IssuerKeys>) -> Self {
         Self {
             accepted,
-            audiences: vec![Arc::from(RESOURCE), Arc::from("second")],
             cache: TokenCache::new(100),
             failures: Failures::default(),
         }
@@ -86,10 +84,7 @@ impl World {
 
     /// One issuer with one Ed25519 key.
     pub(super) fn with(parts: IssuerParts) -> Self {
-        Self::of(vec![IssuerKeys {
-            issuer: Arc::new(Issuer::new(parts).unwrap()),
-            keys: Some(key_set(&[keys::ed25519()], NOW)),
-        }])
+        Self::of(vec![entry(parts, &[keys::ed25519()])])
     }
 
     pub(super) fn new() -> Self {
@@ -107,7 +102,6 @@ impl World {
     pub(super) fn terms<'t>(&'t self, source: IpAddr, now: u64, answer: Option<&'t Answered>) -> Terms<'t> {
         Terms {
             accepted: &self.accepted,
-            audiences: &self.audiences,
             limits: &LIMITS,
             cache: &self.cache,
             failures: &self.failures,
@@ -162,10 +156,7 @@ fn every_algorithm_verifies_with_its_own_key() {
     let world = |algorithms: &[Algorithm]| {
         let mut parts = parts(ISSUER);
         parts.algorithms = algorithms.to_vec();
-        World::of(vec![IssuerKeys {
-            issuer: Arc::new(Issuer::new(parts).unwrap()),
-            keys: Some(key_set(&all, NOW)),
-        }])
+        World::of(vec![entry(parts, &all)])
     };
     let (every, default) = (world(&Algorithm::ALL), world(&Issuer::DEFAULT_ALGORITHMS));
     for signing in Signing::ALL {
@@ -497,7 +488,7 @@ fn the_cache_checks_time_and_audience_on_every_hit() {
         world.judge_at(&token, NOW - 61).err(),
         Some(DenyReason::TokenNotYetValid)
     );
-    world.audiences = vec![Arc::from("second")];
+    world.accepted[0].audiences = Arc::from([Arc::from("second")]);
     assert_eq!(world.judge_at(&token, NOW).err(), Some(DenyReason::TokenAudience));
 }
 

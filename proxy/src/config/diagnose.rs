@@ -260,7 +260,10 @@ pub(crate) fn of_yaml(error: &serde_saphyr::Error, file: &Path, source: &str) ->
 
 /// A key that does not exist there, with the nearest one that does.
 fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Diagnostic {
-    if expected.contains(&"value_file") && matches!(field, "value" | "secret" | "token" | "password") {
+    let credential = expected.contains(&"value_file") && matches!(field, "value" | "secret" | "token" | "password");
+    let client = expected.contains(&"client_secret_file")
+        && matches!(field, "client_secret" | "secret" | "password" | "private_key");
+    if credential || client {
         let mut diagnostic = Diagnostic::new(
             Code::SecretInline,
             file,
@@ -268,8 +271,12 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
             format!("a secret may not stand in the configuration: `{field}`"),
         );
         diagnostic.key = Some(field.to_owned());
-        return diagnostic
-            .help("write the value to a file and name it by `value_file`, or name a variable by `value_env`");
+        return diagnostic.help(if client {
+            "write it to a file and name that by `client_secret_file` or `private_key_file`, or name a variable by \
+             `client_secret_env`"
+        } else {
+            "write the value to a file and name it by `value_file`, or name a variable by `value_env`"
+        });
     }
     let mut diagnostic = Diagnostic::new(Code::UnknownKey, file, place, format!("unknown key `{field}`"));
     diagnostic.nearest = nearest(field, expected).map(str::to_owned);

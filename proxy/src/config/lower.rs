@@ -1,22 +1,19 @@
 //! From the configuration as written to the configuration as used.
 //!
-//! Owns the order of lowering and the checks of listeners, audit and issuers; servers are `server`'s. Gathers every
+//! Owns the order of lowering and the checks of listeners and audit; issuers and servers are `issuer`'s and `server`'s. Gathers every
 //! fault instead of stopping at the first. Opens no socket; looks names up only when it is told to.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use http::Uri;
-use portcullis_core::Algorithm;
-use portcullis_core::token::{IdentityForm, Issuer, IssuerParts};
 use zeroize::Zeroizing;
 
-use super::diagnose::{Code, Diagnostic, Diagnostics, nearest};
+use super::diagnose::{Code, Diagnostic, Diagnostics};
 use super::files::Files;
-use super::raw::{At, Place, RawAdmin, RawConfig, RawForm, RawIdentity, RawIssuer, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, introspection, limits, server};
+use super::raw::{At, Place, RawAdmin, RawConfig, RawListener};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, issuer, limits, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -52,7 +49,7 @@ pub(super) fn lower(
             None => lowering.files.path(&raw.audit.directory.value).join("digest.key"),
         },
     };
-    let issuers = issuers(&mut lowering, &raw.issuers);
+    let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
@@ -214,110 +211,6 @@ fn admin(lowering: &mut Lowering<'_>, raw: &RawAdmin) -> Option<SocketAddr> {
     Some(address)
 }
 
-fn issuers(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan> {
-    let mut seen = BTreeSet::new();
-    let mut issuers = Vec::new();
-    for at in raw {
-        let url = &at.value.issuer;
-        if !seen.insert(url.value.as_str()) {
-            lowering.fault(
-                Code::Repeated,
-                url.place,
-                format!("the issuer `{}` stands twice", url.value),
-            );
-        }
-        issuers.extend(issuer(lowering, &at.value));
-    }
-    issuers
-}
-
-/// One issuer; `None` after a fault.
-fn issuer(lowering: &mut Lowering<'_>, raw: &RawIssuer) -> Option<IssuerPlan> {
-    for url in [Some(&raw.issuer), raw.jwks_uri.as_ref()].into_iter().flatten() {
-        if !fetchable(&url.value) {
-            lowering.fault_with(
-                Code::IssuerInvalid,
-                url.place,
-                format!("`{}` cannot be asked for keys", url.value),
-                Some("an https URL without query and fragment, or http on loopback"),
-            );
-            return None;
-        }
-    }
-    let ca_pem = match &raw.ca {
-        Some(name) => Some(Arc::from(lowering.read(name)?)),
-        None => None,
-    };
-    let url: Arc<str> = Arc::from(raw.issuer.value.as_str());
-    let mut parts = IssuerParts::strict(Arc::clone(&url));
-    if let Some(names) = &raw.algorithms {
-        parts.algorithms = algorithms(lowering, names)?;
-    }
-    parts.identity = identity(lowering, raw.identity.as_ref())?;
-    parts.token_types = raw.danger_accept_any_jwt.then(|| ANY_JWT.map(str::to_owned).to_vec());
-    parts.key_source = key_source(raw, ca_pem.as_deref());
-    let (rules, plan) = introspection::lower(lowering, raw)?.unzip();
-    parts.introspection = rules;
-    parts.groups_claim = raw.groups_claim.as_ref().map(|claim| claim.value.clone());
-    parts.roles_claim = raw.roles_claim.as_ref().map(|claim| claim.value.clone());
-    match Issuer::new(parts) {
-        Ok(issuer) => Some(IssuerPlan {
-            issuer: Arc::new(issuer),
-            url,
-            jwks_uri: raw.jwks_uri.as_ref().map(|uri| Arc::from(uri.value.as_str())),
-            ca_pem,
-            danger_allow_private_addresses: raw.danger_allow_private_addresses,
-            introspection: plan,
-        }),
-        Err(error) => {
-            lowering.fault(Code::IssuerInvalid, raw.issuer.place, error.to_string());
-            None
-        }
-    }
-}
-
-fn algorithms(lowering: &mut Lowering<'_>, raw: &[At<String>]) -> Option<Vec<Algorithm>> {
-    let mut algorithms = Vec::new();
-    for name in raw {
-        match Algorithm::from_name(&name.value) {
-            Some(algorithm) => algorithms.push(algorithm),
-            None => {
-                let known = Algorithm::ALL.map(Algorithm::name);
-                let help = match nearest(&name.value, &known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known are {}", super::diagnose::list(&known)),
-                };
-                let message = format!("`{}` is no accepted signature algorithm", name.value);
-                lowering.fault_with(Code::IssuerInvalid, name.place, message, Some(&help));
-                return None;
-            }
-        }
-    }
-    Some(algorithms)
-}
-
-fn identity(lowering: &mut Lowering<'_>, raw: Option<&RawIdentity>) -> Option<IdentityForm> {
-    let Some(raw) = raw else {
-        return Some(IdentityForm::default());
-    };
-    match (raw.form.value, &raw.agents, &raw.claim) {
-        (RawForm::Act, None, None) => Some(IdentityForm::Act),
-        (RawForm::HumanClaim, None, Some(claim)) => Some(IdentityForm::HumanClaim(claim.value.clone())),
-        (RawForm::ListedAgents, Some(agents), None) if !agents.is_empty() => Some(IdentityForm::ListedAgents(
-            agents.iter().map(|agent| agent.value.clone()).collect(),
-        )),
-        (form, _, _) => {
-            let needs = match form {
-                RawForm::Act => "form `act` takes neither `agents` nor `claim`",
-                RawForm::HumanClaim => "form `human_claim` needs `claim` and nothing else",
-                RawForm::ListedAgents => "form `listed_agents` needs a list `agents` and nothing else",
-            };
-            lowering.fault(Code::IssuerInvalid, raw.form.place, needs);
-            None
-        }
-    }
-}
-
 fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan]) -> Vec<ServerPlan> {
     if raw.servers.is_empty() {
         lowering.fault(Code::ServerInvalid, Place::default(), "there is no server to protect");
@@ -359,35 +252,3 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     }
     servers
 }
-
-/// Where an issuer's keys come from: a reload that changes any of it starts without keys.
-fn key_source(raw: &RawIssuer, ca_pem: Option<&str>) -> Arc<str> {
-    let uri = raw.jwks_uri.as_ref().map_or("metadata", |uri| &uri.value);
-    let roots = ca_pem.unwrap_or("system");
-    Arc::from(format!("{uri} {} {roots}", raw.danger_allow_private_addresses))
-}
-
-/// Whether keys may be fetched from this URL: https, or http on loopback.
-fn fetchable(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else {
-        return false;
-    };
-    let Some(host) = uri.host() else {
-        return false;
-    };
-    let plain = !url.contains(['#', '?', '@', '\\']);
-    match uri.scheme_str() {
-        Some("https") => plain,
-        Some("http") => plain && is_loopback(host),
-        Some(_) | None => false,
-    }
-}
-
-/// Whether a URL's host is this machine, by name or by number.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Every `typ` that an issuer may give its access tokens, `absent` for none.
-const ANY_JWT: [&str; 4] = ["at+jwt", "application/at+jwt", "JWT", "absent"];

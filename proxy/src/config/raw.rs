@@ -186,6 +186,10 @@ pub(crate) struct RawServer {
     /// Further accepted audiences.
     #[serde(default)]
     pub audiences: Vec<At<String>>,
+    /// By issuer: the audiences that its tokens may name, in place of `resource` and `audiences`. For issuers that
+    /// name a resource in words of their own, such as an application's id.
+    #[serde(default)]
+    pub issuer_audiences: BTreeMap<String, At<Vec<At<String>>>>,
     /// Further accepted values of `Host`; the resource's own is always accepted.
     #[serde(default)]
     pub hosts: Vec<At<String>>,

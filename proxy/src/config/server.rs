@@ -18,6 +18,7 @@ use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::Issuer;
 
 use super::diagnose::{self, Code, Diagnostic, nearest};
+use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
 use super::{IssuerPlan, Names};
@@ -31,6 +32,7 @@ pub(crate) struct ServerPlan {
     path: Arc<str>,
     resource: Arc<str>,
     audiences: Vec<Arc<str>>,
+    issuer_audiences: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     hosts: Vec<Arc<str>>,
     origins: Vec<Arc<str>>,
     issuers: Vec<Arc<Issuer>>,
@@ -91,6 +93,7 @@ impl ServerPlan {
             path: Arc::clone(&self.path),
             resource: Arc::clone(&self.resource),
             audiences: self.audiences.clone(),
+            issuer_audiences: self.issuer_audiences.clone(),
             hosts: self.hosts.clone(),
             origins: self.origins.clone(),
             issuers: self.issuers.clone(),
@@ -133,6 +136,7 @@ pub(super) fn lower(
             Some("write the public URL of this endpoint, such as `resource: https://gate.example.com/crm/mcp`"),
         );
     }
+    let audiences = issuer::audiences(lowering, raw);
     let tools = tools(lowering, at);
     let policy = policy(lowering, at, tools.as_ref());
     let upstream = upstream(lowering, &raw.upstream, name);
@@ -146,6 +150,7 @@ pub(super) fn lower(
         path: Arc::from(raw.path.value.as_str()),
         resource: Arc::from(resource?.value.as_str()),
         audiences: arcs(&raw.audiences),
+        issuer_audiences: audiences?,
         hosts: arcs(&raw.hosts),
         origins: arcs(&raw.origins),
         issuers: accepted?,

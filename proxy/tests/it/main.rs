@@ -15,6 +15,8 @@ mod house;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod oidc;

@@ -124,12 +124,17 @@ pub(super) fn issuer(url: &str) -> Arc<Issuer> {
 }
 
 pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> Arc<Server> {
-    let parts = ServerParts {
+    Arc::new(Server::new(server_parts(name, policy, rate, issuers)).unwrap())
+}
+
+pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
+    ServerParts {
         name: Arc::from(name),
         tenant: Arc::from("acme"),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
+        issuer_audiences: BTreeMap::new(),
         hosts: Vec::new(),
         origins: vec![Arc::from("https://app.example")],
         issuers,
@@ -150,8 +155,7 @@ pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec
         },
         rate,
         title: None,
-    };
-    Arc::new(Server::new(parts).unwrap())
+    }
 }
 
 /// A snapshot of one server, `crm`.

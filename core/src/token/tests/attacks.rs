@@ -1,15 +1,12 @@
 //! Named attacks on JWT verifiers; each entry names the faults it stands for.
 
-use std::sync::Arc;
-
 use portcullis_fixtures::keys::{self, Algorithm as Signing, Key, base64url};
 use portcullis_fixtures::token::compact;
 use serde_json::{Value, json};
 
-use super::{ISSUER, NOW, RESOURCE, World, good, key_set, parts};
+use super::{ISSUER, NOW, RESOURCE, World, entry, good, key_set, parts};
 use crate::crypto::Algorithm;
 use crate::denial::DenyReason;
-use crate::token::{Issuer, IssuerKeys};
 
 const CLAIMS: Result<(), DenyReason> = Err(DenyReason::TokenClaims);
 const MALFORMED: Result<(), DenyReason> = Err(DenyReason::TokenMalformed);
@@ -18,10 +15,7 @@ const SIGNATURE: Result<(), DenyReason> = Err(DenyReason::TokenSignature);
 fn of_keys(keys: &[&Key]) -> World {
     let mut every = parts(ISSUER);
     every.algorithms = Algorithm::ALL.to_vec();
-    World::of(vec![IssuerKeys {
-        issuer: Arc::new(Issuer::new(every).unwrap()),
-        keys: Some(key_set(keys, NOW)),
-    }])
+    World::of(vec![entry(every, keys)])
 }
 
 /// CVE-2015-9235, CVE-2020-28042: no algorithm, no signature.
@@ -302,12 +296,8 @@ fn sender_bound_tokens_are_not_bearer_tokens() {
 #[test]
 fn issuers_do_not_share_keys() {
     let (a, b) = (Key::new_ed25519("k"), Key::new_ed25519("k"));
-    let entry = |url: &str, key: &Key| IssuerKeys {
-        issuer: Arc::new(Issuer::new(parts(url)).unwrap()),
-        keys: Some(key_set(&[key], NOW)),
-    };
     let other = "https://other.example";
-    let mut world = World::of(vec![entry(ISSUER, &a), entry(other, &b)]);
+    let mut world = World::of(vec![entry(parts(ISSUER), &[&a]), entry(parts(other), &[&b])]);
     for _ in 0..2 {
         world.check(&good().sign(&a), Ok(()));
         world.check(&good().sign(&b), SIGNATURE);

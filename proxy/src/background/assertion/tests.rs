@@ -1,7 +1,7 @@
 use base64::engine::general_purpose::STANDARD;
 use portcullis_core::time::UnixTime;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey, VerificationAlgorithm};
 use serde_json::Value;
 
 use super::*;
@@ -27,7 +27,7 @@ fn a_key_signs_a_fresh_assertion_for_each_question() {
     for (pair, verifier) in [
         (
             KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
-            &ECDSA_P256_SHA256_FIXED as &dyn ring::signature::VerificationAlgorithm,
+            &ECDSA_P256_SHA256_FIXED as &dyn VerificationAlgorithm,
         ),
         (KeyPair::generate_for(&PKCS_ED25519).unwrap(), &ED25519),
     ] {

@@ -89,7 +89,7 @@ fn the_reach_follows_from_the_issuer() {
 fn the_age_of_an_answer_is_read() {
     let check = |text: &'static str, want: Option<u64>| {
         let mut headers = HeaderMap::new();
-        headers.insert(CACHE_CONTROL, http::HeaderValue::from_static(text));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(text));
         assert_eq!(max_age(&headers), want, "{text}");
     };
     check("max-age=300", Some(300));
@@ -129,7 +129,7 @@ async fn a_silent_issuer_ends_at_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut request = request(&url, 64);
-    request.deadline = std::time::Duration::from_millis(50);
+    request.deadline = Duration::from_millis(50);
     let fetcher = Fetcher::new(&plan(&url, false), 0).unwrap();
     assert_eq!(fetcher.get(&request).await, Err(FetchError::TimedOut));
 }
@@ -171,10 +171,10 @@ async fn get(answer: &str, bytes_max: usize) -> Result<Fetched, FetchError> {
 fn request(issuer: &str, bytes_max: usize) -> FetchRequest {
     let settings = RefreshSettings {
         limits: JwksLimits { bytes_max, keys_max: 1 },
-        fetch_deadline: std::time::Duration::from_secs(5),
-        refresh: std::time::Duration::from_secs(60),
-        age_max: std::time::Duration::from_secs(600),
-        unknown_kid_interval: std::time::Duration::from_secs(30),
+        fetch_deadline: Duration::from_secs(5),
+        refresh: Duration::from_secs(60),
+        age_max: Duration::from_secs(600),
+        unknown_kid_interval: Duration::from_secs(30),
     };
     let source = KeySource::Uri(Arc::from(format!("{issuer}/keys")));
     let mut refresher = Refresher::new(Arc::from(issuer), source, settings).unwrap();

@@ -170,3 +170,33 @@ error[E0406 repeated]: the resource `https://gate.example.test/crm/mcp/` has two
     );
     assert!(load_with("limits:\n", &second("https://gate.example.test/files/mcp")).is_ok());
 }
+
+#[test]
+fn audiences_are_listed_for_issuers_that_the_server_accepts() {
+    let list = |list: &str| format!("    issuer_audiences:\n      {list}\n    upstream:");
+    assert!(load_with("    upstream:", &list("https://login.example.test: [api://crm]")).is_ok());
+    check(
+        "    upstream:",
+        &list("https://login.example.tset: [api://crm]"),
+        r#"
+error[E0302 issuer_unknown]: server `crm` lists audiences for the issuer `https://login.example.tset`, which it does not accept
+  --> gate.yaml:14:35
+    |
+ 14 |       https://login.example.tset: [api://crm]
+    |                                   ^
+  = help: did you mean `https://login.example.test`?
+"#,
+    );
+    check(
+        "    upstream:",
+        &list("https://login.example.test: []"),
+        r#"
+error[E0405 server_invalid]: server `crm` accepts no audience from the issuer `https://login.example.test`
+  --> gate.yaml:14:35
+    |
+ 14 |       https://login.example.test: []
+    |                                   ^
+  = help: name at least one audience, or leave the issuer out: its tokens then name the `resource`
+"#,
+    );
+}
