@@ -10,7 +10,7 @@ use serde_json::json as value;
 use super::stage::*;
 use crate::config::Limits;
 use crate::denial::{Denial, DenyReason};
-use crate::gate::{Fetch, Step};
+use crate::gate::{Evidence, Fetch, Step};
 use crate::time::UnixTime;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -24,7 +24,7 @@ fn arrive(stage: &Stage, request: &Request, now: UnixTime) -> Result<(), Denial>
     let mut visit = stage.gate.begin(now);
     match visit.authenticate(&request.head())? {
         Step::Done(_) => Ok(()),
-        Step::Needs(fetch) => visit.resume(fetch, &request.head(), now).map(drop),
+        Step::Needs(fetch) => visit.resume(fetch, Evidence::Published, &request.head(), now).map(drop),
     }
 }
 
