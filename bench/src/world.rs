@@ -19,7 +19,7 @@ use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts};
+use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::policy;
 use serde_json::{Value, json};
@@ -124,6 +124,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
             per_second: 1_000_000_000,
             burst: 1_000_000_000,
         },
+        sender: SenderRules::default(),
         title: None,
     };
     Ok(Arc::new(Server::new(parts)?))

@@ -19,7 +19,7 @@ use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts};
+use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::persona::ALICE;
 use portcullis_fixtures::token::TokenBuilder;
@@ -91,6 +91,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
             per_second: 50,
             burst: 100,
         },
+        sender: SenderRules::default(),
         title: None,
     })?)
 }

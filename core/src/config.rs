@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
+use crate::token::{SenderRules, Target};
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -59,6 +60,12 @@ pub struct Limits {
     pub leeway: Duration,
     /// Verified tokens that are remembered.
     pub tokens_cached_max: usize,
+    /// Age at which a proof of possession is too old (RFC 9449 section 11.1).
+    pub dpop_age_max: Duration,
+    /// Proofs of possession that are remembered, all together.
+    pub dpop_proofs_max: usize,
+    /// Proofs of possession of one key that are remembered.
+    pub dpop_proofs_per_key_max: usize,
     /// Time of one question to an issuer about a token.
     pub introspection_deadline: Duration,
     /// Bytes of its answer.
@@ -111,6 +118,10 @@ impl Default for Limits {
             token_lifetime_max: Duration::from_secs(24 * 3_600),
             leeway: Duration::from_secs(60),
             tokens_cached_max: 100_000,
+            dpop_age_max: Duration::from_secs(300),
+            dpop_proofs_max: 1_000_000,
+            // The default rate of one subject over that age, and its burst.
+            dpop_proofs_per_key_max: 20_000,
             introspection_deadline: Duration::from_secs(1),
             introspection_bytes_max: 64 * 1024,
             introspection_cached_max: Duration::from_secs(60),
@@ -197,6 +208,8 @@ pub struct ServerParts {
     pub upstream: Upstream,
     /// The rate of one subject.
     pub rate: Rate,
+    /// What is asked of the senders of tokens, beyond what the tokens are bound to.
+    pub sender: SenderRules,
     /// What the client may tell people: the name of the resource in its metadata.
     pub title: Option<Arc<str>>,
 }
@@ -206,6 +219,7 @@ pub struct ServerParts {
 pub struct Server {
     parts: ServerParts,
     metadata_url: Arc<str>,
+    target: Target,
     accepted_audiences: Arc<[Arc<str>]>,
     issuer_audiences: BTreeMap<Arc<str>, Arc<[Arc<str>]>>,
     accepted_hosts: Vec<Arc<str>>,
@@ -264,6 +278,9 @@ impl Server {
         let Some((origin, authority)) = origin_of(&parts.resource).filter(|_| plain(&parts.resource)) else {
             return Err(ServerError::Resource(Arc::clone(name), Arc::clone(&parts.resource)));
         };
+        let Some(target) = Target::parse(&parts.resource) else {
+            return Err(ServerError::Resource(Arc::clone(name), Arc::clone(&parts.resource)));
+        };
         let metadata_url = Arc::from(format!(
             "{origin}/.well-known/oauth-protected-resource{}",
             parts.path.trim_end_matches('/')
@@ -276,6 +293,7 @@ impl Server {
         Ok(Self {
             parts,
             metadata_url,
+            target,
             accepted_audiences: Arc::from(accepted_audiences),
             issuer_audiences,
             accepted_hosts,
@@ -350,6 +368,16 @@ impl Server {
     /// Where calls go.
     pub fn upstream(&self) -> &Upstream {
         &self.parts.upstream
+    }
+
+    /// The resource in the normal form in which proofs of possession are compared with it.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What is asked of the senders of tokens.
+    pub fn sender(&self) -> SenderRules {
+        self.parts.sender
     }
 
     /// The rate of one subject.

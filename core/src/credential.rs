@@ -1,7 +1,7 @@
-//! The one credential of a request (RFC 6750 section 2.1, RFC 9110 section 11.4).
+//! The one credential of a request (RFC 6750 section 2.1, RFC 9449 section 7.1, RFC 9110 section 11.4).
 //!
-//! Owns [`Credential`] and [`BearerToken`]. A token is taken from the `Authorization` field alone: never from a query,
-//! a body, a cookie or another field. Never looks into a token, never prints one.
+//! Owns [`Credential`], [`BearerToken`] and [`Proof`]. A token is taken from the `Authorization` field alone: never from
+//! a query, a body, a cookie or another field. Never looks into a token or a proof, never prints one.
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -14,9 +14,33 @@ use crate::head::RequestHead;
 pub(crate) enum Credential<'r> {
     /// A bearer token.
     Bearer(BearerToken<'r>),
+    /// A token with the proof that the client holds the key that it is bound to.
+    Dpop {
+        /// The access token.
+        token: BearerToken<'r>,
+        /// The proof.
+        proof: Proof<'r>,
+    },
 }
 
-/// A bearer token as it came: the characters of `token68`, unchecked beyond that. Printed by nothing.
+impl<'r> Credential<'r> {
+    /// The access token.
+    pub(crate) const fn token(&self) -> BearerToken<'r> {
+        match self {
+            Self::Bearer(token) | Self::Dpop { token, .. } => *token,
+        }
+    }
+
+    /// The proof of possession, when one came with the token.
+    pub(crate) const fn proof(&self) -> Option<Proof<'r>> {
+        match self {
+            Self::Bearer(_) => None,
+            Self::Dpop { proof, .. } => Some(*proof),
+        }
+    }
+}
+
+/// An access token as it came: the characters of `token68`, unchecked beyond that. Printed by nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct BearerToken<'r>(&'r str);
 
@@ -40,13 +64,47 @@ impl<'r> BearerToken<'r> {
     }
 }
 
+/// A proof of possession as it came, unchecked (RFC 9449 section 4). Printed by nothing: until it is too old it serves
+/// whoever has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Proof<'r>(&'r str);
+
+impl std::fmt::Debug for Proof<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Proof(..)")
+    }
+}
+
+impl<'r> Proof<'r> {
+    /// The proof in this text, for tests of what judges it.
+    #[cfg(test)]
+    pub(crate) const fn of(text: &'r str) -> Self {
+        Self(text)
+    }
+
+    /// The proof's text, for verification only.
+    pub(crate) const fn as_str(self) -> &'r str {
+        self.0
+    }
+}
+
+/// Whether the request names the scheme of bound tokens, whatever else is wrong with it: a client that does is
+/// answered in that scheme.
+pub(crate) fn names_dpop(head: &RequestHead<'_>) -> bool {
+    head.headers.get_all(AUTHORIZATION).iter().any(|value| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"DPoP"))
+    })
+}
+
 /// Finds the credential of a request.
 ///
 /// # Errors
 /// [`DenyReason::QueryPresent`] for any query, since a token there ends in every log on the way;
 /// [`DenyReason::CredentialMissing`] without an `Authorization` field; [`DenyReason::CredentialRepeated`] for two of
-/// them, or one beside a `DPoP` proof; [`DenyReason::CredentialScheme`] for another scheme than `Bearer` (in any case,
-/// RFC 9110 section 11.1), and for a value that is not one token.
+/// them, or a bearer token beside a `DPoP` proof; [`DenyReason::CredentialScheme`] for another scheme than `Bearer` and
+/// `DPoP` (in any case, RFC 9110 section 11.1), and for a value that is not one token;
+/// [`DenyReason::DpopProofInvalid`] for the scheme `DPoP` without a proof, or with two (RFC 9449 section 4.3).
 pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial> {
     if head.has_query {
         return Err(refused(DenyReason::QueryPresent, "the target has a query"));
@@ -61,24 +119,44 @@ pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial>
             "more than one authorization field",
         ));
     }
-    if head.headers.contains_key(&DPOP) {
-        return Err(refused(
-            DenyReason::CredentialRepeated,
-            "a DPoP proof beside an authorization field: sender-bound tokens are not judged",
-        ));
-    }
     let Ok(value) = value.to_str() else {
         return Err(scheme("the authorization field holds bytes outside visible ASCII"));
     };
     let Some((name, token)) = value.trim_matches([' ', '\t']).split_once(' ') else {
         return Err(scheme("the authorization field has no token"));
     };
-    if !name.eq_ignore_ascii_case("Bearer") {
-        return Err(scheme("the authorization scheme is not Bearer"));
+    let bound = name.eq_ignore_ascii_case("DPoP");
+    if !bound && !name.eq_ignore_ascii_case("Bearer") {
+        return Err(scheme("the authorization scheme is neither Bearer nor DPoP"));
     }
-    match BearerToken::parse(token.trim_start_matches(' ')) {
-        Some(token) => Ok(Credential::Bearer(token)),
-        None => Err(scheme("the authorization field does not hold one token")),
+    let Some(token) = BearerToken::parse(token.trim_start_matches(' ')) else {
+        return Err(scheme("the authorization field does not hold one token"));
+    };
+    if bound {
+        return proof(head).map(|proof| Credential::Dpop { token, proof });
+    }
+    if head.headers.contains_key(&DPOP) {
+        return Err(refused(
+            DenyReason::CredentialRepeated,
+            "a DPoP proof beside a bearer token: its scheme is DPoP",
+        ));
+    }
+    Ok(Credential::Bearer(token))
+}
+
+/// The one proof of a request.
+fn proof<'r>(head: &RequestHead<'r>) -> Result<Proof<'r>, Denial> {
+    let invalid = |operator| Err(refused(DenyReason::DpopProofInvalid, operator));
+    let mut values = head.headers.get_all(&DPOP).iter();
+    let Some(value) = values.next() else {
+        return invalid("the scheme is DPoP and no proof came");
+    };
+    if values.next().is_some() {
+        return invalid("more than one DPoP proof");
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Proof(text.trim_matches([' ', '\t']))),
+        Err(_) => invalid("the DPoP proof holds bytes outside visible ASCII"),
     }
 }
 

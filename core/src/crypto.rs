@@ -295,6 +295,14 @@ impl Sha256 {
     }
 }
 
+/// Whether two digests are the same, found in the same time wherever they differ.
+pub(crate) fn same_digest(left: &[u8; 32], right: &[u8; 32]) -> bool {
+    left.iter()
+        .zip(right)
+        .fold(0, |seen, (left, right)| seen | (left ^ right))
+        == 0
+}
+
 /// The SHA-256 digest of `bytes`.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     fixed(digest::digest(&digest::SHA256, bytes).as_ref())
@@ -336,7 +344,6 @@ pub(crate) fn decode_base64url(text: &[u8], out: &mut Vec<u8>) -> Result<(), Bas
 }
 
 /// `bytes` in base64url without padding.
-#[cfg(test)]
 pub(crate) fn encode_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }

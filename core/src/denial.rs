@@ -329,7 +329,7 @@ impl DenyReason {
 }
 
 /// What a client needs to get a better token: the parts of a `WWW-Authenticate: Bearer` challenge
-/// (RFC 6750 section 3, RFC 9728 section 5.1).
+/// (RFC 6750 section 3, RFC 9728 section 5.1), and of the one for a bound token behind it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Challenge {
     /// The `error` parameter; absent when no credential came.
@@ -338,6 +338,39 @@ pub struct Challenge {
     pub scope: Option<String>,
     /// The `resource_metadata` parameter: an absolute URL of the gate.
     pub resource_metadata: String,
+    /// The challenge of the scheme `DPoP`, when the client used it or should.
+    pub dpop: Option<DpopChallenge>,
+}
+
+/// The parts of a `WWW-Authenticate: DPoP` challenge (RFC 9449 section 7.1).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DpopChallenge {
+    /// The `error` parameter; absent when the client has not tried the scheme.
+    pub error: Option<DpopError>,
+    /// The nonce for the next proof, in a field of its own; absent when the server asks for none.
+    pub nonce: Option<String>,
+}
+
+/// The error codes of a challenge for a bound token (RFC 9449 section 12.2 and 12.3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DpopError {
+    /// The proof is not good for this request.
+    InvalidProof,
+    /// The token is not good, or not bound to the proof's key.
+    InvalidToken,
+    /// The proof needs the nonce of this answer.
+    UseNonce,
+}
+
+impl DpopError {
+    /// The code as the RFC spells it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidProof => "invalid_dpop_proof",
+            Self::InvalidToken => "invalid_token",
+            Self::UseNonce => "use_dpop_nonce",
+        }
+    }
 }
 
 /// The registered error codes of a bearer challenge (RFC 6750 section 3.1).

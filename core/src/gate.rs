@@ -17,6 +17,7 @@ mod permit;
 mod records;
 mod refusals;
 mod review;
+mod sender;
 mod snapshot;
 mod ticket;
 mod visit;
@@ -38,7 +39,7 @@ use crate::record_id::RecordIds;
 use crate::redact;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
-use crate::token::{Failures, Issuer, TokenCache};
+use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use permit::{Forward, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
@@ -79,6 +80,7 @@ pub struct Gate {
     stage_times: StageTimes,
     ticks: Box<dyn Ticks>,
     tokens: TokenCache,
+    proofs: SeenProofs,
     failures: Failures,
 }
 
@@ -138,6 +140,7 @@ impl Gate {
             stage_times: StageTimes::default(),
             ticks,
             tokens,
+            proofs: SeenProofs::default(),
             failures: Failures::default(),
         }
     }

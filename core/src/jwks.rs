@@ -9,6 +9,7 @@ use crate::json::{self, Kind, Node};
 use crate::time::UnixTime;
 
 pub mod refresh;
+pub(crate) mod shown;
 pub(crate) mod url;
 
 /// Bounds of a key set.

@@ -19,16 +19,27 @@ use crate::time::UnixTime;
 
 mod cache;
 mod claims;
+mod dpop;
 mod failures;
 mod introspection;
 mod issuer;
 mod jws;
+mod nonce;
+mod replay;
+mod sender;
+mod target;
 mod verified;
 
 pub use cache::TokenCache;
+pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
 pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts};
+pub(crate) use nonce::Nonces;
+pub(crate) use replay::{ReplayLimits, SeenProofs};
+pub use sender::{Binding, Confirmation, SenderRules};
+pub(crate) use sender::{SenderCheck, Shown};
+pub use target::Target;
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 
 use jws::{Decoded, Header, Signed};

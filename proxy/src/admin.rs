@@ -15,7 +15,7 @@ use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::Gate;
 
 use crate::egress::{self, ClientLost, Readers};
-use crate::ingress::{self, Head, ReadError};
+use crate::ingress::{self, Head, ReadError, TrustedHops};
 use crate::service::finish;
 use crate::shutdown::Shutdown;
 use crate::{health, respond};
@@ -48,7 +48,7 @@ impl Admin {
 
     async fn answer(&self, session: &mut ServerSession) -> Result<(), ClientLost> {
         let snapshot = self.gate.snapshot();
-        let taken = ingress::take_head(session, snapshot.limits());
+        let taken = ingress::take_head(session, snapshot.limits(), &TrustedHops::default());
         drop(snapshot);
         let head = match taken {
             Ok(head) => head,

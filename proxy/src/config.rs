@@ -11,6 +11,7 @@ use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
 
 use crate::background::introspect::IntrospectionPlan;
+use crate::ingress::TrustedHops;
 use crate::listen::Listener;
 
 pub(crate) use diagnose::Diagnostics;
@@ -25,6 +26,7 @@ mod issuer;
 mod limits;
 mod lower;
 mod raw;
+mod sender;
 mod server;
 
 /// What the gate runs on, complete and checked.
@@ -44,6 +46,8 @@ pub(crate) struct Config {
     pub servers: Vec<ServerPlan>,
     /// The authorities of upstreams' certificates; `None` trusts the system's.
     pub upstream_ca: Option<PathBuf>,
+    /// Who may tell a client's certificate.
+    pub trusted_hops: TrustedHops,
     /// The bounds.
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.

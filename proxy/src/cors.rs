@@ -16,8 +16,8 @@ use crate::egress::{self, Readers};
 use crate::ingress::Head;
 
 /// The fields that MCP clients send beside the simple ones.
-const ALLOWED_HEADERS: &str = "authorization, content-type, mcp-protocol-version, mcp-session-id, mcp-method, \
-                               mcp-name, last-event-id";
+const ALLOWED_HEADERS: &str = "authorization, content-type, dpop, mcp-protocol-version, mcp-session-id, \
+                               mcp-method, mcp-name, last-event-id";
 /// Seconds for which a browser may remember a preflight.
 const MAX_AGE_S: &str = "600";
 

@@ -105,7 +105,7 @@ fn bare_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
         .ok()?;
     if let Some(origin) = &readers.origin {
         header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()).ok()?;
-        let exposed = HeaderValue::from_static("www-authenticate, mcp-session-id, portcullis-record-id");
+        let exposed = HeaderValue::from_static("www-authenticate, dpop-nonce, mcp-session-id, portcullis-record-id");
         header.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, exposed).ok()?;
         header.insert_header(VARY, HeaderValue::from_static("origin")).ok()?;
     }

@@ -19,8 +19,10 @@ use portcullis_core::head::RequestHead;
 use crate::clock;
 
 mod guard;
+mod hop;
 
 pub(crate) use guard::Guarded;
+pub(crate) use hop::{CertificateForm, Hop, TrustedHops};
 
 /// What is read from a client that was refused before its body had ended, so that it can read the answer: many write
 /// their whole body before they look at one.
@@ -133,7 +135,7 @@ pub(crate) fn head_began_ns(session: &ServerSession) -> u64 {
 ///
 /// # Errors
 /// [`DenyReason::HeadMalformed`] or [`DenyReason::HeadTooLarge`].
-pub(crate) fn take_head(session: &ServerSession, limits: &Limits) -> Result<Head, Denial> {
+pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &TrustedHops) -> Result<Head, Denial> {
     if let Some(http1) = session.as_http1() {
         check_raw(&http1.get_headers_raw_bytes(), limits)?;
     }
@@ -150,7 +152,13 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits) -> Result<Head
             .and_then(|host| host.to_str().ok())
             .unwrap_or_default(),
     };
+    let client_ip = session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
+    let own = digest.and_then(|digest| digest.cert_digest.as_slice().try_into().ok());
+    let client_cert_sha256 = hops.certificate(client_ip, &header.headers, own)?;
     Ok(Head {
         method: header.method.clone(),
         path: header.uri.path().to_owned(),
@@ -158,11 +166,8 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits) -> Result<Head
         version: header.version,
         has_query: header.uri.query().is_some(),
         host: host.to_owned(),
-        client_ip: session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip()),
-        client_cert_sha256: digest.and_then(|digest| digest.cert_digest.as_slice().try_into().ok()),
+        client_ip,
+        client_cert_sha256,
         framing,
     })
 }

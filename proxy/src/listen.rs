@@ -23,6 +23,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Mutex;
 
 use crate::admin::Admin;
+use crate::ingress::TrustedHops;
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, IssuerEvidence, Service, server_options};
 use crate::shutdown::{Drain, Shutdown, Signals};
@@ -76,6 +77,8 @@ pub(crate) struct ServeOptions {
     pub(crate) workers: usize,
     /// The authorities of upstreams' certificates; `None` trusts the system's.
     pub(crate) upstream_ca: Option<PathBuf>,
+    /// Who may tell a client's certificate.
+    pub(crate) hops: TrustedHops,
 }
 
 /// The addresses that were got.
@@ -138,6 +141,10 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         server.add_service(service);
         listening.admin = Some(address);
     }
+    let asks_for_certificates = |listener: &Listener| {
+        let files = listener.tls.as_ref();
+        files.is_some_and(|files| files.client_ca.is_some())
+    };
     let service = Arc::new(Service {
         gate: Arc::clone(&options.gate),
         issuers: options.issuers,
@@ -145,6 +152,8 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         shutdown: options.shutdown.clone(),
         upstreams: Upstreams::new(upstream_ca),
         streams: AtomicUsize::new(0),
+        sees_certificates: !options.hops.is_empty() || options.listeners.iter().any(asks_for_certificates),
+        hops: options.hops,
         server_options: server_options(),
     });
     let entrance = Entrance {

@@ -10,10 +10,12 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Method;
 use pingora_core::protocols::http::ServerSession;
+use portcullis_core::Algorithm;
 use portcullis_core::config::Server;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::Snapshot;
-use serde_json::json;
+use portcullis_core::token::PROOF_ALGORITHMS;
+use serde_json::{Value, json};
 
 use crate::egress::{self, ClientLost, Readers};
 use crate::ingress::Head;
@@ -97,6 +99,7 @@ pub(crate) async fn answer(
     store: &MetadataStore,
     page: Page<'_>,
     head: &Head,
+    sees_certificates: bool,
 ) -> Result<(), ClientLost> {
     let server = page.server(snapshot);
     let readers = match server {
@@ -109,7 +112,7 @@ pub(crate) async fn answer(
         return egress::write_whole(session, header, Bytes::new()).await;
     }
     let document = match server {
-        Some(server) if head.method == Method::GET => document(page, server, store),
+        Some(server) if head.method == Method::GET => document(page, server, store, sees_certificates),
         _ => None,
     };
     let Some(document) = document else {
@@ -120,9 +123,9 @@ pub(crate) async fn answer(
     egress::write_whole(session, header, document).await
 }
 
-fn document(page: Page<'_>, server: &Server, store: &MetadataStore) -> Option<Bytes> {
+fn document(page: Page<'_>, server: &Server, store: &MetadataStore, sees_certificates: bool) -> Option<Bytes> {
     match (page, server.issuers()) {
-        (Page::Resource(_), _) => Some(resource_document(server)),
+        (Page::Resource(_), _) => Some(resource_document(server, sees_certificates)),
         (Page::Issuer(_), [only]) => store
             .document(only.url())
             .map(|document| Bytes::copy_from_slice(document.as_bytes())),
@@ -131,16 +134,31 @@ fn document(page: Page<'_>, server: &Server, store: &MetadataStore) -> Option<By
 }
 
 /// The resource's own document. It names no scopes: the challenge asks for those that a request needs, and a client
-/// that found the whole list here would ask for all of it.
-fn resource_document(server: &Server) -> Bytes {
+/// that found the whole list here would ask for all of it. Bound tokens are held to what they are bound to (RFC 9728
+/// section 2); that of a certificate is promised where the gate sees certificates at all.
+fn resource_document(server: &Server, sees_certificates: bool) -> Bytes {
     let issuers: Vec<&str> = server.issuers().iter().map(|issuer| &**issuer.url()).collect();
     let mut document = json!({
         "resource": &**server.resource(),
         "authorization_servers": issuers,
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": PROOF_ALGORITHMS.map(Algorithm::name),
     });
-    if let (Some(title), Some(members)) = (server.title(), document.as_object_mut()) {
-        members.insert("resource_name".to_owned(), title.into());
+    let further = [
+        ("resource_name", server.title().map(Value::from)),
+        (
+            "dpop_bound_access_tokens_required",
+            server.sender().dpop_required.then_some(Value::Bool(true)),
+        ),
+        (
+            "tls_client_certificate_bound_access_tokens",
+            sees_certificates.then_some(Value::Bool(true)),
+        ),
+    ];
+    for (name, value) in further {
+        if let (Some(value), Some(members)) = (value, document.as_object_mut()) {
+            members.insert(name.to_owned(), value);
+        }
     }
     Bytes::from(document.to_string())
 }

@@ -9,8 +9,10 @@ use http::HeaderValue;
 use http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
-use portcullis_core::denial::{Blame, Challenge, Denial, DenyReason};
+use portcullis_core::Algorithm;
+use portcullis_core::denial::{Blame, Challenge, Denial, DenyReason, DpopChallenge};
 use portcullis_core::rpc::ProtocolVersion;
+use portcullis_core::token::PROOF_ALGORITHMS;
 
 use crate::egress::{self, ClientLost, Readers};
 
@@ -20,6 +22,9 @@ use face::Face;
 
 /// Seconds after which a retry makes sense, when the refusal names none and its status wants one.
 const RETRY_AFTER_S: u32 = 5;
+
+/// The field of the nonce for the next proof of possession (RFC 9449 section 8.1).
+const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The versions that can be judged, for a client that speaks another.
 const SUPPORTED: [ProtocolVersion; 4] = [
@@ -55,6 +60,14 @@ fn head(denial: &Denial, face: &Face, body_bytes: usize, readers: &Readers) -> O
     if let Some(challenge) = &denial.challenge {
         let value = HeaderValue::from_str(&challenge_of(challenge, face.text)).ok()?;
         header.insert_header(WWW_AUTHENTICATE, value).ok()?;
+        if let Some(dpop) = &challenge.dpop {
+            // In a line of its own behind the other: many clients look at the first one only.
+            let value = HeaderValue::from_str(&dpop_challenge_of(dpop, face.text)).ok()?;
+            header.append_header(WWW_AUTHENTICATE, value).ok()?;
+            if let Some(nonce) = &dpop.nonce {
+                header.insert_header(NONCE, HeaderValue::from_str(nonce).ok()?).ok()?;
+            }
+        }
     }
     if denial.reason == DenyReason::HttpMethod {
         header.insert_header(ALLOW, "POST").ok()?;
@@ -124,6 +137,19 @@ fn challenge_of(challenge: &Challenge, description: &str) -> String {
         push("error_description", description);
     }
     value
+}
+
+/// A challenge for a proof of possession (RFC 9449 section 7.1): as stable as the bearer challenge, since the nonce has
+/// a field of its own.
+fn dpop_challenge_of(challenge: &DpopChallenge, description: &str) -> String {
+    let algorithms = PROOF_ALGORITHMS.map(Algorithm::name).join(" ");
+    match challenge.error {
+        Some(error) => {
+            let error = error.code();
+            format!("DPoP error=\"{error}\", algs=\"{algorithms}\", error_description=\"{description}\"")
+        }
+        None => format!("DPoP algs=\"{algorithms}\""),
+    }
 }
 
 /// The body: a JSON-RPC error whose data is a problem description (RFC 9457 section 3.1).

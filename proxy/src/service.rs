@@ -27,7 +27,7 @@ use portcullis_core::token::IntrospectionRequest;
 
 use crate::clock::{self, now};
 use crate::egress::{self, ClientLost, Judged, Readers};
-use crate::ingress::{self, Guarded, Head, ReadError};
+use crate::ingress::{self, Guarded, Head, ReadError, TrustedHops};
 use crate::metadata::{self, MetadataStore, Page};
 use crate::shutdown::Shutdown;
 use crate::upstream::{Exchange, Form, UpstreamError, Upstreams};
@@ -58,6 +58,10 @@ pub(crate) struct Service {
     pub(crate) shutdown: Shutdown,
     pub(crate) upstreams: Upstreams,
     pub(crate) streams: AtomicUsize,
+    /// Who may tell a client's certificate.
+    pub(crate) hops: TrustedHops,
+    /// Whether clients' certificates are seen at all.
+    pub(crate) sees_certificates: bool,
     pub(crate) server_options: HttpServerOptions,
 }
 
@@ -167,7 +171,7 @@ impl Service {
         let visit = self.gate.begin(now());
         let limits = visit.limits().clone();
         session.set_write_timeout(Some(limits.body_deadline));
-        let head = match ingress::take_head(session, &limits) {
+        let head = match ingress::take_head(session, &limits, &self.hops) {
             Ok(head) => head,
             Err(denial) => {
                 session.set_keepalive(None);
@@ -227,7 +231,8 @@ impl Service {
             (Some(page), _) => Some(health::answer(session, page, &self.gate, &self.shutdown, head).await),
             (None, Some(page)) => {
                 let snapshot = self.gate.snapshot();
-                Some(metadata::answer(session, &snapshot, &self.metadata, page, head).await)
+                let store = &self.metadata;
+                Some(metadata::answer(session, &snapshot, store, page, head, self.sees_certificates).await)
             }
             (None, None) => None,
         }

@@ -147,6 +147,7 @@ impl<'o> Object<'o> {
             Revocation::CheckedAt(time) => object.time("revocation", time),
             Revocation::NotChecked => object.text("revocation", "not_checked"),
         }
+        object.text("binding", token.binding.code());
         object.end();
     }
 

@@ -12,6 +12,7 @@ use crate::audit::object::Object;
 use crate::denial::DenyReason;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
+use crate::token::Binding;
 
 /// What was decided about a request, written before the request may leave.
 ///
@@ -239,6 +240,8 @@ pub struct TokenEvidence<'a> {
     pub evidence_age_s: Option<u64>,
     /// Whether somebody was asked if it still holds.
     pub revocation: Revocation,
+    /// What the sender has proven to hold.
+    pub binding: Binding,
 }
 
 /// Whether the revocation of a token was looked up.

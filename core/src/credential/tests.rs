@@ -4,11 +4,23 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{BearerToken, Credential, find};
+use super::{BearerToken, Credential, Proof, find, names_dpop};
 use crate::denial::DenyReason;
 use crate::head::RequestHead;
 
 fn check(fields: &[(&str, &[u8])], has_query: bool, expected: Result<&str, DenyReason>) {
+    with_head(fields, has_query, |head| {
+        let found = match find(head) {
+            Ok(Credential::Bearer(token)) => Ok(token.as_str()),
+            Ok(Credential::Dpop { .. }) => panic!("{fields:?} came with a proof"),
+            Err(denial) => Err(denial.reason),
+        };
+        assert_eq!(found, expected, "{fields:?} {has_query}");
+    });
+}
+
+/// Runs `test` on a head with these fields.
+fn with_head(fields: &[(&str, &[u8])], has_query: bool, test: impl FnOnce(&RequestHead<'_>)) {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         headers.append(
@@ -16,7 +28,7 @@ fn check(fields: &[(&str, &[u8])], has_query: bool, expected: Result<&str, DenyR
             HeaderValue::from_bytes(value).unwrap(),
         );
     }
-    let head = RequestHead {
+    test(&RequestHead {
         method: &Method::POST,
         path: "/mcp",
         has_query,
@@ -24,12 +36,7 @@ fn check(fields: &[(&str, &[u8])], has_query: bool, expected: Result<&str, DenyR
         headers: &headers,
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         client_cert_sha256: None,
-    };
-    let found = match find(&head) {
-        Ok(Credential::Bearer(token)) => Ok(token.as_str()),
-        Err(denial) => Err(denial.reason),
-    };
-    assert_eq!(found, expected, "{fields:?} {has_query}");
+    });
 }
 
 #[test]
@@ -69,7 +76,11 @@ fn other_schemes_and_values_are_refused() {
         b"Bearera.b.c",
         b"Bearer: a.b.c",
         b"Basic dXNlcjpwYXNz",
-        b"DPoP a.b.c",
+        b"DPoP",
+        b"DPoP ",
+        b"DPoP a b",
+        b"DPoPa.b.c",
+        b"DPoP2 a.b.c",
         b"Digest username=\"x\"",
         b"a.b.c",
     ] {
@@ -94,7 +105,62 @@ fn no_other_field_carries_a_credential() {
 }
 
 #[test]
-fn a_token_is_not_printed() {
-    let token = BearerToken::parse("secret").unwrap();
-    assert!(!format!("{token:?} {:?}", Credential::Bearer(token)).contains("secret"));
+fn the_scheme_dpop_comes_with_one_proof() {
+    let name = "authorization";
+    let found = |fields: &[(&str, &[u8])]| {
+        let mut found = None;
+        with_head(fields, false, |head| {
+            found = Some(match find(head) {
+                Ok(credential @ Credential::Dpop { .. }) => Ok((
+                    credential.token().as_str().to_owned(),
+                    credential.proof().unwrap().as_str().to_owned(),
+                )),
+                Ok(Credential::Bearer(_)) => panic!("{fields:?} came without a proof"),
+                Err(denial) => Err(denial.reason),
+            });
+        });
+        found.unwrap()
+    };
+    for scheme in ["DPoP a.b.c", "dpop a.b.c", "DPOP   a.b.c"] {
+        let scheme = scheme.as_bytes();
+        let one: [(&str, &[u8]); 2] = [(name, scheme), ("DPoP", b" e.y.J\t")];
+        assert_eq!(found(&one), Ok(("a.b.c".to_owned(), "e.y.J".to_owned())));
+        let invalid = Err(DenyReason::DpopProofInvalid);
+        assert_eq!(found(&[(name, scheme)]), invalid);
+        assert_eq!(
+            found(&[(name, scheme), ("DPoP", b"e.y.J"), ("DPoP", b"e.y.J")]),
+            invalid
+        );
+        assert_eq!(found(&[(name, scheme), ("dpop", b"e.y.\xc3\xa9")]), invalid);
+        let twice: [(&str, &[u8]); 3] = [(name, scheme), (name, b"Bearer a.b.c"), ("DPoP", b"e.y.J")];
+        assert_eq!(found(&twice), Err(DenyReason::CredentialRepeated));
+        let elsewhere: [(&str, &[u8]); 2] = [(name, scheme), ("x-dpop", b"e.y.J")];
+        assert_eq!(found(&elsewhere), invalid);
+    }
+}
+
+#[test]
+fn a_client_that_names_the_scheme_is_known_by_it() {
+    let name = "authorization";
+    for (fields, expected) in [
+        (vec![(name, &b"DPoP a.b.c"[..])], true),
+        (vec![(name, b"dpop")], true),
+        (vec![(name, b"Bearer a.b.c"), (name, b"DPoP a.b.c")], true),
+        (vec![(name, b"Bearer DPoP")], false),
+        (vec![(name, b"DPoPx a")], false),
+        (vec![("dpop", b"DPoP a")], false),
+        (vec![], false),
+    ] {
+        with_head(&fields, false, |head| {
+            assert_eq!(names_dpop(head), expected, "{fields:?}")
+        });
+    }
+}
+
+#[test]
+fn neither_token_nor_proof_is_printed() {
+    let (token, proof) = (BearerToken::parse("secret").unwrap(), Proof::of("secret"));
+    for credential in [Credential::Bearer(token), Credential::Dpop { token, proof }] {
+        assert!(!format!("{token:?} {proof:?} {credential:?}").contains("secret"));
+    }
 }

@@ -70,6 +70,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             revocation: token
                 .introspected_at()
                 .map_or(Revocation::NotChecked, Revocation::CheckedAt),
+            binding: token.confirmation().binding(),
         },
         scopes: token.scopes(),
         protocol: call.map(|call| call.version.as_str()),

@@ -6,6 +6,7 @@ mod decision;
 mod faults;
 mod records;
 mod review;
+mod sender;
 mod stage;
 mod stream;
 mod times;

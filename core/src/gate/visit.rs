@@ -11,9 +11,9 @@ use super::case::{Case, Verdict};
 use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
-use super::{Gate, Scratch, Snapshot, records};
+use super::{Gate, Scratch, Snapshot, records, sender};
 use crate::config::{Limits, Server};
-use crate::credential::{self, Credential};
+use crate::credential;
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal};
@@ -66,7 +66,7 @@ pub enum Step<T> {
 /// One request on its way in. Holds one snapshot from its first call to its last.
 #[derive(Debug)]
 pub struct Visit<'g> {
-    gate: &'g Gate,
+    pub(super) gate: &'g Gate,
     snapshot: Arc<Snapshot>,
     route: Option<Arc<Route>>,
     /// The token that this visit has verified for its route.
@@ -75,7 +75,7 @@ pub struct Visit<'g> {
     answer: Option<Answered>,
     /// Which kinds of evidence this visit has asked for: each once.
     asked: [bool; 2],
-    now: UnixTime,
+    pub(super) now: UnixTime,
     laps: Laps,
     /// Whether the caller's identity was asked for: what is refused before has not come to that stage.
     identifying: bool,
@@ -237,7 +237,7 @@ impl<'g> Visit<'g> {
     }
 
     fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
-        result.map_err(|denial| self.refuse(head, denial))
+        result.map_err(|denial| self.refuse(head, sender::challenged(denial, self, head)))
     }
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
@@ -251,7 +251,7 @@ impl<'g> Visit<'g> {
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
-        let Credential::Bearer(bearer) = credential::find(head).map_err(|denial| challenged(denial, server))?;
+        let credential = credential::find(head).map_err(|denial| challenged(denial, server))?;
         let bounds = token_limits(limits);
         let terms = Terms {
             accepted: &route.issuers,
@@ -266,7 +266,7 @@ impl<'g> Visit<'g> {
             let otherwise = Box::new(challenged(otherwise, server));
             Ok(Bound::Without { fetch, otherwise })
         };
-        let token = match token::verify(bearer, &terms) {
+        let token = match token::verify(credential.token(), &terms) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => return without(Fetch::Jwks(issuer), otherwise),
             Ok(Verification::NeedsIntrospection { request, otherwise }) => {
@@ -274,6 +274,8 @@ impl<'g> Visit<'g> {
             }
             Err(denial) => return Err(challenged(denial, server)),
         };
+        // Nothing after this may ask for a fetch: the proof of a request serves once.
+        sender::check(self, server, head, &credential, &token)?;
         let principal = identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
             .map_err(|denial| challenged(denial, server))?;
         self.check_rate(server, &principal)?;
@@ -350,13 +352,17 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
 
 /// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
 #[cold]
-fn challenged(denial: Denial, server: &Server) -> Denial {
+pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
         DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
+        // The token may be good; the challenge for a proof says what is wrong.
+        DenyReason::DpopNonceMissing | DenyReason::DpopProofInvalid => None,
         DenyReason::CredentialRepeated
+        | DenyReason::DpopUnavailable
         | DenyReason::IntrospectionUnavailable
         | DenyReason::KeysUnavailable
         | DenyReason::QueryPresent
+        | DenyReason::RateLimited
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };
@@ -365,6 +371,7 @@ fn challenged(denial: Denial, server: &Server) -> Denial {
         error,
         scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
         resource_metadata: server.metadata_url().to_owned(),
+        dpop: None,
     })
 }
 
@@ -507,6 +514,7 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
                 error: Some(ChallengeError::InsufficientScope),
                 scope: Some(step_up_scope(required, token.scopes(), call.version().is_modern())),
                 resource_metadata: case.server.metadata_url().to_owned(),
+                dpop: None,
             }))
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
 use crate::jwks::KeySet;
+use crate::token::sender::Confirmation;
 use crate::token::verified::{Actor, Claims};
 use crate::token::{IdentityForm, Issuer, TokenDigest, VerifiedToken};
 
@@ -35,15 +36,9 @@ pub(super) fn read(
 /// Reads the claims in `root`, the root of the document `text`, which is `issuer`'s own word.
 ///
 /// # Errors
-/// [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with `cnf`, and
+/// [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with a `cnf` that is not judged, and
 /// [`DenyReason::TokenClaims`] for what is missing or of the wrong type.
 pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: ClaimsSource) -> Result<Claims, Denial> {
-    if root.member("cnf").is_some() {
-        return Err(Denial::new(
-            DenyReason::TokenSenderBound,
-            "the token has `cnf`: its proof is not judged",
-        ));
-    }
     let Times {
         expires,
         not_before,
@@ -77,6 +72,7 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
             at(root, issuer.roles_claim()),
             "the claim of roles is no array of strings",
         )?,
+        confirmation: Confirmation::read(root)?,
         text: Box::from(text),
     })
 }

@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 use crate::token::claims::{self, ClaimsSource};
 use crate::token::jws::{self, Decoded, Header, Signed};
 use crate::token::verified::Claims;
-use crate::token::{Issuer, TokenLimits, VerifiedToken};
+use crate::token::{Confirmation, Issuer, TokenLimits, VerifiedToken};
 
 /// When an issuer is asked about its tokens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -227,6 +227,15 @@ fn judge(root: Node<'_>, text: &str, issuer: &Issuer, known: Option<&VerifiedTok
     let agrees = |name, own: Option<&str>| said(name).is_none_or(|said| own.is_none() || said == own);
     if !agrees("iss", Some(issuer.url())) {
         return Err(unavailable("the issuer's answer names another issuer"));
+    }
+    if let Some(known) = known
+        && root.member("cnf").is_some()
+        && Confirmation::read(root)? != *known.confirmation()
+    {
+        return Err(Denial::new(
+            DenyReason::TokenSenderBound,
+            "the issuer says that the token is bound to something else than it says itself",
+        ));
     }
     match known {
         Some(known) if agrees("jti", known.jti()) && agrees("client_id", Some(known.client_id())) => {

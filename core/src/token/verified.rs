@@ -11,7 +11,7 @@ use crate::crypto::sha256;
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::{Generation, KeySet};
 use crate::time::UnixTime;
-use crate::token::{Issuer, TokenLimits};
+use crate::token::{Confirmation, Issuer, TokenLimits};
 
 /// The SHA-256 digest of a whole token, signature included: two tokens that differ in one byte have two.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +62,7 @@ pub(super) struct Claims {
     pub(super) human: Option<Arc<str>>,
     pub(super) groups: Box<[Box<str>]>,
     pub(super) roles: Box<[Box<str>]>,
+    pub(super) confirmation: Confirmation,
     pub(super) text: Box<str>,
 }
 
@@ -279,6 +280,11 @@ impl VerifiedToken {
     /// The human in the claim that the issuer's form names.
     pub(crate) const fn human(&self) -> Option<&Arc<str>> {
         self.claims.human.as_ref()
+    }
+
+    /// What the token is bound to: whoever accepts it has proof of that, see [`Confirmation::binding`].
+    pub const fn confirmation(&self) -> &Confirmation {
+        &self.claims.confirmation
     }
 
     /// The subject's groups, from the issuer's mapped claim.

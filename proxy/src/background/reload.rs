@@ -164,6 +164,7 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
         (old.audit == new.audit, "audit"),
         (old.node == new.node, "node"),
         (old.upstream_ca == new.upstream_ca, "upstream_ca"),
+        (old.trusted_hops == new.trusted_hops, "trusted_hops"),
         (
             old.limits.audit_queue_records == new.limits.audit_queue_records,
             "limits.audit_queue_records",

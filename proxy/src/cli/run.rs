@@ -109,6 +109,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         drain_deadline: DRAIN_DEADLINE,
         workers: options.workers,
         upstream_ca: config.upstream_ca.clone(),
+        hops: config.trusted_hops.clone(),
     };
     let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), issuers);
     background.care_for(reload, options.signals)?;

@@ -37,6 +37,9 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.tokens_cached_max,
         10_000_000,
     );
+    refusals.bytes(raw.dpop_proofs_max.as_ref(), &mut limits.dpop_proofs_max, 100_000_000);
+    let per_key = &mut limits.dpop_proofs_per_key_max;
+    refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
     let answer_bytes = &mut limits.introspection_bytes_max;
     refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
     let failed = &mut limits.failed_tokens_per_second;
@@ -73,6 +76,7 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         &mut limits.token_lifetime_max,
         30 * DAY,
     );
+    refusals.time(raw.dpop_age_max.as_ref(), &mut limits.dpop_age_max, HOUR);
     let deadline = &mut limits.introspection_deadline;
     refusals.time(raw.introspection_deadline.as_ref(), deadline, MINUTE);
     let cached = &mut limits.introspection_cached_max;

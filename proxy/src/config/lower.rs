@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::diagnose::{Code, Diagnostic, Diagnostics};
 use super::files::Files;
 use super::raw::{At, Place, RawAdmin, RawConfig, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, issuer, limits, server};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, issuer, limits, sender, server};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -58,6 +58,7 @@ pub(super) fn lower(
         }
         path
     });
+    let trusted_hops = sender::hops(&mut lowering, &raw.trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {
         node: Arc::from(node),
@@ -67,6 +68,7 @@ pub(super) fn lower(
         issuers,
         servers,
         upstream_ca,
+        trusted_hops,
         limits,
         digest: lowering.files.digest(),
     };

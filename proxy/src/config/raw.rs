@@ -31,6 +31,10 @@ pub(crate) struct RawConfig {
     pub servers: Vec<At<RawServer>>,
     /// Certificate authorities (PEM) of upstreams, in place of the system's.
     pub upstream_ca: Option<At<String>>,
+    /// Hops in front of the gate, such as a balancer that ends TLS, that tell the client's certificate in a header; from
+    /// everybody else that header is not read. Taken up by a restart alone. Default: none.
+    #[serde(default)]
+    pub trusted_hops: Vec<RawTrustedHop>,
     /// Bounds; each has a safe default.
     pub limits: Option<RawLimits>,
 }
@@ -207,6 +211,54 @@ pub(crate) struct RawServer {
     pub policy: Option<At<RawPolicy>>,
     /// The rate of one subject. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
+    /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
+    pub dpop: Option<RawDpop>,
+}
+
+/// Proofs of possession (RFC 9449).
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDpop {
+    /// Refuses tokens that are not bound to a key by `cnf.jkt`. Default: false.
+    #[serde(default)]
+    pub required: bool,
+    /// Asks for a nonce of the gate in each proof: a proof made beforehand is then of no use. Default: false.
+    #[serde(default)]
+    pub nonce: bool,
+}
+
+/// A hop in front of the gate.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTrustedHop {
+    /// The networks or addresses that it connects from, such as `[10.0.0.0/8, 192.0.2.7]`. Whoever can connect from
+    /// there can name any client's certificate.
+    pub addresses: Vec<At<String>>,
+    /// Where it tells the client's certificate, which it has verified. It must take the same header out of what clients
+    /// send.
+    pub client_certificate: RawHopCertificate,
+}
+
+/// The header in which a hop tells the client's certificate.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHopCertificate {
+    /// The header, such as `client-cert`. Empty or absent, the client has no certificate.
+    pub header: At<String>,
+    /// How the certificate stands in it.
+    pub form: RawCertificateForm,
+}
+
+/// The forms of a certificate in a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawCertificateForm {
+    /// PEM with percent-encoding, as nginx's `$ssl_client_escaped_cert`.
+    PemUrlEncoded,
+    /// RFC 9440: DER in base64 between colons.
+    Rfc9440,
+    /// SHA-256 of the DER form, 64 hexadecimal digits.
+    Sha256Hex,
 }
 
 /// The MCP server behind the gate.
@@ -302,7 +354,7 @@ pub(crate) struct RawLimits {
     pub json_depth_max: Option<At<u32>>,
     /// Members and elements of a JSON document, all levels together. Default: 10000.
     pub json_members_max: Option<At<u32>>,
-    /// Bytes of a bearer token. Default: 16384.
+    /// Bytes of an access token, and of a proof of possession. Default: 16384.
     pub token_bytes_max: Option<At<u32>>,
     /// Bytes of a tool's name. Default: 128.
     pub tool_name_bytes_max: Option<At<u32>>,
@@ -330,6 +382,12 @@ pub(crate) struct RawLimits {
     pub leeway: Option<At<Span>>,
     /// Verified tokens that are remembered. Default: 100000.
     pub tokens_cached_max: Option<At<u32>>,
+    /// Age at which a proof of possession (DPoP) is too old, and how long one nonce is given out. Default: 5m.
+    pub dpop_age_max: Option<At<Span>>,
+    /// Proofs of possession that are remembered until then, so that none serves twice. Default: 1000000.
+    pub dpop_proofs_max: Option<At<u32>>,
+    /// Proofs of one key that are remembered: bounds the calls of one client within `dpop_age_max`. Default: 20000.
+    pub dpop_proofs_per_key_max: Option<At<u32>>,
     /// Time of one question to an issuer about a token. Default: 1s.
     pub introspection_deadline: Option<At<Span>>,
     /// Bytes of its answer. Default: 65536.

@@ -15,13 +15,13 @@ use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, Upstre
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
-use portcullis_core::token::Issuer;
+use portcullis_core::token::{Issuer, SenderRules};
 
 use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
-use super::{IssuerPlan, Names};
+use super::{IssuerPlan, Names, sender};
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct ServerPlan {
     upstream: Upstream,
     port: u16,
     rate: Rate,
+    sender: SenderRules,
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +102,7 @@ impl ServerPlan {
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
             rate: self.rate,
+            sender: self.sender,
         };
         Ok(Server::new(parts)?)
     }
@@ -159,6 +161,7 @@ pub(super) fn lower(
         upstream,
         port,
         rate: rate?,
+        sender: sender::rules(raw.dpop.as_ref()),
     };
     if let Err(error) = plan.build() {
         let place = match &error {

@@ -8,6 +8,7 @@ mod admin;
 mod introspection;
 mod issuers;
 mod keys;
+mod sender;
 mod servers;
 
 /// A configuration that is right; every test changes one thing.
@@ -237,7 +238,8 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, \
+         `limits`",
         }])
     );
 }

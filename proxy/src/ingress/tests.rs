@@ -1,5 +1,6 @@
 use super::{
-    Framing, Guarded, ReadError, await_head, check_raw, framing_of, gone, linger_without_head, read_body, take_head,
+    Framing, Guarded, ReadError, TrustedHops, await_head, check_raw, framing_of, gone, linger_without_head, read_body,
+    take_head,
 };
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
@@ -126,7 +127,7 @@ async fn body_of(request: &str) -> Result<Vec<u8>, ReadError> {
     let (mut client, mut session) = connect();
     client.write_all(request.as_bytes()).await.unwrap();
     await_head(&mut session).await?;
-    let head = take_head(&session, &limits()).map_err(ReadError::Refused)?;
+    let head = take_head(&session, &limits(), &TrustedHops::default()).map_err(ReadError::Refused)?;
     read_body(&mut session, &head, &limits())
         .await
         .map(|body| body.to_vec())
@@ -194,7 +195,7 @@ async fn a_body_that_drips_is_refused_by_the_total_deadline() {
         .await
         .unwrap();
     await_head(&mut session).await.unwrap();
-    let head = take_head(&session, &limits()).unwrap();
+    let head = take_head(&session, &limits(), &TrustedHops::default()).unwrap();
     let begun = Instant::now();
     let dripping = tokio::spawn(async move {
         for _ in 0..15 {
@@ -214,7 +215,7 @@ async fn the_client_is_asked_to_continue_when_it_waits_for_that_and_not_before()
     let request = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
     client.write_all(request).await.unwrap();
     await_head(&mut session).await.unwrap();
-    let head = take_head(&session, &limits()).unwrap();
+    let head = take_head(&session, &limits(), &TrustedHops::default()).unwrap();
     let mut answer = [0; 25];
     let early = tokio::time::timeout(Duration::from_secs(1), client.read(&mut answer)).await;
     assert!(early.is_err(), "nothing is asked for before the body is read");

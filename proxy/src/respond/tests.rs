@@ -1,7 +1,7 @@
 use super::{challenge_of, error_body, face, head};
 use crate::egress::Readers;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use portcullis_core::denial::{Challenge, ChallengeError, Denial, DenyReason};
+use portcullis_core::denial::{Challenge, ChallengeError, Denial, DenyReason, DpopChallenge, DpopError};
 use serde_json::Value;
 
 fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
@@ -9,6 +9,7 @@ fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
         error,
         scope: scope.map(str::to_owned),
         resource_metadata: "https://gate.example/.well-known/oauth-protected-resource/mcp".to_owned(),
+        dpop: None,
     }
 }
 
@@ -105,6 +106,53 @@ fn a_challenge_has_its_parameters_in_one_order() {
         challenge_of(&hostile, ""),
         format!(r#"Bearer scope="a, error=x", {metadata}"#)
     );
+}
+
+#[test]
+fn a_challenge_for_a_proof_stands_behind_the_other_one() {
+    let algorithms = r#"algs="EdDSA ES256 PS256 PS384 PS512 RS256 RS384 RS512""#;
+    let why = face::of(DenyReason::DpopProofInvalid, false).text;
+    for (error, nonce, expected) in [
+        (None, None, format!("DPoP {algorithms}")),
+        (None, Some("n-1"), format!("DPoP {algorithms}")),
+        (
+            Some(DpopError::InvalidProof),
+            None,
+            format!(r#"DPoP error="invalid_dpop_proof", {algorithms}, error_description="{why}""#),
+        ),
+        (
+            Some(DpopError::UseNonce),
+            Some("n-2"),
+            format!(r#"DPoP error="use_dpop_nonce", {algorithms}, error_description="{why}""#),
+        ),
+        (
+            Some(DpopError::InvalidToken),
+            Some("n-3"),
+            format!(r#"DPoP error="invalid_token", {algorithms}, error_description="{why}""#),
+        ),
+    ] {
+        let mut challenge = challenge(None, Some("a"));
+        let alone = challenge_of(&challenge, why);
+        challenge.dpop = Some(DpopChallenge {
+            error,
+            nonce: nonce.map(str::to_owned),
+        });
+        let denial = Denial::new(DenyReason::DpopProofInvalid, "").with_challenge(challenge);
+        let header = head(&denial, &face::of(denial.reason, false), 10, &Readers::default()).unwrap();
+        let values: Vec<&str> = header
+            .headers
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect();
+        assert_eq!(values, [alone.as_str(), expected.as_str()]);
+        let given = header.headers.get("dpop-nonce").map(|value| value.to_str().unwrap());
+        assert_eq!(given, nonce);
+    }
+    let bearer = Denial::new(DenyReason::TokenExpired, "").with_challenge(challenge(None, None));
+    let header = head(&bearer, &face::of(bearer.reason, false), 10, &Readers::default()).unwrap();
+    assert_eq!(header.headers.get_all(WWW_AUTHENTICATE).iter().count(), 1);
+    assert!(!header.headers.contains_key("dpop-nonce"));
 }
 
 #[test]

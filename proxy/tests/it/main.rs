@@ -31,6 +31,8 @@ mod readme;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sender;
+#[cfg(test)]
 mod sizes;
 #[cfg(test)]
 mod tls;

@@ -111,8 +111,8 @@ fn a_check_tells_people_where_and_what() {
  11 |     isuers: [https://login.example.test]
     |     ^^^^^^
   = nearest: `issuers`
-  = help: keys here: `name`, `title`, `tenant`, `path`, `resource`, `audiences`, `hosts`, `origins`, `issuers`, \
-         `upstream`, `tools`, `policy`, `rate`
+  = help: keys here: `name`, `title`, `tenant`, `path`, `resource`, `audiences`, `issuer_audiences`, `hosts`, `origins`, `issuers`, \
+         `upstream`, `tools`, `policy`, `rate`, `dpop`
 
 1 fault; nothing was started or changed
 ",

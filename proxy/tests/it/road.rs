@@ -394,6 +394,13 @@ fn the_way_to_the_issuer_needs_no_token() {
         let document = json(&answer.body);
         assert_eq!(document["resource"], "http://gate.test/crm/mcp");
         assert_eq!(document["authorization_servers"][0], gate.issuer.url());
+        assert_eq!(document["dpop_signing_alg_values_supported"][1], "ES256");
+        for absent in [
+            "dpop_bound_access_tokens_required",
+            "tls_client_certificate_bound_access_tokens",
+        ] {
+            assert_eq!(document[absent], Value::Null);
+        }
         assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
         let foreign = get(target, &[("origin", "https://evil.test")]);
         assert_eq!(foreign.header("access-control-allow-origin"), None);
@@ -437,7 +444,7 @@ fn a_page_may_try_from_its_own_origin_alone() {
     assert!(
         own.header("access-control-allow-headers")
             .unwrap()
-            .contains("authorization")
+            .contains("authorization, content-type, dpop")
     );
     let foreign = preflight("https://evil.test");
     assert_eq!(
@@ -453,7 +460,7 @@ fn a_page_may_try_from_its_own_origin_alone() {
         refused
             .header("access-control-expose-headers")
             .unwrap()
-            .contains("www-authenticate")
+            .contains("www-authenticate, dpop-nonce")
     );
 }
 

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request};
 use portcullis_fixtures::calls::{Call, Era};
@@ -23,30 +25,49 @@ use crate::gate::{Gate, HOST, PATH};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An authority with a certificate for the gate and one for a client.
-struct Authority {
+pub(crate) struct Authority {
     root: CertifiedIssuer<'static, KeyPair>,
-    gate: (Certificate, KeyPair),
-    client: (Certificate, KeyPair),
+    gate: Leaf,
+    client: Leaf,
+}
+
+/// A certificate with its key.
+pub(crate) struct Leaf {
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+impl Leaf {
+    /// SHA-256 of the certificate.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        let digest = ring::digest::digest(&ring::digest::SHA256, self.certificate.der());
+        digest.as_ref().try_into().unwrap()
+    }
+
+    /// The certificate in base64.
+    pub(crate) fn base64(&self) -> String {
+        STANDARD.encode(self.certificate.der())
+    }
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let leaf = |name: &str| {
-            let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new([name.to_owned()]).unwrap();
-            (params.signed_by(&key, &root).unwrap(), key)
-        };
-        let (gate, client) = (leaf(HOST), leaf("client.test"));
+        let (gate, client) = (leaf(&root, HOST), leaf(&root, "client.test"));
         Self { root, gate, client }
+    }
+
+    /// A further certificate.
+    pub(crate) fn issue(&self, name: &str) -> Leaf {
+        leaf(&self.root, name)
     }
 
     /// A folder with the PEM files of a listener.
     fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = &self.gate;
+        let Leaf { certificate, key } = &self.gate;
         for (name, text) in [
             ("gate.pem", certificate.pem()),
             ("gate.key", key.serialize_pem()),
@@ -59,6 +80,15 @@ impl Authority {
 
     /// A client that trusts this authority alone.
     fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
+        self.client_with(protocol, with_certificate.then_some(&self.client))
+    }
+
+    /// The same with this certificate.
+    pub(crate) fn client_of(&self, protocol: &str, leaf: &Leaf) -> Arc<ClientConfig> {
+        self.client_with(protocol, Some(leaf))
+    }
+
+    fn client_with(&self, protocol: &str, leaf: Option<&Leaf>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -66,23 +96,29 @@ impl Authority {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        let (certificate, key) = &self.client;
-        let mut config = match with_certificate {
-            true => {
+        let mut config = match leaf {
+            Some(Leaf { certificate, key }) => {
                 let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
                 builder
                     .with_client_auth_cert(vec![certificate.der().clone()], key)
                     .unwrap()
             }
-            false => builder.with_no_client_auth(),
+            None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Arc::new(config)
     }
 }
 
+fn leaf(root: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Leaf {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, root).unwrap();
+    Leaf { certificate, key }
+}
+
 /// Starts a gate whose listener has these further TLS files.
-fn start(authority: &Authority, further: &str) -> Gate {
+pub(crate) fn start(authority: &Authority, further: &str) -> Gate {
     let listener = format!("127.0.0.1:0\n    tls: {{certificate: gate.pem, key: gate.key{further}}}");
     Gate::start_in(authority.folder(), &listener, "", "")
 }
@@ -99,7 +135,7 @@ fn tcp(gate: &Gate) -> TcpStream {
 }
 
 /// Sends one request over TLS and HTTP/1.1; everything that came back.
-fn http1(gate: &Gate, client: Arc<ClientConfig>, call: &Call) -> std::io::Result<String> {
+pub(crate) fn http1(gate: &Gate, client: Arc<ClientConfig>, call: &Call) -> std::io::Result<String> {
     let session = ClientConnection::new(client, name()).unwrap();
     let mut stream = StreamOwned::new(session, tcp(gate));
     stream.write_all(&call.clone().header("connection", "close").to_http(HOST, PATH))?;

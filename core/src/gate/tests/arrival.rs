@@ -241,7 +241,7 @@ fn a_token_is_ours_in_everything_or_refused() {
         ("no subject", |t| t.without("sub"), Some(DenyReason::TokenClaims)),
         (
             "bound to a key",
-            |t| t.claim("cnf", serde_json::json!({"jkt": "x"})),
+            |t| t.claim("cnf", serde_json::json!({"jkt": "0".repeat(43)})),
             Some(DenyReason::TokenSenderBound),
         ),
         ("another type", |t| t.header("typ", "JWT"), Some(DenyReason::TokenType)),

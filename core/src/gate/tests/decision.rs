@@ -152,6 +152,7 @@ fn a_scope_challenge_names_everything_the_client_should_ask_for() {
             error: Some(ChallengeError::InsufficientScope),
             scope: Some(scope.to_owned()),
             resource_metadata: "https://gate.example/.well-known/oauth-protected-resource/crm".to_owned(),
+            dpop: None,
         };
         assert_eq!(denial.challenge.as_deref(), Some(&expected));
     }

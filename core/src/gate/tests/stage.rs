@@ -27,7 +27,7 @@ use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
 use crate::scope::{ToolRow, ToolTable};
-use crate::token::{Issuer, IssuerParts};
+use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
 pub(super) const NOW: UnixTime = UnixTime::from_secs(NOW_S);
@@ -55,6 +55,8 @@ pub(super) struct Setup {
     pub(super) rate: Rate,
     /// Whether the issuer's keys are there from the start.
     pub(super) keys: bool,
+    /// What the server asks of senders.
+    pub(super) sender: SenderRules,
 }
 
 impl Default for Setup {
@@ -72,6 +74,7 @@ impl Default for Setup {
                 burst: 1_000,
             },
             keys: true,
+            sender: SenderRules::default(),
         }
     }
 }
@@ -154,13 +157,18 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             }),
         },
         rate,
+        sender: SenderRules::default(),
         title: None,
     }
 }
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
-    let server = server("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
+    let parts = ServerParts {
+        sender: setup.sender,
+        ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
+    };
+    let server = Arc::new(Server::new(parts).unwrap());
     Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()
 }
 
@@ -303,6 +311,7 @@ pub(super) struct Request {
     pub(super) host: &'static str,
     pub(super) headers: HeaderMap,
     pub(super) client_ip: IpAddr,
+    pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) body: Bytes,
 }
 
@@ -316,6 +325,7 @@ impl Request {
             host: "gate.example",
             headers: HeaderMap::new(),
             client_ip: IpAddr::from([192, 0, 2, 1]),
+            client_cert_sha256: None,
             body: Bytes::from(call.body.clone()),
         };
         for (name, value) in &call.headers {
@@ -355,7 +365,7 @@ impl Request {
             host: self.host,
             headers: &self.headers,
             client_ip: self.client_ip,
-            client_cert_sha256: None,
+            client_cert_sha256: self.client_cert_sha256.as_ref(),
         }
     }
 }

@@ -432,3 +432,37 @@ fn inactive_answers_count_as_failures_of_their_source() {
         "the issuer is not asked"
     );
 }
+
+/// What a token is bound to counts from either side: an answer that binds what the token leaves free, or binds it
+/// otherwise, leaves nothing that a request could prove.
+#[test]
+fn answer_and_token_agree_on_what_it_is_bound_to() {
+    let (mine, other) = (keys::base64url(&[1; 32]), keys::base64url(&[2; 32]));
+    let (mine, other) = (json!({ "jkt": mine }), json!({ "jkt": other }));
+    let bound = Err(DenyReason::TokenSenderBound);
+    for (token, answer, expected) in [
+        (None, None, Ok("none")),
+        (None, Some(&mine), bound),
+        (Some(&mine), None, Ok("dpop")),
+        (Some(&mine), Some(&mine), Ok("dpop")),
+        (Some(&mine), Some(&other), bound),
+        (Some(&mine), Some(&json!({"kid": "x"})), bound),
+        (Some(&mine), Some(&json!("x")), Err(DenyReason::TokenClaims)),
+    ] {
+        let signed = match token {
+            Some(cnf) => good().claim("cnf", cnf.clone()),
+            None => good(),
+        };
+        let change = answer.map_or_else(|| json!({}), |cnf| json!({ "cnf": cnf }));
+        let body = active(&change).to_string();
+        let world = world(IntrospectedTokens::OpaqueAndRevoked);
+        let signed = signed.sign(keys::ed25519());
+        let judged = judge(&world, &signed, NOW, Some(&answered(200, body.as_bytes()))).unwrap();
+        let binding = judged.map(|token| token.confirmation().binding().code());
+        assert_eq!(binding, expected, "{token:?} {answer:?}");
+    }
+    let opaque = active(&json!({ "cnf": mine })).to_string();
+    let world = world(IntrospectedTokens::Opaque);
+    let judged = judge(&world, OPAQUE, NOW, Some(&answered(200, opaque.as_bytes()))).unwrap();
+    assert_eq!(judged.unwrap().confirmation().binding().code(), "dpop");
+}

@@ -1,0 +1,83 @@
+//! The sender of a request at stage 3: the check of `token`, brought together with the gate's memory and configuration.
+//!
+//! Owns which challenge a client gets for the scheme `DPoP`. Decides nothing about proofs and certificates: that is
+//! [`crate::token`]'s.
+
+use super::{Gate, Visit, visit};
+use crate::config::{Limits, Server};
+use crate::credential::{self, Credential};
+use crate::denial::{Denial, DenyReason, DpopChallenge, DpopError};
+use crate::head::RequestHead;
+use crate::token::{Nonces, ReplayLimits, SenderCheck, Shown, VerifiedToken};
+
+/// Checks that the request proves what its token is bound to, and what the server asks for.
+///
+/// # Errors
+/// As `SenderCheck::check`, with the challenges that cure them.
+pub(super) fn check(
+    visit: &Visit<'_>,
+    server: &Server,
+    head: &RequestHead<'_>,
+    credential: &Credential<'_>,
+    token: &VerifiedToken,
+) -> Result<(), Denial> {
+    let (gate, limits) = (visit.gate, visit.limits());
+    let check = SenderCheck {
+        rules: server.sender(),
+        target: server.target(),
+        nonces: nonces(gate, limits, server),
+        seen: &gate.proofs,
+        proof_bytes_max: limits.token_bytes_max,
+        leeway: limits.leeway,
+        replay: ReplayLimits {
+            age_max: limits.dpop_age_max,
+            proofs_max: limits.dpop_proofs_max,
+            proofs_per_key_max: limits.dpop_proofs_per_key_max,
+        },
+    };
+    let shown = Shown {
+        method: head.method,
+        proof: credential.proof(),
+        certificate: head.client_cert_sha256,
+    };
+    check.check(token, &shown, visit.now).map_err(|denial| {
+        let mut denial = visit::challenged(denial, server);
+        if token.confirmation().has_key()
+            && let Some(challenge) = denial.challenge.as_mut()
+        {
+            challenge.dpop = Some(DpopChallenge::default());
+        }
+        denial
+    })
+}
+
+/// Completes a challenge for a token by that of the scheme `DPoP`: for a client that used the scheme, for a token that
+/// demands it, and for a server that does.
+#[cold]
+pub(super) fn challenged(mut denial: Denial, visit: &Visit<'_>, head: &RequestHead<'_>) -> Denial {
+    let (Some(challenge), Some(server)) = (denial.challenge.as_mut(), visit.server()) else {
+        return denial;
+    };
+    let error = match denial.reason {
+        DenyReason::DpopNonceMissing => Some(DpopError::UseNonce),
+        DenyReason::DpopProofInvalid => Some(DpopError::InvalidProof),
+        _ => credential::names_dpop(head).then_some(DpopError::InvalidToken),
+    };
+    let rules = server.sender();
+    if error.is_some() || challenge.dpop.is_some() || rules.dpop_required {
+        let nonces = nonces(visit.gate, visit.limits(), server);
+        challenge.dpop = Some(DpopChallenge {
+            error,
+            nonce: rules.dpop_nonce.then(|| nonces.current(visit.now)),
+        });
+    }
+    denial
+}
+
+fn nonces<'g>(gate: &'g Gate, limits: &Limits, server: &'g Server) -> Nonces<'g> {
+    Nonces {
+        key: &gate.key,
+        resource: server.resource(),
+        span: limits.dpop_age_max,
+    }
+}

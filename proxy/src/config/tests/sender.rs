@@ -1,0 +1,98 @@
+//! What may be asked of senders, and who may tell a client's certificate.
+
+use super::{check, load_with};
+
+const HOPS: &str = "trusted_hops:
+  - addresses: [10.0.0.0/8, 192.0.2.7]
+    client_certificate: {header: client-cert, form: rfc9440}
+  - addresses: [\"fd00::/8\"]
+    client_certificate: {header: X-SSL-Cert, form: pem_url_encoded}
+limits:";
+
+#[test]
+fn senders_are_asked_for_nothing_more_unless_it_is_written() {
+    let asked = |line: &str| {
+        let config = load_with("    tools:", &format!("{line}    tools:")).unwrap();
+        let rules = config.servers[0].build().unwrap().sender();
+        (rules.dpop_required, rules.dpop_nonce)
+    };
+    assert_eq!(asked(""), (false, false));
+    assert_eq!(asked("    dpop: {}\n"), (false, false));
+    assert_eq!(asked("    dpop: {required: true}\n"), (true, false));
+    assert_eq!(asked("    dpop: {required: true, nonce: true}\n"), (true, true));
+    let limits = load_with("  body_deadline: 5s", "  dpop_age_max: 1m\n  dpop_proofs_max: 7")
+        .unwrap()
+        .limits;
+    assert_eq!((limits.dpop_age_max.as_secs(), limits.dpop_proofs_max), (60, 7));
+    check(
+        "  body_deadline: 5s",
+        "  dpop_age_max: 2h",
+        r#"
+error[E0105 invalid_value]: expected a time from 1ms to 3600s
+  --> gate.yaml:22:17
+    |
+ 22 |   dpop_age_max: 2h
+    |                 ^
+"#,
+    );
+    check(
+        "    tools:",
+        "    dpop: {require: true}\n    tools:",
+        r#"
+error[E0101 unknown_key]: unknown key `require`
+  --> gate.yaml:16:12
+    |
+ 16 |     dpop: {require: true}
+    |            ^^^^^^^
+  = nearest: `required`
+  = help: keys here: `required`, `nonce`
+"#,
+    );
+}
+
+#[test]
+fn hops_are_networks_that_somebody_owns() {
+    assert!(load_with("listen", "listen").unwrap().trusted_hops.is_empty());
+    assert!(!load_with("limits:", HOPS).unwrap().trusted_hops.is_empty());
+    let faulty = |from: &str, to: &str, fault: &str| {
+        let hops = HOPS.replacen(from, to, 1);
+        assert_ne!(hops, HOPS, "{from}");
+        let told = load_with("limits:", &hops).map(|_| ()).unwrap_err();
+        assert!(told.contains(fault) && told.contains("1 fault;"), "{to}: {told}");
+    };
+    for everybody in ["0.0.0.0/0", "\"::/0\""] {
+        faulty(
+            "192.0.2.7",
+            everybody,
+            "is everybody: anybody could say to be any client",
+        );
+    }
+    for none in [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "10.0.0",
+        "gate.example",
+        "\"\"",
+        "fe80::1%eth0",
+    ] {
+        faulty("192.0.2.7", none, "is no network");
+    }
+    for shared in ["10.0.0.0/8", "10.1.0.0/16", "10.0.0.7", "8.0.0.0/5"] {
+        faulty("192.0.2.7", shared, "E0406 repeated");
+        faulty("\"fd00::/8\"", shared, "overlaps another one of the trusted hops");
+    }
+    faulty("[\"fd00::/8\"]", "[]", "a trusted hop without `addresses` is nobody");
+    for taken in ["authorization", "DPoP", "host", "mcp-name", "\"\"", "\"a b\""] {
+        faulty(
+            "client-cert,",
+            &format!("{taken},"),
+            "is no header that can tell a certificate",
+        );
+    }
+    faulty(
+        "form: rfc9440",
+        "form: xfcc",
+        "this is none of `pem_url_encoded`, `rfc9440`, `sha256_hex`",
+    );
+    faulty("header: client-cert, ", "", "E0102 missing_key");
+}

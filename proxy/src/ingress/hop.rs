@@ -1,0 +1,161 @@
+//! Hops in front of the gate that end TLS and tell the client's certificate in a header (RFC 9440).
+//!
+//! Owns [`TrustedHops`]. Only a peer in a configured network is heard, and its own certificate is never its client's;
+//! from anybody else the header is not even read. A certificate is taken for the bytes that it is: the hop has verified
+//! it, and nothing here looks into it. Never forwards the header: what goes upstream is an allow-list of the core's.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use portcullis_core::denial::{Denial, DenyReason};
+use ring::digest;
+
+/// The hops that are heard.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct TrustedHops(Vec<Hop>);
+
+/// One kind of hop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Hop {
+    /// Where it connects from.
+    pub(crate) networks: Vec<IpNet>,
+    /// The field that tells the certificate.
+    pub(crate) header: HeaderName,
+    /// How it is told.
+    pub(crate) form: CertificateForm,
+}
+
+/// How a header tells a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CertificateForm {
+    /// PEM with percent-encoding, as nginx's `$ssl_client_escaped_cert`.
+    PemUrlEncoded,
+    /// DER as a byte sequence of structured fields (RFC 9440 section 2.1).
+    Rfc9440,
+    /// SHA-256 of the DER form in hexadecimal.
+    Sha256Hex,
+}
+
+impl TrustedHops {
+    /// These hops; no two of them may share an address.
+    pub(crate) const fn new(hops: Vec<Hop>) -> Self {
+        Self(hops)
+    }
+
+    /// Whether nobody is heard.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// SHA-256 of the client's certificate: `own` is that of the peer, which is the client unless it is a hop.
+    ///
+    /// # Errors
+    /// [`DenyReason::HeadMalformed`] when a hop tells two certificates, or one that is none. An empty field is what
+    /// hops send for a client without a certificate.
+    pub(crate) fn certificate(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        own: Option<[u8; 32]>,
+    ) -> Result<Option<[u8; 32]>, Denial> {
+        let Some(hop) = self.hop(peer) else {
+            return Ok(own);
+        };
+        let mut values = headers.get_all(&hop.header).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(malformed("a trusted hop tells more than one client certificate"));
+        }
+        let told = value.as_bytes().trim_ascii();
+        if told.is_empty() {
+            return Ok(None);
+        }
+        match hop.form.digest(told) {
+            Some(digest) => Ok(Some(digest)),
+            None => Err(malformed("a trusted hop tells a client certificate that is none")),
+        }
+    }
+
+    fn hop(&self, peer: IpAddr) -> Option<&Hop> {
+        // A socket for both families sees IPv4 peers in their mapped form.
+        let peer = peer.to_canonical();
+        self.0
+            .iter()
+            .find(|hop| hop.networks.iter().any(|network| network.contains(&peer)))
+    }
+}
+
+impl CertificateForm {
+    /// SHA-256 of the certificate's DER form; `None` when the text tells none in this form.
+    fn digest(self, told: &[u8]) -> Option<[u8; 32]> {
+        match self {
+            Self::PemUrlEncoded => sha256(&pem(&percent_decoded(told)?)?),
+            Self::Rfc9440 => {
+                let inner = told.strip_prefix(b":")?.strip_suffix(b":")?;
+                sha256(&STANDARD.decode(inner).ok()?)
+            }
+            Self::Sha256Hex => {
+                let mut digest = [0; 32];
+                let pairs = told.chunks_exact(2);
+                if told.len() != 64 {
+                    return None;
+                }
+                for (slot, pair) in digest.iter_mut().zip(pairs) {
+                    *slot = hex_pair(pair.first().copied()?, pair.last().copied()?)?;
+                }
+                Some(digest)
+            }
+        }
+    }
+}
+
+/// SHA-256 of a certificate that is there at all.
+fn sha256(der: &[u8]) -> Option<[u8; 32]> {
+    let digest = digest::digest(&digest::SHA256, der);
+    digest.as_ref().try_into().ok().filter(|_| !der.is_empty())
+}
+
+/// The DER form in a text of exactly one PEM certificate (RFC 7468 section 5), whatever the length of its lines.
+fn pem(text: &[u8]) -> Option<Vec<u8>> {
+    let body = text
+        .trim_ascii()
+        .strip_prefix(b"-----BEGIN CERTIFICATE-----")?
+        .strip_suffix(b"-----END CERTIFICATE-----")?;
+    let joined: Vec<u8> = body
+        .iter()
+        .copied()
+        .filter(|byte| !matches!(byte, b'\n' | b'\r'))
+        .collect();
+    STANDARD.decode(joined).ok()
+}
+
+/// The bytes behind an encoding in which every `%` starts an escape; a plus sign is one.
+fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => hex_pair(bytes.next()?, bytes.next()?)?,
+            byte => byte,
+        });
+    }
+    Some(out)
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    u8::try_from(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?).ok()
+}
+
+#[cold]
+fn malformed(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::HeadMalformed, operator)
+}
+
+#[cfg(test)]
+mod tests;
