@@ -13,8 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::dpop::DpopClient;
 use portcullis_fixtures::driver::{self, Load};
 use portcullis_fixtures::http1::Response;
+use portcullis_fixtures::issuer::now_s;
 use portcullis_fixtures::keys::Key;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -419,19 +421,61 @@ impl Burst {
     }
 }
 
-/// A token that is bound to a key is no bearer token.
+/// A token that is bound to a key passes with a proof of that key, and in no other way.
 #[test]
-fn a_bound_token_is_no_bearer_token() {
+fn a_bound_token_passes_with_its_proof_alone() {
     let Some(parts) = Parts::install() else { return };
     let stage = Stage::start(&parts, &KEYS, "");
-    let path = "/es/mcp";
-    let key = Key::new_es256("of the client");
-    let bound = stage.provider.bound(&resource(path), &key);
-    assert_eq!(bound.kind, "DPoP");
-    assert_eq!(part(&bound.access, 1)["cnf"]["jkt"].as_str().map(str::len), Some(43));
-    stage.refused(path, &bound.access, "token_sender_bound");
-    let plain = stage.provider.machine(&resource(path));
-    assert_eq!(plain.kind, "Bearer");
-    stage.accepted(path, &plain.access);
-    stage.finish();
+    for path in ["/es/mcp", "/opaque/mcp"] {
+        let client = DpopClient::new(Key::new_es256("of the client"));
+        let bound = stage.provider.bound(&resource(path), &client);
+        assert_eq!(bound.kind, "DPoP");
+        let confirmation = match path {
+            "/es/mcp" => part(&bound.access, 1),
+            _ => stage.provider.introspect(&bound.access),
+        };
+        assert_eq!(confirmation["cnf"], client.confirmation());
+        let proof = |client: &DpopClient, to: &str| client.proof("POST", &resource(to), &bound.access, now_s()).sign();
+        let before = stage.gate.upstream.capture().count();
+        let first = proof(&client, path);
+        let answer = stage.send(path, &echo().dpop(&bound.access, &first));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let arrived = stage.gate.upstream.capture().last().unwrap();
+        assert_eq!(
+            (arrived.header("authorization"), arrived.header("dpop")),
+            (Some(CREDENTIAL), None)
+        );
+        assert!(!arrived.mentions(&bound.access), "the upstream saw the token");
+
+        stage.refused(path, &bound.access, "token_sender_bound");
+        let thief = DpopClient::new(Key::new_es256("of a thief"));
+        for (proof, reason) in [
+            (first, "dpop_proof_invalid"),
+            (proof(&client, "/rs/mcp"), "dpop_proof_invalid"),
+            (proof(&thief, path), "token_sender_bound"),
+        ] {
+            let refusals = stage.refusals(reason);
+            let answer = stage.send(path, &echo().dpop(&bound.access, &proof));
+            assert_eq!(answer.status, 401, "{path}: {}", answer.text());
+            assert_eq!(stage.refusals(reason), refusals + 1, "{path}: {reason}");
+        }
+        let again = stage.send(path, &echo().dpop(&bound.access, &proof(&client, path)));
+        assert_eq!(again.status, 200, "{path}: {}", again.text());
+        assert_eq!(stage.gate.upstream.capture().count(), before + 2);
+        let plain = stage.provider.machine(&resource(path));
+        assert_eq!(plain.kind, "Bearer");
+        stage.accepted(path, &plain.access);
+    }
+    let records = stage.finish();
+    let bindings: Vec<&Value> = records
+        .iter()
+        .filter(|record| is_allow(record))
+        .map(|record| &record["token"]["binding"])
+        .collect();
+    assert_eq!(bindings.len(), 6);
+    assert_eq!(
+        bindings.iter().filter(|binding| **binding == "dpop").count(),
+        4,
+        "{bindings:?}"
+    );
 }

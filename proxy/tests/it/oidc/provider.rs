@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use portcullis_fixtures::dpop::DpopClient;
 use portcullis_fixtures::http1::{Connection, Response, request};
 use portcullis_fixtures::issuer::now_s;
-use portcullis_fixtures::keys::{Key, base64url};
-use portcullis_fixtures::token::compact;
+use portcullis_fixtures::keys::base64url;
 use serde_json::{Value, json};
 
 use crate::interop::install::Parts;
@@ -86,14 +86,16 @@ impl Provider {
         granted(&self.post("/token", &form, &[("authorization", &basic(MACHINE))]))
     }
 
-    /// A token for `resource` that is bound to `key`.
-    pub(super) fn bound(&self, resource: &str, key: &Key) -> Granted {
+    /// A token for `resource` that is bound to the key of `client`.
+    pub(super) fn bound(&self, resource: &str, client: &DpopClient) -> Granted {
         let form = [
             ("grant_type", "client_credentials"),
             ("scope", SCOPE),
             ("resource", resource),
         ];
-        let proof = proof(key, "POST", &format!("{}/token", self.url));
+        // No token yet, hence no hash of one (RFC 9449 section 4.2).
+        let url = format!("{}/token", self.url);
+        let proof = client.proof("POST", &url, "", now_s()).without("ath").sign();
         granted(&self.post(
             "/token",
             &form,
@@ -207,18 +209,6 @@ pub(super) fn granted(answer: &Response) -> Granted {
 pub(super) fn part(token: &str, number: usize) -> Value {
     let text = token.split('.').nth(number).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
-}
-
-/// A proof of possession without a token's hash, as a token endpoint wants it (RFC 9449 section 4.2).
-fn proof(key: &Key, method: &str, url: &str) -> String {
-    let mut jwk = key.jwk();
-    for member in ["kid", "use", "alg"] {
-        jwk.as_object_mut().unwrap().remove(member);
-    }
-    let header = json!({"typ": "dpop+jwt", "alg": key.algorithm().as_str(), "jwk": jwk});
-    let claims =
-        json!({"htm": method, "htu": url, "iat": now_s(), "jti": base64url(&key.sign(key.algorithm(), b"jti"))});
-    compact(&header.to_string(), &claims.to_string(), key, key.algorithm())
 }
 
 fn basic(client: &str) -> String {
