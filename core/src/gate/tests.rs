@@ -3,6 +3,7 @@
 mod arrival;
 mod audiences;
 mod decision;
+mod faults;
 mod records;
 mod review;
 mod revocation;

@@ -3,8 +3,8 @@
 //! Owns what each client must find. The scripts in `tests/interop` only report; the parts are pinned there. Nothing here
 //! listens beyond loopback, and all of it ends with the test.
 
-mod install;
-mod process;
+pub(crate) mod install;
+pub(crate) mod process;
 mod stage;
 
 use std::time::Duration;

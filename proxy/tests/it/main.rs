@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]
@@ -16,6 +18,8 @@ mod interop;
 mod introspection;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod oidc;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

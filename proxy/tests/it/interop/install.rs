@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::process::Process;
 
 /// The installed parts.
-pub(super) struct Parts {
+pub(crate) struct Parts {
     folder: PathBuf,
 }
 
@@ -20,7 +20,7 @@ impl Parts {
     ///
     /// # Panics
     /// With `CI=true` when something is missing, and always when an installation fails.
-    pub(super) fn install() -> Option<Self> {
+    pub(crate) fn install() -> Option<Self> {
         if let Some(missing) = missing() {
             assert!(
                 std::env::var("CI").as_deref() != Ok("true"),
@@ -40,14 +40,14 @@ impl Parts {
     }
 
     /// Node with one of the installed scripts.
-    pub(super) fn node(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn node(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("node");
         command.current_dir(&self.folder).args(arguments);
         command
     }
 
     /// The installed Python with one of the scripts.
-    pub(super) fn python(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn python(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.folder.join("python/bin/python"));
         command.current_dir(&self.folder).args(arguments);
         command
@@ -93,7 +93,7 @@ impl Parts {
 }
 
 /// The folder of the scripts and lock files.
-pub(super) fn sources() -> PathBuf {
+pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop")
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// A running part.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     lines: Receiver<String>,
@@ -19,7 +19,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`; lines of both its outputs are kept.
-    pub(super) fn start(name: &str, command: &mut Command) -> Self {
+    pub(crate) fn start(name: &str, command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -38,7 +38,7 @@ impl Process {
     }
 
     /// Waits for the line in which `find` finds something.
-    pub(super) fn await_line<T>(&mut self, within: Duration, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) fn await_line<T>(&mut self, within: Duration, find: impl Fn(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + within;
         while let Some(line) = self.next_line(deadline) {
             let found = find(&line);
@@ -55,7 +55,7 @@ impl Process {
     }
 
     /// Waits for the end; gives whether it ended well, and all that it wrote.
-    pub(super) fn finish(mut self, within: Duration) -> (bool, Vec<String>) {
+    pub(crate) fn finish(mut self, within: Duration) -> (bool, Vec<String>) {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + within;
         while let Some(line) = self.next_line(deadline) {
