@@ -315,7 +315,11 @@ impl Server {
         accepted_hosts.push(Arc::from(authority.to_ascii_lowercase()));
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
-        let issuer_audiences = issuer_audiences(&parts)?;
+        check_issuer_audiences(&parts)?;
+        let listed = parts.issuer_audiences.iter();
+        let issuer_audiences = listed
+            .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
+            .collect();
         Ok(Self {
             parts,
             metadata_url,
@@ -426,8 +430,8 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
     Some((uri.get(..length)?, authority))
 }
 
-/// The audiences listed for single issuers, each of which the server must accept.
-fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<str>]>>, ServerError> {
+/// Checks the audiences listed for single issuers, each of which the server must accept.
+fn check_issuer_audiences(parts: &ServerParts) -> Result<(), ServerError> {
     let name = || Arc::clone(&parts.name);
     let unlisted = |issuer: &&Arc<crate::token::Issuer>| {
         issuer.replaces_audience() && !parts.issuer_audiences.contains_key(issuer.url())
@@ -435,7 +439,6 @@ fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<s
     if let Some(issuer) = parts.issuers.iter().find(unlisted) {
         return Err(ServerError::AudienceUnlisted(name(), Arc::clone(issuer.url())));
     }
-    let mut lists = BTreeMap::new();
     for (url, list) in &parts.issuer_audiences {
         if !parts.issuers.iter().any(|issuer| issuer.url() == url) {
             return Err(ServerError::AudienceIssuer(name(), Arc::clone(url)));
@@ -443,9 +446,8 @@ fn issuer_audiences(parts: &ServerParts) -> Result<BTreeMap<Arc<str>, Arc<[Arc<s
         if list.is_empty() || list.iter().any(|audience| audience.is_empty()) {
             return Err(ServerError::Audience(name(), Arc::clone(url)));
         }
-        lists.insert(Arc::clone(url), Arc::from(list.as_slice()));
     }
-    Ok(lists)
+    Ok(())
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

@@ -95,13 +95,10 @@ impl ClaimMap {
     pub(super) fn new(parts: &IssuerParts) -> Result<Self, String> {
         let own = |written: &Option<String>, own: &[&str]| written.as_deref().map(|text| place(text, own)).transpose();
         let named = |written: &Option<String>, default: &str| place(written.as_deref().unwrap_or(default), &[]);
-        let scope = match own(&parts.scope_claim, &["scope", "scp"])? {
-            Some(path) => Some(ScopeRule {
-                form: parts.scope_form.unwrap_or_else(|| usual_form(&path)),
-                path,
-            }),
-            None => None,
-        };
+        let scope = own(&parts.scope_claim, &["scope", "scp"])?.map(|path| ScopeRule {
+            form: parts.scope_form.unwrap_or_else(|| usual_form(&path)),
+            path,
+        });
         if let Some(claim) = parts.subject_claim.as_deref().filter(|claim| is_mutable(claim)) {
             return Err(claim.to_owned());
         }

@@ -13,7 +13,7 @@ use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts, raw};
+use portcullis_core::token::{Issuer, IssuerParts, SenderRules, raw};
 use portcullis_core::{Algorithm, Rate};
 use portcullis_fixtures::keys::{self, Algorithm as Signing, Key};
 use portcullis_fixtures::policy;
@@ -109,6 +109,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             burst: 100,
         },
         title: None,
+        sender: SenderRules::default(),
     })
     .unwrap()
 }

@@ -1,85 +1,68 @@
-//! Tokens that the issuer is asked about, through the built gate: opaque ones, and the issuer in all its moods.
+//! Tokens that the issuer is asked about, through the built gate: one question a token, and how the gate proves itself.
+//!
+//! What counts as an answer stands in `attacks::introspection`, real answers of a real issuer in `oidc`.
 
 use std::thread;
+use std::time::Duration;
 
 use portcullis_fixtures::calls::{Call, Era};
-use portcullis_fixtures::introspector::{Introspector, Mood};
-use portcullis_fixtures::issuer::now_s;
+use portcullis_fixtures::issuer::{Behaviour, now_s};
 use portcullis_fixtures::persona::ALICE;
+use portcullis_fixtures::token::TokenBuilder;
 use rcgen::KeyPair;
-use serde_json::{Value, json};
 
-use crate::gate::{CONFIG, Gate, RESOURCE, is_allow, until};
+use crate::gate::{CREDENTIAL, Gate, RESOURCE, is_allow, until};
 
-const OPAQUE: &str = "0pAque-t0ken-of-alice";
-const SECRET: &str = "s3cret-of-the-gate";
-
-/// A gate whose issuer is asked, and the endpoint.
-fn start(limits: &str, credentials: &str) -> (Gate, Introspector) {
-    let asked = Introspector::start().unwrap();
-    let mut gate = Gate::start(limits);
-    gate.terminate();
-    gate.wait();
-    let path = gate.path(CONFIG);
-    let config = std::fs::read_to_string(&path).unwrap();
-    let introspection = format!(
-        "    danger_allow_private_addresses: true\n    introspection: {{url: {}, client_id: gate-1, {credentials}}}\n",
-        asked.url()
-    );
-    let config = config.replacen("    danger_allow_private_addresses: true\n", &introspection, 1);
-    std::fs::write(path, config).unwrap();
-    std::fs::write(gate.path("secret.txt"), format!("{SECRET}\n")).unwrap();
-    std::fs::write(gate.path("key.pem"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    gate.restart();
-    (gate, asked)
+/// A gate that asks its issuer with these credentials, and an opaque token of Alice's.
+fn start(limits: &str, credentials: &str) -> (Gate, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    std::fs::write(folder.path().join("key.pem"), key).unwrap();
+    let gate = Gate::start_changed_in(folder, |_, text| {
+        let asked = format!("    introspection: {{client_id: gate-1, {credentials}}}\nservers:");
+        format!("{}{limits}", text.replacen("servers:", &asked, 1))
+    });
+    let claims = TokenBuilder::for_persona(&ALICE, gate.issuer.url(), RESOURCE, now_s());
+    let token = gate.issuer.opaque(&claims);
+    (gate, token)
 }
 
-fn secret(limits: &str) -> (Gate, Introspector) {
-    start(limits, "client_secret_file: secret.txt")
-}
-
-/// What the issuer knows of Alice's token.
-fn active(gate: &Gate) -> Value {
-    let claims: Value = serde_json::from_str(
-        &portcullis_fixtures::token::TokenBuilder::for_persona(&ALICE, gate.issuer.url(), RESOURCE, now_s())
-            .expires(now_s() + 600)
-            .claims_json(),
-    )
-    .unwrap();
-    let mut answer = claims;
-    answer["active"] = json!(true);
-    answer
-}
+/// Any file with a secret will do; this one is there.
+const SECRET: &str = "client_secret_file: credential.txt";
 
 fn call(token: &str) -> Call {
     Call::tools_call(Era::Modern, 1, "demo.echo", "{}").bearer(token)
 }
 
+fn questions(gate: &Gate) -> usize {
+    gate.issuer.capture().count_of("POST", "/introspect")
+}
+
 #[test]
 fn an_opaque_token_passes_by_its_issuers_word_and_is_asked_about_once() {
-    let (gate, asked) = secret("");
-    asked.set(OPAQUE, active(&gate));
-    asked.set_mood(Mood::Waits);
-    // All who bring the token wait for one question.
+    const CALLERS: usize = 16;
+    let (gate, token) = start("  introspection_deadline: 20s\n", SECRET);
+    gate.issuer
+        .answer_introspection(Behaviour::Late(Duration::from_millis(300)));
+    // All who bring the token meanwhile wait for one question.
     let statuses: Vec<u16> = thread::scope(|scope| {
-        let calls: Vec<_> = (0..16)
-            .map(|_| scope.spawn(|| gate.call(&call(OPAQUE)).status))
+        let calls: Vec<_> = (0..CALLERS)
+            .map(|_| scope.spawn(|| gate.call(&call(&token)).status))
             .collect();
-        until(|| asked.capture().count() > 0);
-        asked.set_mood(Mood::Answers);
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
-    assert_eq!(statuses, [200; 16]);
-    let asked_early = asked.capture().count();
-    assert!(asked_early <= 2, "{asked_early} questions about one token");
-    assert_eq!(gate.call(&call(OPAQUE)).status, 200);
-    assert_eq!(asked.capture().count(), asked_early, "it is remembered");
-    let question = asked.capture().last().unwrap();
+    assert_eq!(statuses, [200; CALLERS]);
+    // Who came between the answer and its being remembered has asked once more.
+    let asked = questions(&gate);
+    assert!(asked < CALLERS, "{asked} questions about one token");
+    assert_eq!(gate.call(&call(&token)).status, 200);
+    assert_eq!(questions(&gate), asked, "it is remembered");
+    let question = gate.issuer.capture().last().unwrap();
     assert_eq!(question.header("accept"), Some("application/json"));
     let basic = question.header("authorization").unwrap().to_owned();
     assert!(basic.starts_with("Basic "), "the gate proves itself");
     let form = String::from_utf8(question.body.to_vec()).unwrap();
-    assert_eq!(form, format!("token={OPAQUE}&token_type_hint=access_token"));
+    assert_eq!(form, format!("token={token}&token_type_hint=access_token"));
     let records = gate.tail();
     let allow = records.iter().find(|record| is_allow(record)).unwrap();
     assert_eq!(allow["token"]["kind"], "opaque");
@@ -88,67 +71,27 @@ fn an_opaque_token_passes_by_its_issuers_word_and_is_asked_about_once() {
         "{allow}"
     );
     assert_eq!(allow["subject"]["id"], ALICE.subject);
-    for secret in [OPAQUE, SECRET, &basic] {
+    for secret in [&token, CREDENTIAL, &basic] {
         assert!(!gate.log().contains(secret), "a secret stands in the log");
     }
 }
 
 #[test]
-fn a9_an_issuer_that_does_not_say_so_allows_nothing() {
-    let (gate, asked) = secret("  introspection_deadline: 400ms\n  introspection_refused_cached: 1ms");
-    let good = active(&gate).to_string();
-    let refused = |token: &str, status: u16, what: &str| {
-        let answer = gate.call(&call(token));
-        assert_eq!(answer.status, status, "{what}: {}", answer.text());
-        assert_eq!(answer.header("retry-after").is_some(), status == 503, "{what}");
-        assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{what}");
-    };
-    for (what, status, body) in [
-        ("500 with a good body", 500, good.as_str()),
-        ("404", 404, &good),
-        ("a redirect", 302, &good),
-        ("garbage", 200, "<html>"),
-        ("nothing", 200, ""),
-        ("a string", 200, r#"{"active":"true"}"#),
-        ("half an answer", 200, &good[..good.len() / 2]),
-        ("an endless answer", 200, &" ".repeat(200_000)),
-    ] {
-        asked.set_mood(Mood::Says(status, body.to_owned()));
-        refused(OPAQUE, 503, what);
-    }
-    asked.set_mood(Mood::Waits);
-    refused(OPAQUE, 503, "slow");
-    asked.set_mood(Mood::Answers);
-    refused(OPAQUE, 401, "unknown");
-    assert_eq!(gate.upstream.capture().count(), 0, "the upstream saw nothing");
-    // And once it says so, the token passes.
-    asked.set(OPAQUE, active(&gate));
-    until(|| gate.call(&call(OPAQUE)).status == 200);
-    gate.terminate();
-    let (_, records) = gate.records();
-    for reason in ["introspection_unavailable", "token_inactive"] {
-        assert!(records.contains(&format!("\"{reason}\"")), "{reason} is recorded");
-    }
-}
-
-#[test]
 fn a_token_that_was_revoked_is_refused_within_the_time_of_an_answer() {
-    let (gate, asked) = secret("  introspection_cached_max: 1s");
-    asked.set(OPAQUE, active(&gate));
-    assert_eq!(gate.call(&call(OPAQUE)).status, 200);
-    asked.set(OPAQUE, json!({"active": false}));
-    until(|| gate.call(&call(OPAQUE)).status == 401);
+    let (gate, token) = start("  introspection_cached_max: 1s\n", SECRET);
+    assert_eq!(gate.call(&call(&token)).status, 200);
+    gate.issuer.revoke(&token);
+    until(|| gate.call(&call(&token)).status == 401);
     // An issuer that is gone does not bring it back.
-    drop(asked);
-    assert_ne!(gate.call(&call(OPAQUE)).status, 200);
+    gate.issuer.set_down(true);
+    assert_ne!(gate.call(&call(&token)).status, 200);
 }
 
 #[test]
 fn the_gate_proves_itself_by_a_signed_assertion() {
-    let (gate, asked) = start("", "private_key_file: key.pem, key_id: k-1");
-    asked.set(OPAQUE, active(&gate));
-    assert_eq!(gate.call(&call(OPAQUE)).status, 200);
-    let question = asked.capture().last().unwrap();
+    let (gate, token) = start("", "private_key_file: key.pem, key_id: k-1");
+    assert_eq!(gate.call(&call(&token)).status, 200);
+    let question = gate.issuer.capture().last().unwrap();
     assert_eq!(question.header("authorization"), None);
     let form = String::from_utf8(question.body.to_vec()).unwrap();
     assert!(
@@ -159,7 +102,25 @@ fn the_gate_proves_itself_by_a_signed_assertion() {
     assert_eq!(assertion.split('.').count(), 3);
     assert!(!gate.log().contains(assertion));
     // A JWT of the same issuer needs no question.
-    let questions = asked.capture().count();
+    let asked = questions(&gate);
     assert_eq!(gate.call(&call(&gate.token(&ALICE))).status, 200);
-    assert_eq!(asked.capture().count(), questions);
+    assert_eq!(questions(&gate), asked);
+}
+
+#[test]
+fn a_jwt_is_asked_about_too_where_its_revocation_is_learnt_so() {
+    let (gate, _) = start("", &format!("{SECRET}}}\n    revocation: introspect # {{"));
+    let token = gate.token(&ALICE);
+    // The dev issuer does not know its JWTs as active: the signature alone does not help.
+    let refused = gate.call(&call(&token));
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    assert_eq!(questions(&gate), 1);
+    gate.issuer.answer_introspection(Behaviour::body(r#"{"active":true}"#));
+    let other = gate.token(&ALICE);
+    assert_eq!(gate.call(&call(&other)).status, 200);
+    let records = gate.tail();
+    let allow = records.iter().find(|record| is_allow(record)).unwrap();
+    assert_eq!(allow["token"]["kind"], "jwt");
+    assert!(allow["token"]["revocation"].as_str().unwrap().starts_with("20"));
+    assert_eq!(gate.upstream.capture().count(), 1, "the refused call did not arrive");
 }

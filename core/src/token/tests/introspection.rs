@@ -241,7 +241,7 @@ fn a10_an_answer_serves_one_token_alone() {
     // Nor does an answer of another issuer, or a change of the rules.
     let elsewhere = Answered {
         issuer: Arc::from("https://other.example"),
-        ..good.clone()
+        ..good
     };
     assert!(judge(&world, "another", NOW, Some(&elsewhere)).is_none());
     let changed = World {
