@@ -250,7 +250,8 @@ impl RevocationRequest {
         bounds: &RevocationBounds,
     ) -> Result<RevocationEntry, RevocationError> {
         let given = self.revoked_at.map(UnixTime::from_secs);
-        if given.is_some_and(|at| now < at) {
+        // The clock of who revokes may be ahead of ours as an issuer's may.
+        if given.is_some_and(|at| now.after(bounds.leeway) < at) {
             return Err(RevocationError::Future);
         }
         if source == RevocationSource::List && self.expires.is_none() && given.is_none() {
@@ -406,11 +407,13 @@ impl RevocationList {
         let token = principal.token();
         let issuer: &str = token.issuer();
         let (subject, actor) = (principal.subject(), principal.actor());
-        let named: [(RevokedKind, &str, Option<&str>); 5] = [
+        // The actor stands under the token's issuer too: `act.iss` may name one that takes no revocations here.
+        let named: [(RevokedKind, &str, Option<&str>); 6] = [
             (RevokedKind::Jti, issuer, token.jti()),
             (RevokedKind::Session, issuer, token.session()),
             (RevokedKind::Subject, subject.issuer(), Some(subject.id())),
             (RevokedKind::Subject, actor.issuer(), Some(actor.id())),
+            (RevokedKind::Subject, issuer, Some(actor.id())),
             (RevokedKind::Client, issuer, Some(token.client_id())),
         ];
         for (kind, issuer, target) in named {

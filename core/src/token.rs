@@ -173,6 +173,11 @@ impl<'t> Terms<'t> {
         self.accepted.iter().find(|entry| &**entry.issuer.url() == url)
     }
 
+    /// Whether a key set is not too old.
+    fn serves(&self, keys: &KeySet) -> bool {
+        self.now.since(keys.fetched_at()) <= self.limits.keys_age_max
+    }
+
     /// Whether the token may be used now, for this resource.
     fn check_use(&self, verified: &VerifiedToken, entry: &IssuerKeys) -> Result<(), Denial> {
         verified.check_times(self.now, self.limits)?;
@@ -185,9 +190,10 @@ impl<'t> Terms<'t> {
         let entry = self.entry_of(known.issuer())?;
         let same_rules = Arc::ptr_eq(&entry.issuer, known.rules()) || entry.issuer == *known.rules();
         let same_keys = known.generation().is_none()
-            || entry.keys.as_ref().is_some_and(|keys| {
-                self.now.since(keys.fetched_at()) <= self.limits.keys_age_max && known.is_confirmed_by(keys)
-            });
+            || entry
+                .keys
+                .as_ref()
+                .is_some_and(|keys| self.serves(keys) && known.is_confirmed_by(keys));
         (same_rules && same_keys).then_some(entry)
     }
 
@@ -221,6 +227,8 @@ impl<'t> Terms<'t> {
         let entry = self.entry_of(named_issuer(claims.root())?).ok_or_else(not_accepted)?;
         let asked = entry.issuer.introspection().map(|rules| rules.tokens);
         if asked == Some(IntrospectedTokens::All) {
+            // Its issuer may well know another kind of token as active.
+            jws::check_foreign(&header, claims.root())?;
             return self.introspected(text, digest, entry, None);
         }
         let keys = match self.check_signature(&signed, &header, &decoded.signature, claims.root(), entry)? {
@@ -253,7 +261,7 @@ impl<'t> Terms<'t> {
         }
         jws::check_type(header, claims, issuer)?;
         let keys = match &entry.keys {
-            Some(keys) if self.now.since(keys.fetched_at()) <= self.limits.keys_age_max => keys,
+            Some(keys) if self.serves(keys) => keys,
             Some(_) => return Ok(Signature::Unknown(KEYS_STALE)),
             None => return Ok(Signature::Unknown(KEYS_MISSING)),
         };
@@ -308,7 +316,7 @@ impl<'t> Terms<'t> {
                 otherwise: introspection::unavailable("the issuer was not asked about the token"),
             });
         };
-        let keys = entry.keys.as_deref();
+        let keys = entry.keys.as_deref().filter(|keys| self.serves(keys));
         let known = signed.map(|known| &**known);
         match introspection::read(&answered.result, issuer, keys, known, self.now, self.limits)? {
             introspection::Answer::Active(claims) => {
@@ -326,6 +334,10 @@ impl<'t> Terms<'t> {
                 self.cache.insert(Arc::clone(&verified));
                 Ok(Verification::Verified(verified))
             }
+            introspection::Answer::KeyUnknown => Ok(Verification::NeedsKeys {
+                issuer: Arc::clone(issuer.url()),
+                otherwise: introspection::unavailable("no key of the issuer is that of its signed answer"),
+            }),
             introspection::Answer::Inactive => {
                 self.failed(issuer);
                 let until = self.now.after(self.limits.introspection_refused_cached);

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Kind, Node};
-use crate::jwks::KeySet;
 use crate::jwks::refresh::{FetchError, Fetched};
+use crate::jwks::{FindError, KeySet};
 use crate::time::UnixTime;
 use crate::token::claims::{self, ClaimsSource};
 use crate::token::jws::{self, Decoded, Header, Signed};
@@ -55,6 +55,8 @@ pub struct IntrospectionRequest {
     pub deadline: Duration,
     /// Bytes of the answer after which it is given up.
     pub bytes_max: usize,
+    /// Where and as whom it is asked: [`IntrospectionRules::source`]. Nobody else's answer counts.
+    pub source: Arc<str>,
     /// Whether a signed answer is wanted: `Accept: application/token-introspection+jwt`, else `application/json`.
     pub signed: bool,
     token: Zeroizing<String>,
@@ -77,6 +79,7 @@ impl IntrospectionRequest {
             token_digest: crate::crypto::sha256(text.as_bytes()),
             deadline: limits.introspection_deadline,
             bytes_max: limits.introspection_bytes_max,
+            source: Arc::clone(&rules.source),
             signed: rules.signed_for.is_some(),
             token: Zeroizing::new(text.to_owned()),
         }
@@ -108,6 +111,8 @@ pub(super) enum Answer {
     Active(Option<Box<Claims>>),
     /// It is not, for whatever reason.
     Inactive,
+    /// The answer is signed by a key that is not known: a newer set may have it.
+    KeyUnknown,
 }
 
 /// Reads what `issuer` answered about a token; `known` is that token when its signature was verified before.
@@ -147,7 +152,9 @@ pub(super) fn read(
             judge(document.root(), document.text(), issuer, known)
         }
         Some(audience) => {
-            let payload = opened(&fetched.body, issuer, keys)?;
+            let Some(payload) = opened(&fetched.body, issuer, keys)? else {
+                return Ok(Answer::KeyUnknown);
+            };
             let document = json::parse(&payload, &mut scratch, jws::JSON_LIMITS)
                 .map_err(|_| unavailable("the issuer's signed answer is not strict JSON"))?;
             let inner = addressed(document.root(), issuer, audience, now, limits)?;
@@ -156,8 +163,8 @@ pub(super) fn read(
     }
 }
 
-/// The payload of a signed answer whose signature is the issuer's (RFC 9701 section 5).
-fn opened(body: &[u8], issuer: &Issuer, keys: Option<&KeySet>) -> Result<Vec<u8>, Denial> {
+/// The payload of a signed answer whose signature is the issuer's (RFC 9701 section 5); `None` when its key is unknown.
+fn opened(body: &[u8], issuer: &Issuer, keys: Option<&KeySet>) -> Result<Option<Vec<u8>>, Denial> {
     let unsigned = |_| unavailable("the issuer's answer about the token is not signed in the form of RFC 9701");
     let text = std::str::from_utf8(body).map_err(|_| unavailable("the issuer's signed answer is not text"))?;
     let signed = Signed::split(text.trim_ascii_end()).map_err(unsigned)?;
@@ -172,11 +179,14 @@ fn opened(body: &[u8], issuer: &Issuer, keys: Option<&KeySet>) -> Result<Vec<u8>
             "the issuer's signed answer has another `typ` or algorithm than it may have",
         ));
     }
-    let key = keys.and_then(|keys| keys.find(header.kid.as_deref(), header.algorithm).ok());
-    let key = key.ok_or_else(|| unavailable("no key of the issuer is that of its signed answer"))?;
+    let key = match keys.map(|keys| keys.find(header.kid.as_deref(), header.algorithm)) {
+        Some(Ok(key)) => key,
+        Some(Err(FindError::Unknown)) | None => return Ok(None),
+        Some(Err(_)) => return Err(unavailable("no key of the issuer is that of its signed answer")),
+    };
     key.verify(header.algorithm, signed.input(), &signature)
         .map_err(|_| unavailable("the signature of the issuer's answer does not verify"))?;
-    Ok(payload)
+    Ok(Some(payload))
 }
 
 /// The answer inside a signed one, which is this issuer's, for us, and new (RFC 9701 section 5).

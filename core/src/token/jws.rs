@@ -164,6 +164,19 @@ pub(super) fn check_type(header: &Header, root: Node<'_>, issuer: &Issuer) -> Re
     Ok(())
 }
 
+/// Checks that a token whose issuer alone judges it does not look like another kind: ID tokens, events and answers.
+pub(super) fn check_foreign(header: &Header, root: Node<'_>) -> Result<(), Denial> {
+    let foreign = matches!(header.media_type, MediaType::Introspection | MediaType::Other)
+        || FOREIGN_CLAIMS.iter().any(|name| root.member(name).is_some());
+    if foreign {
+        return Err(Denial::new(
+            DenyReason::TokenType,
+            "the token looks like an ID token, an event or another kind",
+        ));
+    }
+    Ok(())
+}
+
 /// Why an algorithm is none of ours; by name for those that somebody may want.
 #[cold]
 fn unsupported(name: &str) -> &'static str {

@@ -103,6 +103,7 @@ impl ClaimMap {
             return Err(claim.to_owned());
         }
         let human = match &parts.identity {
+            IdentityForm::HumanClaim(claim) if is_mutable(claim) => return Err(claim.to_owned()),
             IdentityForm::HumanClaim(claim) => Some(place(claim, &[])?),
             IdentityForm::Act | IdentityForm::ListedAgents(_) => None,
         };
@@ -147,7 +148,12 @@ fn usual_form(path: &ClaimPath) -> ScopeForm {
 
 /// Whether a claim is one that people can change, or that passes from one to another (OpenID Connect Core 5.7).
 pub(super) fn is_mutable(claim: &str) -> bool {
-    MUTABLE_CLAIMS.contains(&claim.strip_prefix('/').unwrap_or(claim))
+    // Of a path, the last step says what the claim is.
+    let last = match claim.strip_prefix('/') {
+        Some(path) => path.rsplit('/').next().unwrap_or(path),
+        None => claim,
+    };
+    MUTABLE_CLAIMS.contains(&last)
 }
 
 /// Claims that tell people apart only today.

@@ -572,11 +572,14 @@ fn rules_of_an_issuer_are_checked() {
             assert_eq!(outcome(claim), Ok(()), "{claim}");
         }
     }
-    for claim in ["email", "/email", "preferred_username", "upn"] {
-        let mut parts = parts(ISSUER);
-        parts.subject_claim = Some(claim.to_owned());
-        let mutable = IssuerError::ClaimMutable(url(), claim.to_owned());
-        assert_eq!(Issuer::new(parts).err(), Some(mutable));
+    for claim in ["email", "/email", "/profile/email", "preferred_username", "upn"] {
+        let mutable = Some(IssuerError::ClaimMutable(url(), claim.to_owned()));
+        let mut subject = parts(ISSUER);
+        subject.subject_claim = Some(claim.to_owned());
+        assert_eq!(Issuer::new(subject).err(), mutable);
+        let mut human = parts(ISSUER);
+        human.identity = IdentityForm::HumanClaim(claim.to_owned());
+        assert_eq!(Issuer::new(human).err(), mutable);
     }
 }
 

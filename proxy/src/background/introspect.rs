@@ -25,6 +25,8 @@ type Answer = Result<Arc<Fetched>, FetchError>;
 /// How one issuer is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct IntrospectionPlan {
+    /// The words of the core's rules for where and as whom: a question of other rules is not asked here.
+    pub(crate) source: Arc<str>,
     /// Where; `None` asks the issuer's metadata.
     pub(crate) url: Option<Arc<str>>,
     /// As whom.
@@ -55,8 +57,8 @@ pub(crate) struct Prepared(HashMap<Arc<str>, Arc<Asked>>);
 #[derive(Default)]
 struct Flights(Mutex<HashMap<Question, Vec<oneshot::Sender<Answer>>>>);
 
-/// An issuer and the digest of a token.
-type Question = (Arc<str>, [u8; 32]);
+/// An issuer, the source of its answers, and the digest of a token.
+type Question = (Arc<str>, Arc<str>, [u8; 32]);
 
 impl IntrospectionService {
     /// A service without issuers, whose questions run on `runtime`.
@@ -113,13 +115,21 @@ impl IntrospectionService {
 impl IntrospectionService {
     /// Asks, or joins the same question that is out already. Takes the request's own deadline at most.
     pub(crate) async fn introspect(&self, request: &IntrospectionRequest) -> Answer {
-        let asked = self.asked(&request.issuer).ok_or(FetchError::Connection)?;
+        // A reload may stand between the rules of the question and the plan there is.
+        let asked = self
+            .asked(&request.issuer)
+            .filter(|asked| asked.plan.source == request.source)
+            .ok_or(FetchError::Connection)?;
         let Some(endpoint) = self.endpoint(&asked) else {
             tracing::warn!(issuer = %request.issuer, "the issuer names no introspection endpoint");
             return Err(FetchError::Connection);
         };
         let (answered, answer) = oneshot::channel();
-        let question = (Arc::clone(&request.issuer), request.token_digest);
+        let question = (
+            Arc::clone(&request.issuer),
+            Arc::clone(&request.source),
+            request.token_digest,
+        );
         match self.flights.join(question.clone(), answered) {
             Joined::First => {
                 let (flights, request) = (Arc::clone(&self.flights), request.clone());
@@ -185,7 +195,8 @@ enum Joined {
 impl Flights {
     fn join(&self, question: Question, waiter: oneshot::Sender<Answer>) -> Joined {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = flights.len() < FLIGHTS_MAX;
+        let of_issuer = flights.keys().filter(|(issuer, ..)| *issuer == question.0).count();
+        let room = of_issuer < FLIGHTS_MAX;
         match flights.get_mut(&question) {
             Some(waiting) if waiting.len() < WAITERS_MAX => {
                 waiting.push(waiter);
@@ -211,8 +222,8 @@ impl Flights {
 
 /// The media type of a signed answer (RFC 9701 section 4).
 const SIGNED: &str = "application/token-introspection+jwt";
-/// Questions that are out at once, all issuers together.
-const FLIGHTS_MAX: usize = 1_024;
+/// Questions to one issuer that are out at once: a slow issuer takes nothing from the others.
+const FLIGHTS_MAX: usize = 256;
 /// Requests that wait for one question at once.
 const WAITERS_MAX: usize = 4_096;
 /// Connections that are kept for the next question.

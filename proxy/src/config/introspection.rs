@@ -36,14 +36,25 @@ pub(super) fn lower(
     let rules = IntrospectionRules {
         tokens,
         signed_for: raw.value.signed.then(|| Arc::clone(&client_id)),
-        source: Arc::from(format!("{} {client_id}", url.as_deref().unwrap_or("metadata"))),
+        source: source(issuer, url.as_deref(), &client_id),
     };
     let plan = IntrospectionPlan {
+        source: Arc::clone(&rules.source),
         url,
         client_id,
         authentication,
     };
     Some(Some((rules, plan)))
+}
+
+/// Where the issuer is asked, as whom, and by whose word: answers of another source are not used.
+fn source(issuer: &RawIssuer, url: Option<&str>, client_id: &str) -> Arc<str> {
+    Arc::from(format!(
+        "{} {client_id} {} {}",
+        url.unwrap_or("metadata"),
+        issuer.danger_allow_private_addresses,
+        issuer.ca.as_ref().map_or("system", |ca| &ca.value),
+    ))
 }
 
 /// Checks where the issuer is asked; `None` after a fault.

@@ -312,6 +312,18 @@ fn a_jwt_proves_itself_and_is_asked_about_when_that_is_configured() {
         let judged = judge(&world, &jwt, NOW, Some(&answered(200, body.as_bytes()))).unwrap();
         assert_eq!(judged.err(), Some(expected), "{body}");
     }
+    // Other kinds of tokens are refused before anybody is asked.
+    let alone = world(IntrospectedTokens::All);
+    for other in [
+        good().header("typ", "logout+jwt"),
+        good().header("typ", "oauth-id-jag+jwt"),
+        good().header("typ", "token-introspection+jwt"),
+        good().claim("nonce", "n"),
+        good().claim("at_hash", "h"),
+    ] {
+        let judged = judge(&alone, &other.sign(keys::ed25519()), NOW, None).unwrap();
+        assert_eq!(judged.err(), Some(DenyReason::TokenType));
+    }
     // Where the issuer's word alone counts, a JWT without a good signature is its business.
     let alone = world(IntrospectedTokens::All);
     assert!(judge(&alone, &forged, NOW, None).is_none());
@@ -402,6 +414,23 @@ fn a_signed_answer_is_the_issuers_for_us_and_of_now() {
         let world = World::of(vec![issuer(ISSUER, Some(IntrospectedTokens::Opaque), true)]);
         let judged = judge(&world, OPAQUE, NOW, Some(&answered(200, body.as_bytes()))).unwrap();
         assert_eq!(judged.map(|_| ()), expected, "{name}");
+    }
+    // A key that is not known, or too old to say, asks for a fetch first; without it the answer counts for nothing.
+    let rotated = Key::new_ed25519("rotated");
+    let answer = sign(&header(typ).replace(key.kid(), "rotated"), &ours(&json!({})), &rotated);
+    let answer = answered(200, answer.as_bytes());
+    let asked = || World::of(vec![issuer(ISSUER, Some(IntrospectedTokens::Opaque), true)]);
+    let good = answered(
+        200,
+        sign(&header(typ), &ours(&json!({"iat": NOW + 3_601})), key).as_bytes(),
+    );
+    for (now, answer) in [(NOW, &answer), (NOW + 3_601, &good)] {
+        match step(&asked(), OPAQUE, now, Some(answer)) {
+            Ok(Verification::NeedsKeys { otherwise, .. }) => {
+                assert_eq!(otherwise.reason, DenyReason::IntrospectionUnavailable);
+            }
+            other => panic!("{:?}", other.err()),
+        }
     }
     // A signed answer about a token is no token.
     let token = sign(

@@ -1,7 +1,7 @@
 use super::*;
 
 fn question(token: u8) -> Question {
-    (Arc::from("https://as.example"), [token; 32])
+    (Arc::from("https://as.example"), Arc::from("metadata"), [token; 32])
 }
 
 fn answer() -> Answer {
@@ -57,7 +57,9 @@ fn questions_and_waiters_are_bounded() {
     for number in 1..FLIGHTS_MAX {
         let mut digest = [9; 32];
         digest[..8].copy_from_slice(&number.to_le_bytes());
-        assert_eq!(join((Arc::from("i"), digest)), Joined::First);
+        assert_eq!(join((question(0).0, Arc::from("metadata"), digest)), Joined::First);
     }
     assert_eq!(join(question(1)), Joined::Refused);
+    let elsewhere = (Arc::from("https://other.example"), Arc::from("metadata"), [1; 32]);
+    assert_eq!(join(elsewhere), Joined::First, "another issuer has room of its own");
 }

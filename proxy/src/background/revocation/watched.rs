@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portcullis_core::audit::ActOutcome;
+use portcullis_core::audit::{ActOutcome, Position};
 use portcullis_core::gate::AdminAct;
-use portcullis_core::revocation::{RevocationRequest, RevocationSource, Revoked};
+use portcullis_core::revocation::{RevocationError, RevocationRequest, RevocationSource, Revoked};
 use ring::digest::{SHA256, digest};
 use tokio::time::MissedTickBehavior;
 
@@ -32,6 +32,8 @@ pub(crate) struct WatchedFile {
     told: BTreeSet<(usize, [u8; 32])>,
     /// Whether it was told that the file cannot be read.
     missing: bool,
+    /// Looks until lines that were refused for now are tried again.
+    again_in: Option<u8>,
 }
 
 impl WatchedFile {
@@ -44,6 +46,7 @@ impl WatchedFile {
             content: None,
             told: BTreeSet::new(),
             missing: false,
+            again_in: None,
         }
     }
 
@@ -66,6 +69,13 @@ impl WatchedFile {
 
     /// Applies what is new in the file. Blocks on the disk.
     pub(crate) fn look(&mut self) {
+        self.again_in = match self.again_in {
+            Some(0) => {
+                (self.content, self.stamp) = (None, None);
+                None
+            }
+            looks => looks.map(|looks| looks.saturating_sub(1)),
+        };
         match self.read_changed() {
             Ok(None) => self.missing = false,
             Ok(Some(text)) => {
@@ -124,13 +134,23 @@ impl WatchedFile {
             }
         }
         let results = self.store.revoke_all(&requests, RevocationSource::List);
+        let mut last = None;
         for ((mark, request), result) in lines.into_iter().zip(&requests).zip(results) {
             match result {
-                Ok(Applied { revoked, durable }) => self.record(request, &revoked, durable),
+                Ok(Applied { revoked, durable }) => last = self.record(request, &revoked, durable).or(last),
                 // What has expired was in force for as long as it was meant to be.
-                Err(portcullis_core::revocation::RevocationError::Expired) => {}
+                Err(RevocationError::Expired) => {}
+                // Time, room or a reload may cure these, while the file stays as it is.
+                Err(error @ (RevocationError::Future | RevocationError::Full(_) | RevocationError::Issuer(_))) => {
+                    self.again_in = Some(AGAIN_LOOKS);
+                    self.refuse(mark, &error.to_string(), &mut told);
+                }
                 Err(error) => self.refuse(mark, &error.to_string(), &mut told),
             }
+        }
+        if let Some(position) = last {
+            // The file is looked at again once its acts are on record, all of them at once.
+            self.store.gate().durable().wait(position, RECORD_PATIENCE);
         }
         self.told = told;
     }
@@ -144,9 +164,10 @@ impl WatchedFile {
         told.insert(mark);
     }
 
-    fn record(&self, request: &RevocationRequest, revoked: &Revoked, durable: bool) {
+    /// Hands the record of an act over, and says where it will stand.
+    fn record(&self, request: &RevocationRequest, revoked: &Revoked, durable: bool) -> Option<Position> {
         let Revoked::Changed(entry) = revoked else {
-            return;
+            return None;
         };
         let outcome = if durable {
             ActOutcome::Applied
@@ -163,14 +184,14 @@ impl WatchedFile {
         };
         for _ in 0..RECORD_TRIES {
             if let Ok((_, position)) = self.store.gate().record_act(&act, clock::now()) {
-                // Counted once it is on record, like an act that is answered.
-                self.store.gate().durable().wait(position, RECORD_PATIENCE);
-                return self.store.count(outcome);
+                self.store.count(outcome);
+                return Some(position);
             }
             // The queue is full of our own lines: this thread may wait, unlike requests.
             std::thread::sleep(RECORD_PAUSE);
         }
         tracing::error!(id = %entry.id, "a revocation from the file is in force and not on record");
+        None
     }
 }
 
@@ -182,6 +203,8 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     sum
 }
 
+/// A second of looks.
+const AGAIN_LOOKS: u8 = 4;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Age at which a change would show in the time of the last one.
 const SETTLED: Duration = Duration::from_secs(2);

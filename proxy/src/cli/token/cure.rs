@@ -160,12 +160,14 @@ fn times(cure: &Cure<'_>, reason: DenyReason, claims: &Map<String, Value>) -> St
             told("nbf")
         ),
         _ => {
-            let lives = match (at("exp"), at("iat")) {
-                (Some(exp), Some(iat)) => exp.since(iat).as_secs(),
-                _ => 0,
+            let own = rules(cure).and_then(Issuer::token_lifetime_max);
+            let most = own.unwrap_or(cure.limits.lifetime_max).as_secs();
+            let key = if own.is_some() { "the issuer's" } else { "`limits`'" };
+            let lives = match (at("exp"), at("iat").or_else(|| at("nbf"))) {
+                (Some(exp), Some(start)) => format!("{} s after it", exp.since(start).as_secs()),
+                _ => "without an end or a beginning".to_owned(),
             };
-            let most = cure.limits.lifetime_max.as_secs();
-            format!("`exp` at most {most} s after `iat` (`limits.token_lifetime_max`); it is {lives} s after it")
+            format!("`exp` at most {most} s after `iat`, or `nbf` ({key} `token_lifetime_max`); it is {lives}")
         }
     }
 }
@@ -181,7 +183,7 @@ fn audience(cure: &Cure<'_>, claims: &Map<String, Value>) -> String {
     let accepted: Vec<String> = audiences.iter().map(|audience| quoted(audience)).collect();
     format!(
         "`aud` with one of {}; the token names {} audience{plural}: {}. Ask the issuer with `resource={}` (RFC 8707), or \
-         name the issuer's own audience in the server's `audiences`",
+         name the issuer's own audience in the server's `audiences`, or where it has them in `issuer_audiences`",
         accepted.join(", "),
         named.len(),
         named.join(", "),
