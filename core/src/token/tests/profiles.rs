@@ -140,7 +140,7 @@ impl Case {
             (json!({"typ": "DPoP"}), Ok(())),
             (json!({"token_use": "id"}), TYPE),
             (json!({"token_use": "refresh_token"}), TYPE),
-            (json!({"cnf": {"jkt": "x"}}), Err(DenyReason::TokenSenderBound)),
+            (json!({"cnf": {"kid": "x"}}), Err(DenyReason::TokenSenderBound)),
         ] {
             self.claims(claims, expected);
         }
