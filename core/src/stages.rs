@@ -256,6 +256,11 @@ impl Laps {
         self.last_ns = now_ns;
     }
 
+    /// What the clock said when the last lap ended.
+    pub(crate) const fn last_ns(&self) -> u64 {
+        self.last_ns
+    }
+
     /// Ends a lap that was spent on no stage of the core's.
     pub(crate) const fn skip(&mut self, now_ns: u64) {
         self.last_ns = now_ns;

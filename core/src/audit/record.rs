@@ -23,6 +23,9 @@ pub struct RequestRecord<'a, S> {
     pub record_id: RecordId,
     /// When the request was judged.
     pub time: UnixTime,
+    /// The same by the gate's monotonic clock, in microseconds from an arbitrary start: no setting of the wall clock moves
+    /// it, so that the order and the distances of one process's records stand.
+    pub monotonic_us: u64,
     /// The tenant of the caller.
     pub tenant: &'a str,
     /// The server's name.
@@ -351,6 +354,7 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
     /// Appends the record.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut object = Object::record(out, self.record_id, "request", None, self.time);
+        object.number("monotonic_us", self.monotonic_us);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
         object.text("resource", self.resource);

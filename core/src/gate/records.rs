@@ -61,6 +61,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
     RequestRecord {
         record_id: case.record_id,
         time: case.now,
+        monotonic_us: case.laps.last_ns() / 1_000,
         tenant: server.tenant(),
         server: server.name(),
         resource: server.resource(),

@@ -35,6 +35,7 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
     RequestRecord {
         record_id: id(),
         time: UnixTime::from_nanos(1_795_399_848_123_456_789),
+        monotonic_us: 3_600_000_001,
         tenant: "acme",
         server: "crm",
         resource: "https://gate.example/crm",
@@ -118,8 +119,8 @@ fn a_request_record_has_the_members_of_the_schema() {
         parse(|out| record.write_json(out)),
         json!({
             "schema": 1, "record_id": id().to_string(), "phase": "request", "part": null,
-            "time": "2026-11-23T02:10:48.123456Z", "tenant": "acme", "server": "crm",
-            "resource": "https://gate.example/crm", "session": null, "subject": human,
+            "time": "2026-11-23T02:10:48.123456Z", "monotonic_us": 3_600_000_001_u64, "tenant": "acme",
+            "server": "crm", "resource": "https://gate.example/crm", "session": null, "subject": human,
             "actor": {"id": "crm-agent", "issuer": "https://issuer.example", "kind": "agent"},
             "on_behalf_of": human, "client_id": "crm-agent", "principal_id": HEX,
             "token": {"jti": "t-1", "digest": HEX, "kind": "jwt", "evidence_age_s": 12, "revocation": "not_checked",

@@ -118,3 +118,20 @@ fn a8_clock_jumps() {
     check(&stage, &lasting, at(-3_600), None);
     check(&stage, &lasting, at(3_601), Some(DenyReason::KeysUnavailable));
 }
+
+/// The wall clock of a record may stand still or step back; the other clock in it goes on.
+#[test]
+fn a8_records_carry_both_clocks() {
+    let stage = Stage::new();
+    let request = Request::read();
+    for _ in 0..3 {
+        drop(stage.record(&request).unwrap());
+    }
+    let records = stage.records();
+    let requests: Vec<_> = records.iter().filter(|record| record["phase"] == "request").collect();
+    assert_eq!(requests.len(), 3);
+    for pair in requests.windows(2) {
+        assert_eq!(pair[0]["time"], pair[1]["time"]);
+        assert!(pair[0]["monotonic_us"].as_u64().unwrap() < pair[1]["monotonic_us"].as_u64().unwrap());
+    }
+}
