@@ -16,8 +16,8 @@ use portcullis_core::gate::Gate;
 
 use crate::background::revocation::RevocationStore;
 use crate::egress::{self, ClientLost, Readers};
-use crate::ingress::{self, Head, ReadError, TrustedHops};
-use crate::service::finish;
+use crate::ingress::{self, Head, TrustedHops};
+use crate::service::{finish, head_came};
 use crate::shutdown::Shutdown;
 use crate::{health, respond};
 
@@ -91,14 +91,8 @@ impl HttpServerApp for Admin {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        match ingress::await_head(&mut session).await {
-            Ok(()) => {}
-            Err(ReadError::Gone) => return None,
-            Err(ReadError::Refused(denial)) => {
-                let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
-                ingress::linger_without_head(&mut session).await;
-                return None;
-            }
+        if !head_came(&mut session).await {
+            return None;
         }
         match self.answer(&mut session).await {
             Ok(()) => finish(session).await,

@@ -118,14 +118,8 @@ impl HttpServerApp for Service {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        match ingress::await_head(&mut session).await {
-            Ok(()) => {}
-            Err(ReadError::Gone) => return None,
-            Err(ReadError::Refused(denial)) => {
-                let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
-                ingress::linger_without_head(&mut session).await;
-                return None;
-            }
+        if !head_came(&mut session).await {
+            return None;
         }
         let began_ns = ingress::head_began_ns(&session);
         let running = self.shutdown.enter();
@@ -154,6 +148,20 @@ pub(crate) fn server_options() -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(std::time::Duration::from_secs(KEEPALIVE_S));
     options
+}
+
+/// Waits for the head of the next request; `false` when there will be none, and who sent no head was told so.
+pub(crate) async fn head_came(session: &mut ServerSession) -> bool {
+    match ingress::await_head(session).await {
+        Ok(()) => true,
+        Err(ReadError::Gone) => false,
+        Err(ReadError::Refused(denial)) => {
+            // Whether anybody is left to read it changes nothing.
+            let _ = respond::refuse(session, &denial, &Readers::default()).await;
+            ingress::linger_without_head(session).await;
+            false
+        }
+    }
 }
 
 /// Ends the exchange; gives the connection back when it can serve again.

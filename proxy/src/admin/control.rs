@@ -29,7 +29,7 @@ use crate::durable;
 use crate::egress::{self, ClientLost, Readers};
 use crate::ingress::{self, Head, ReadError, TrustedHops};
 use crate::respond::{self, Problem};
-use crate::service::finish;
+use crate::service::{finish, head_came};
 
 const REVOCATIONS: &str = "/revocations";
 /// Bytes of a body.
@@ -327,14 +327,8 @@ impl HttpServerApp for Control {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        match ingress::await_head(&mut session).await {
-            Ok(()) => {}
-            Err(ReadError::Gone) => return None,
-            Err(ReadError::Refused(denial)) => {
-                let _ = respond::refuse(&mut session, &denial, &Readers::default()).await;
-                ingress::linger_without_head(&mut session).await;
-                return None;
-            }
+        if !head_came(&mut session).await {
+            return None;
         }
         match self.answer(&mut session).await {
             Ok(()) => finish(session).await,
