@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, Segments, Storage, Writer};
 use portcullis_core::denial::DenyReason;
-use portcullis_core::gate::{Answer, Gate, GateParts, Release, Scratch, Snapshot, Step};
+use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
+use portcullis_core::session::SessionKeys;
 use portcullis_core::time::UnixTime;
 
 use crate::material::Material;
@@ -51,7 +52,11 @@ pub fn gate(material: &Material, subjects: usize, tokens_cached_max: usize) -> R
         snapshot: Snapshot::new(vec![server], world::limits(tokens_cached_max), [7; 32])?,
         audit,
         node: Arc::from("bench"),
-        digest_key: [1; 32],
+        keys: GateKeys {
+            digests: [1; 32].into(),
+            nonces: [9; 32].into(),
+            sessions: SessionKeys::single([7; 32]),
+        },
         seed: [2; 16],
         now: NOW,
     };

@@ -198,11 +198,11 @@ impl Request {
         RequestHead {
             method: &Method::POST,
             path: "/crm",
-            has_query: false,
+            query: None,
             host: "gate.example",
             headers: &self.headers,
             client_ip: Ipv4Addr::LOCALHOST.into(),
-            client_cert_sha256: None,
+            certificate: None,
         }
     }
 }

@@ -13,11 +13,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
-use portcullis_core::gate::{Answer, Gate, GateParts, Release, Scratch, Snapshot, Step};
+use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::session::SessionKeys;
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
@@ -112,7 +113,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         audit,
         node: Arc::from("example"),
         // Both come from the system's randomness in earnest; the key stays the same over restarts.
-        digest_key: [1; 32],
+        keys: GateKeys {
+            digests: [1; 32].into(),
+            nonces: [9; 32].into(),
+            sessions: SessionKeys::single([7; 32]),
+        },
         seed: [2; 16],
         now: now(),
     };
@@ -134,11 +139,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let head = RequestHead {
         method: &Method::POST,
         path: "/crm",
-        has_query: false,
+        query: None,
         host: "gate.example",
         headers: &headers,
         client_ip: Ipv4Addr::LOCALHOST.into(),
-        client_cert_sha256: None,
+        certificate: None,
     };
     let mut scratch = Scratch::new(0);
     let mut visit = gate.begin(now());

@@ -106,7 +106,7 @@ pub(crate) fn names_dpop(head: &RequestHead<'_>) -> bool {
 /// `DPoP` (in any case, RFC 9110 section 11.1), and for a value that is not one token;
 /// [`DenyReason::DpopProofInvalid`] for the scheme `DPoP` without a proof, or with two (RFC 9449 section 4.3).
 pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial> {
-    if head.has_query {
+    if head.query.is_some() {
         return Err(refused(DenyReason::QueryPresent, "the target has a query"));
     }
     let mut values = head.headers.get_all(AUTHORIZATION).iter();

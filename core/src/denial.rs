@@ -17,10 +17,16 @@ pub enum DenyReason {
     AnswerInvalid,
     /// The policy, or an obligation that cannot be carried out, keeps the answer back.
     AnswerWithheld,
+    /// A header brings an API key: one secret for everybody is no credential here.
+    ApiKeyPresent,
+    /// The policy asks for a stronger or fresher login than the token tells (RFC 9470).
+    AuthenticationInsufficient,
     /// The body is larger than the limit.
     BodyTooLarge,
     /// The body did not arrive whole within its deadline.
     BodyTimeout,
+    /// The client's certificate is no identity of this server: unknown, expired, revoked or of another authority.
+    CertificateRefused,
     /// No credential came with the request.
     CredentialMissing,
     /// More than one credential came with the request (RFC 6750 section 2).
@@ -80,6 +86,12 @@ pub enum DenyReason {
     RpcInvalid,
     /// The token's scopes do not cover the tool.
     ScopeInsufficient,
+    /// The session is not one that this principal may use, or the gate does not know it.
+    SessionUnknown,
+    /// The policy's data has no row for the subject, or for the agent that acts for it.
+    SubjectUnlisted,
+    /// The token belongs to another tenant than the server, or to none that can be told.
+    TenantForeign,
     /// The algorithm is not allowed for this issuer or not the key's.
     TokenAlgorithm,
     /// The token is for another resource.
@@ -116,6 +128,8 @@ pub enum DenyReason {
     ToolUnmapped,
     /// The tool is hidden from this caller.
     ToolHidden,
+    /// The credential for the upstream cannot be had now (RFC 8693): nothing was sent.
+    UpstreamCredentialUnavailable,
     /// The upstream failed before or within its answer.
     UpstreamFailed,
     /// The upstream did not answer in time.
@@ -145,13 +159,16 @@ pub enum Blame {
 
 impl DenyReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 64] = [
         Self::AuditUnavailable,
         Self::AnswerTooLarge,
         Self::AnswerInvalid,
         Self::AnswerWithheld,
+        Self::ApiKeyPresent,
+        Self::AuthenticationInsufficient,
         Self::BodyTooLarge,
         Self::BodyTimeout,
+        Self::CertificateRefused,
         Self::CredentialMissing,
         Self::CredentialRepeated,
         Self::CredentialScheme,
@@ -181,6 +198,9 @@ impl DenyReason {
         Self::RouteUnknown,
         Self::RpcInvalid,
         Self::ScopeInsufficient,
+        Self::SessionUnknown,
+        Self::SubjectUnlisted,
+        Self::TenantForeign,
         Self::TokenAlgorithm,
         Self::TokenAudience,
         Self::TokenClaims,
@@ -199,6 +219,7 @@ impl DenyReason {
         Self::TokenUnbound,
         Self::ToolUnmapped,
         Self::ToolHidden,
+        Self::UpstreamCredentialUnavailable,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
         Self::VerificationLimited,
@@ -212,8 +233,11 @@ impl DenyReason {
             Self::AnswerTooLarge => "answer_too_large",
             Self::AnswerInvalid => "answer_invalid",
             Self::AnswerWithheld => "answer_withheld",
+            Self::ApiKeyPresent => "api_key_present",
+            Self::AuthenticationInsufficient => "authentication_insufficient",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
+            Self::CertificateRefused => "certificate_refused",
             Self::CredentialMissing => "credential_missing",
             Self::CredentialRepeated => "credential_repeated",
             Self::CredentialScheme => "credential_scheme",
@@ -243,6 +267,9 @@ impl DenyReason {
             Self::RouteUnknown => "route_unknown",
             Self::RpcInvalid => "rpc_invalid",
             Self::ScopeInsufficient => "scope_insufficient",
+            Self::SessionUnknown => "session_unknown",
+            Self::SubjectUnlisted => "subject_unlisted",
+            Self::TenantForeign => "tenant_foreign",
             Self::TokenAlgorithm => "token_algorithm",
             Self::TokenAudience => "token_audience",
             Self::TokenClaims => "token_claims",
@@ -261,6 +288,7 @@ impl DenyReason {
             Self::TokenUnbound => "token_unbound",
             Self::ToolUnmapped => "tool_unmapped",
             Self::ToolHidden => "tool_hidden",
+            Self::UpstreamCredentialUnavailable => "upstream_credential_unavailable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::VerificationLimited => "verification_limited",
@@ -272,16 +300,22 @@ impl DenyReason {
     pub const fn blame(self) -> Blame {
         match self {
             Self::AuditUnavailable | Self::DpopUnavailable | Self::Draining => Blame::Gate,
-            Self::IntrospectionUnavailable | Self::KeysUnavailable => Blame::Issuer,
+            Self::IntrospectionUnavailable | Self::KeysUnavailable | Self::UpstreamCredentialUnavailable => {
+                Blame::Issuer
+            }
             Self::AnswerWithheld
+            | Self::AuthenticationInsufficient
             | Self::PolicyDenied
             | Self::PolicyFailed
             | Self::ScopeInsufficient
+            | Self::SubjectUnlisted
             | Self::ToolHidden
             | Self::ToolUnmapped => Blame::Policy,
-            Self::DpopNonceMissing
+            Self::CertificateRefused
+            | Self::DpopNonceMissing
             | Self::DpopProofInvalid
             | Self::IdentityUnbound
+            | Self::TenantForeign
             | Self::TokenAlgorithm
             | Self::TokenAudience
             | Self::TokenClaims
@@ -301,7 +335,8 @@ impl DenyReason {
             Self::AnswerInvalid | Self::AnswerTooLarge | Self::UpstreamFailed | Self::UpstreamTimeout => {
                 Blame::Upstream
             }
-            Self::BodyTimeout
+            Self::ApiKeyPresent
+            | Self::BodyTimeout
             | Self::BodyTooLarge
             | Self::CredentialMissing
             | Self::CredentialRepeated
@@ -322,6 +357,7 @@ impl DenyReason {
             | Self::RateLimited
             | Self::RouteUnknown
             | Self::RpcInvalid
+            | Self::SessionUnknown
             | Self::VerificationLimited
             | Self::VersionUnsupported => Blame::Client,
         }

@@ -26,6 +26,8 @@ mod visit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zeroize::Zeroizing;
+
 use crate::audit::{AuditLog, Durable, Position};
 use crate::config::Limits;
 use crate::crypto::MacKey;
@@ -38,6 +40,7 @@ use crate::published::Published;
 use crate::record_id::RecordIds;
 use crate::redact;
 use crate::revocation::RevocationList;
+use crate::session::SessionKeys;
 use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
@@ -60,13 +63,24 @@ pub struct GateParts {
     pub audit: AuditLog,
     /// The gate's name among its like, for records.
     pub node: Arc<str>,
-    /// The key of argument digests, session digests and principal ids: the same over restarts, or records of one
-    /// caller cannot be told to be one's.
-    pub digest_key: [u8; 32],
+    /// The gate's secrets.
+    pub keys: GateKeys,
     /// Sixteen bytes of the system's randomness, fresh for each process.
     pub seed: [u8; 16],
     /// When the gate starts.
     pub now: UnixTime,
+}
+
+/// The secrets of a gate: the same over restarts and at all replicas.
+#[derive(Debug)]
+pub struct GateKeys {
+    /// The key of argument digests, session digests and principal ids: with another one, records of one caller cannot
+    /// be told to be one's.
+    pub digests: Zeroizing<[u8; 32]>,
+    /// The key of the nonces of proofs of possession (RFC 9449 section 8).
+    pub nonces: Zeroizing<[u8; 32]>,
+    /// The keys that seal sessions.
+    pub sessions: SessionKeys,
 }
 
 /// Every decision of one process. Shared by all its threads.
@@ -74,6 +88,8 @@ pub struct Gate {
     snapshot: Published<Snapshot>,
     audit: AuditLog,
     key: MacKey,
+    nonce_key: MacKey,
+    session_keys: Published<SessionKeys>,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -134,7 +150,9 @@ impl Gate {
         Self {
             snapshot: Published::new(parts.snapshot),
             audit: parts.audit,
-            key: MacKey::new(parts.digest_key),
+            key: MacKey::new(*parts.keys.digests),
+            nonce_key: MacKey::new(*parts.keys.nonces),
+            session_keys: Published::new(parts.keys.sessions),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),
@@ -169,6 +187,11 @@ impl Gate {
     pub fn publish_keys(&self, issuer: &Issuer, keys: &Arc<KeySet>) {
         self.snapshot
             .exchange(|current| current.clone().with_keys(issuer, Arc::clone(keys)));
+    }
+
+    /// Exchanges the keys that seal sessions, such as after one was rotated.
+    pub fn publish_session_keys(&self, keys: &SessionKeys) {
+        self.session_keys.exchange(|_| keys.clone());
     }
 
     /// How far the log is durable.

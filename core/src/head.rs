@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 
 use crate::denial::{Denial, DenyReason};
+use crate::time::UnixTime;
 
 /// The head of one request. The embedder has refused malformed and over-long heads before it makes one.
 #[derive(Clone, Copy, Debug)]
@@ -17,16 +18,34 @@ pub struct RequestHead<'r> {
     pub method: &'r http::Method,
     /// The path as it came, without the query.
     pub path: &'r str,
-    /// Whether the target had a query, even an empty one. Its content is never looked at.
-    pub has_query: bool,
+    /// The query of the target without its `?`, even an empty one. No value in it is ever looked at.
+    pub query: Option<&'r str>,
     /// The authority the client asked for: `Host`, or `:authority` in HTTP/2.
     pub host: &'r str,
     /// Every field, repeated ones included.
     pub headers: &'r HeaderMap,
     /// The address of the peer.
     pub client_ip: IpAddr,
-    /// SHA-256 of the client's certificate (DER), when the connection has one.
-    pub client_cert_sha256: Option<&'r [u8; 32]>,
+    /// The client's certificate, when the connection or a trusted hop tells one.
+    pub certificate: Option<&'r ClientCertificate>,
+}
+
+/// The certificate of a client, whose key the client has proven to hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificate {
+    /// SHA-256 of its DER form: what certificate-bound tokens are compared with (RFC 8705).
+    pub sha256: [u8; 32],
+    /// Who it names; `None` for one that may bind tokens and identifies nobody, since its chain was not verified here.
+    pub identity: Option<CertificateIdentity>,
+}
+
+/// Whom a certificate names. The embedder has verified its chain, its purpose and that it is not revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateIdentity {
+    /// Its one URI name, such as a SPIFFE id; certificates with none or with several name nobody.
+    pub uri: std::sync::Arc<str>,
+    /// The first instant at which it no longer serves: `notAfter`, or that of its issuer when it is earlier.
+    pub expires: UnixTime,
 }
 
 impl<'r> RequestHead<'r> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
+use crate::time::UnixTime;
 use crate::token::{IdentityForm, VerifiedToken};
 
 /// What somebody is.
@@ -71,8 +72,29 @@ struct Bound {
     tenant: Arc<str>,
     subject: Party,
     actor: Party,
-    token: Arc<VerifiedToken>,
+    client_id: Arc<str>,
+    proof: Proof,
+    /// What the server's configuration gives in place of the token's word.
+    grants: Option<Arc<Grants>>,
     id: [u8; 32],
+}
+
+/// What proves an identity.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A verified access token.
+    Token(Arc<VerifiedToken>),
+}
+
+/// What the configuration of a server gives to a caller: scopes, groups and roles, each sorted and each once.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Grants {
+    /// The scopes.
+    pub scopes: Box<[Box<str>]>,
+    /// The groups.
+    pub groups: Box<[Box<str>]>,
+    /// The roles.
+    pub roles: Box<[Box<str>]>,
 }
 
 impl Principal {
@@ -99,12 +121,60 @@ impl Principal {
 
     /// The OAuth client.
     pub fn client_id(&self) -> &Arc<str> {
-        self.0.token.client_id()
+        &self.0.client_id
     }
 
-    /// The token that proves all this.
-    pub fn token(&self) -> &Arc<VerifiedToken> {
-        &self.0.token
+    /// What proves all this.
+    pub fn proof(&self) -> &Proof {
+        &self.0.proof
+    }
+
+    /// The token that proves all this, when one does.
+    pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
+        match &self.0.proof {
+            Proof::Token(token) => Some(token),
+        }
+    }
+
+    /// The first instant at which the proof no longer holds, without any tolerance.
+    pub fn expires(&self) -> UnixTime {
+        match &self.0.proof {
+            Proof::Token(token) => token.expires(),
+        }
+    }
+
+    /// The scopes that the caller has, sorted, each once.
+    pub fn scopes(&self) -> &[Box<str>] {
+        match (&self.0.grants, &self.0.proof) {
+            (Some(grants), _) => &grants.scopes,
+            (None, Proof::Token(token)) => token.scopes(),
+        }
+    }
+
+    /// Whether the caller has this very scope; what a scope implies is the scope table's.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().binary_search_by(|held| str::cmp(held, scope)).is_ok()
+    }
+
+    /// The subject's groups.
+    pub fn groups(&self) -> &[Box<str>] {
+        match (&self.0.grants, &self.0.proof) {
+            (Some(grants), _) => &grants.groups,
+            (None, Proof::Token(token)) => token.groups(),
+        }
+    }
+
+    /// The subject's roles.
+    pub fn roles(&self) -> &[Box<str>] {
+        match (&self.0.grants, &self.0.proof) {
+            (Some(grants), _) => &grants.roles,
+            (None, Proof::Token(token)) => token.roles(),
+        }
+    }
+
+    /// Whether both are one binding of one request, not merely the same somebody.
+    pub(crate) fn is_same_binding(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// A keyed digest over tenant, subject, actor and client: the same for every token of the same identity, and no
@@ -145,7 +215,9 @@ pub(crate) fn bind(
         tenant: Arc::clone(tenant),
         subject,
         actor,
-        token,
+        client_id: Arc::clone(token.client_id()),
+        proof: Proof::Token(token),
+        grants: None,
         id,
     })))
 }

@@ -35,6 +35,7 @@ mod credential;
 pub mod jwks;
 pub mod token;
 pub mod identity;
+pub mod session;
 pub mod revocation;
 pub mod rpc;
 pub mod scope;

@@ -405,25 +405,26 @@ impl RevocationList {
     #[cold]
     fn check_all(&self, principal: &Principal, now: UnixTime, leeway: Duration) -> Result<(), Denial> {
         let token = principal.token();
-        let issuer: &str = token.issuer();
+        let issuer: &str = token.map_or(principal.subject().issuer(), |token| token.issuer());
         let (subject, actor) = (principal.subject(), principal.actor());
         // The actor stands under the token's issuer too: `act.iss` may name one that takes no revocations here.
         let named: [(RevokedKind, &str, Option<&str>); 6] = [
-            (RevokedKind::Jti, issuer, token.jti()),
-            (RevokedKind::Session, issuer, token.session()),
+            (RevokedKind::Jti, issuer, token.and_then(|token| token.jti())),
+            (RevokedKind::Session, issuer, token.and_then(|token| token.session())),
             (RevokedKind::Subject, subject.issuer(), Some(subject.id())),
             (RevokedKind::Subject, actor.issuer(), Some(actor.id())),
             (RevokedKind::Subject, issuer, Some(actor.id())),
-            (RevokedKind::Client, issuer, Some(token.client_id())),
+            (RevokedKind::Client, issuer, Some(principal.client_id())),
         ];
         for (kind, issuer, target) in named {
             let Some(target) = target.filter(|_| self.holds(kind)) else {
                 continue;
             };
             for tenant in [None, Some(&**principal.tenant())] {
-                let meant = self
-                    .find(kind, tenant, issuer, target)
-                    .is_some_and(|entry| entry.is_in_force(now, leeway) && is_meant(&entry, token.issued_at(), leeway));
+                let meant = self.find(kind, tenant, issuer, target).is_some_and(|entry| {
+                    entry.is_in_force(now, leeway)
+                        && is_meant(&entry, token.and_then(|token| token.issued_at()), leeway)
+                });
                 if meant {
                     return Err(Denial::new(DenyReason::TokenRevoked, kind.operator()));
                 }

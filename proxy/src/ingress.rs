@@ -14,7 +14,7 @@ use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
-use portcullis_core::head::RequestHead;
+use portcullis_core::head::{ClientCertificate, RequestHead};
 
 use crate::clock;
 
@@ -45,10 +45,10 @@ pub(crate) struct Head {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) version: Version,
-    has_query: bool,
+    query: Option<String>,
     host: String,
     client_ip: IpAddr,
-    client_cert_sha256: Option<[u8; 32]>,
+    certificate: Option<ClientCertificate>,
     framing: Framing,
 }
 
@@ -76,11 +76,11 @@ impl Head {
         RequestHead {
             method: &self.method,
             path: &self.path,
-            has_query: self.has_query,
+            query: self.query.as_deref(),
             host: &self.host,
             headers: &self.headers,
             client_ip: self.client_ip,
-            client_cert_sha256: self.client_cert_sha256.as_ref(),
+            certificate: self.certificate.as_ref(),
         }
     }
 
@@ -158,16 +158,17 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
     let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
     let own = digest.and_then(|digest| digest.cert_digest.as_slice().try_into().ok());
-    let client_cert_sha256 = hops.certificate(client_ip, &header.headers, own)?;
+    let told = hops.certificate(client_ip, &header.headers, own)?;
+    let certificate = told.map(|sha256| ClientCertificate { sha256, identity: None });
     Ok(Head {
         method: header.method.clone(),
         path: header.uri.path().to_owned(),
         headers: header.headers.clone(),
         version: header.version,
-        has_query: header.uri.query().is_some(),
+        query: header.uri.query().map(str::to_owned),
         host: host.to_owned(),
         client_ip,
-        client_cert_sha256,
+        certificate,
         framing,
     })
 }

@@ -141,7 +141,7 @@ impl<'o> Object<'o> {
         self.name("token");
         let mut object = Object::open(self.out);
         object.maybe_text("jti", token.jti);
-        object.digest("digest", Some(token.digest));
+        object.digest("digest", token.digest);
         object.text("kind", token.kind);
         object.maybe_number("evidence_age_s", token.evidence_age_s);
         match token.revocation {

@@ -292,8 +292,8 @@ pub struct Party<'a> {
 pub struct TokenEvidence<'a> {
     /// Its `jti` claim.
     pub jti: Option<&'a str>,
-    /// SHA-256 of the whole token.
-    pub digest: &'a [u8; 32],
+    /// SHA-256 of the whole token, or of the certificate that stands in for one.
+    pub digest: Option<&'a [u8; 32]>,
     /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word.
     pub kind: &'a str,
     /// The age of what it was verified against.

@@ -31,11 +31,11 @@ fn with_head(fields: &[(&str, &[u8])], has_query: bool, test: impl FnOnce(&Reque
     test(&RequestHead {
         method: &Method::POST,
         path: "/mcp",
-        has_query,
+        query: has_query.then_some(""),
         host: "gate.example",
         headers: &headers,
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        client_cert_sha256: None,
+        certificate: None,
     });
 }
 

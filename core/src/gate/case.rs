@@ -175,7 +175,7 @@ impl<'g> Case<'g> {
         let (server, principal) = (&*self.server, &self.principal);
         let token = principal.token();
         Some(RequestInput {
-            tenant: server.tenant(),
+            tenant: principal.tenant(),
             request: Operation {
                 protocol: call.version.as_str(),
                 method: call.method.as_str(),
@@ -189,22 +189,22 @@ impl<'g> Case<'g> {
                 required_scopes: Texts::Boxes(grant.required()),
             }),
             subject: Party {
-                groups: Texts::Boxes(token.groups()),
-                roles: Texts::Boxes(token.roles()),
-                scopes: Texts::Boxes(token.scopes()),
-                claims: Some(token.claims_json()),
+                groups: Texts::Boxes(principal.groups()),
+                roles: Texts::Boxes(principal.roles()),
+                scopes: Texts::Boxes(principal.scopes()),
+                claims: token.map(|token| token.claims_json()),
                 ..party(principal.subject())
             },
             actor: principal.on_behalf_of().map(|_| Party {
-                scopes: Texts::Boxes(token.scopes()),
+                scopes: Texts::Boxes(principal.scopes()),
                 ..party(principal.actor())
             }),
             client_id: Some(principal.client_id()),
-            auth: policy::Auth {
+            auth: token.map_or_else(policy::Auth::default, |token| policy::Auth {
                 acr: token.acr(),
                 amr: Texts::Boxes(token.amr()),
                 time: token.auth_time().map(UnixTime::from_secs),
-            },
+            }),
             server: policy::Server {
                 name: server.name(),
                 resource: server.resource(),

@@ -83,7 +83,7 @@ impl Tokens {
                 keys: Some(keys),
                 audiences: Arc::from([audience]),
             }],
-            bounds: visit::token_limits(limits),
+            bounds: limits.token_limits(),
             cache: TokenCache::new(limits.tokens_cached_max),
             failures: Failures::default(),
         }
@@ -181,7 +181,12 @@ impl<'g, 'b> Known<'g, 'b> {
     /// # Errors
     /// The reason of the refusal.
     pub fn bind(&self) -> Result<[u8; 32], DenyReason> {
-        let (case, token) = (&self.case, Arc::clone(self.case.principal.token()));
+        let case = &self.case;
+        let token = case
+            .principal
+            .token()
+            .map(Arc::clone)
+            .ok_or(DenyReason::CredentialMissing)?;
         let depth_max = case.snapshot.limits().act_depth_max;
         identity::bind(token, case.server.tenant(), depth_max, &case.gate.key)
             .map(|principal| *principal.principal_id())
@@ -190,12 +195,12 @@ impl<'g, 'b> Known<'g, 'b> {
 
     /// Stage 7: checks the scopes again and gives how many the call needed; `None` when they do not cover it.
     pub fn scopes(&self) -> Option<usize> {
-        let token = self.case.principal.token();
+        let principal = &self.case.principal;
         let grant = self
             .case
             .server
             .tools()
-            .grant(self.call.tool()?, |scope| token.has_scope(scope));
+            .grant(self.call.tool()?, |scope| principal.has_scope(scope));
         grant.ok().map(|grant| grant.required().len())
     }
 

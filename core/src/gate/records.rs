@@ -8,7 +8,7 @@ use crate::audit::{
     ResponseRecord, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
-use crate::identity;
+use crate::identity::{self, Proof};
 use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
 use crate::stages::{Laps, Stage};
@@ -54,34 +54,19 @@ pub(super) fn write_deny(out: &mut Vec<u8>, case: &Case<'_>, denial: &Denial, de
 
 fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: Option<&Decision>, code: &str) {
     let (server, principal, call) = (&case.server, &case.principal, case.call.as_ref());
-    let token = principal.token();
-    let digest = token.digest();
     let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
     let upstream = server.upstream();
     RequestRecord {
         record_id: case.record_id,
         time: case.now,
         monotonic_us: case.laps.last_ns() / 1_000,
-        tenant: server.tenant(),
+        tenant: principal.tenant(),
         server: server.name(),
         resource: server.resource(),
         session: call.and_then(|call| call.session_digest.as_ref()),
         identities: identities(case),
-        token: TokenEvidence {
-            jti: token.jti(),
-            digest: digest.as_bytes(),
-            kind: token.kind(),
-            evidence_age_s: Some(case.now.since(token.evidence_at()).as_secs()),
-            revocation: match token.rules().revocation() {
-                // The list was asked for this very request.
-                RevocationMode::Feed => Revocation::CheckedAt(case.now),
-                RevocationMode::Introspect | RevocationMode::None => token
-                    .introspected_at()
-                    .map_or(Revocation::NotChecked, Revocation::CheckedAt),
-            },
-            binding: token.confirmation().binding(),
-        },
-        scopes: token.scopes(),
+        token: evidence(principal.proof(), case.now),
+        scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.tool.as_deref()),
@@ -107,6 +92,26 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         stage_us: &stage_times(&case.laps),
     }
     .write_json(out);
+}
+
+/// What proves who calls.
+fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
+    match proof {
+        Proof::Token(token) => TokenEvidence {
+            jti: token.jti(),
+            digest: Some(token.digest_bytes()),
+            kind: token.kind(),
+            evidence_age_s: Some(now.since(token.evidence_at()).as_secs()),
+            revocation: match token.rules().revocation() {
+                // The list was asked for this very request.
+                RevocationMode::Feed => Revocation::CheckedAt(now),
+                RevocationMode::Introspect | RevocationMode::None => token
+                    .introspected_at()
+                    .map_or(Revocation::NotChecked, Revocation::CheckedAt),
+            },
+            binding: token.confirmation().binding(),
+        },
+    }
 }
 
 /// The record of one answer, of one message of a stream, or of a stream's opening.
@@ -147,7 +152,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         record_id: case.record_id,
         phase,
         time: now,
-        tenant: server.tenant(),
+        tenant: case.principal.tenant(),
         server: server.name(),
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),

@@ -247,7 +247,7 @@ fn decide(
     let table = case.server.tools();
     let grant = match call.tool.as_deref() {
         Some(tool) => table
-            .grant(tool, |scope| case.principal.token().has_scope(scope))
+            .grant(tool, |scope| case.principal.has_scope(scope))
             .map_err(|_| unread())?,
         None => table.grant_without_tool(),
     };
@@ -303,12 +303,12 @@ fn filter_tools(
     edits: &mut Edits,
 ) -> Result<usize, Denial> {
     let table = case.server.tools();
-    let token = case.principal.token();
+    let principal = &case.principal;
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
     let mut failure = None;
     let keep = |tool: &str| {
-        let Ok(grant) = table.grant(tool, |scope| token.has_scope(scope)) else {
+        let Ok(grant) = table.grant(tool, |scope| principal.has_scope(scope)) else {
             return false;
         };
         let Some(mut input) = case.input(Some(tool), &grant, None, now) else {
@@ -323,7 +323,10 @@ fn filter_tools(
             }
         }
     };
-    let ttl_ms_max = call.version.is_modern().then(|| token.expires().since(now).as_millis());
+    let ttl_ms_max = call
+        .version
+        .is_modern()
+        .then(|| principal.expires().since(now).as_millis());
     let ttl_ms_max = ttl_ms_max.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
     let filtered = redact::filter_tools(result, ttl_ms_max, keep, edits);
     match (failure, filtered) {

@@ -38,7 +38,7 @@ pub(super) fn check(
     let shown = Shown {
         method: head.method,
         proof: credential.proof(),
-        certificate: head.client_cert_sha256,
+        certificate: head.certificate.map(|certificate| &certificate.sha256),
     };
     check.check(token, &shown, visit.now).map_err(|denial| {
         let mut denial = visit::challenged(denial, server);
@@ -76,7 +76,7 @@ pub(super) fn challenged(mut denial: Denial, visit: &Visit<'_>, head: &RequestHe
 
 fn nonces<'g>(gate: &'g Gate, limits: &Limits, server: &'g Server) -> Nonces<'g> {
     Nonces {
-        key: &gate.key,
+        key: &gate.nonce_key,
         resource: server.resource(),
         span: limits.dpop_age_max,
     }

@@ -162,7 +162,7 @@ impl<'g> Ticket<'g> {
     /// When the token that permitted the request expires, with the tolerated clock difference: a stream ends then.
     pub fn expires(&self) -> UnixTime {
         let leeway = self.case.snapshot.limits().leeway;
-        self.case.principal.token().expires().after(leeway)
+        self.case.principal.expires().after(leeway)
     }
 
     /// Checks that nothing about the caller was revoked since the request was permitted: to be asked of an open stream

@@ -13,7 +13,7 @@ use super::refusals::Source;
 use super::snapshot::Route;
 use super::{Gate, Scratch, Snapshot, records, sender};
 use crate::config::{Limits, Server};
-use crate::credential;
+use crate::credential::{self, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal};
@@ -25,7 +25,7 @@ use crate::rpc::{self, Call};
 use crate::scope::{ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
-use crate::token::{self, Answered, IntrospectionRequest, Terms, TokenLimits, Verification, VerifiedToken};
+use crate::token::{self, Answered, IntrospectionRequest, Terms, Verification};
 
 /// What a visit needs from outside before it can go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,8 +69,8 @@ pub struct Visit<'g> {
     pub(super) gate: &'g Gate,
     snapshot: Arc<Snapshot>,
     route: Option<Arc<Route>>,
-    /// The token that this visit has verified for its route.
-    token: Option<Arc<VerifiedToken>>,
+    /// The caller that this visit has bound for its route.
+    bound: Option<Principal>,
     /// What the issuer answered about the token.
     answer: Option<Answered>,
     /// Which kinds of evidence this visit has asked for: each once.
@@ -88,7 +88,7 @@ impl<'g> Visit<'g> {
             gate,
             snapshot: gate.snapshot(),
             route: None,
-            token: None,
+            bound: None,
             answer: None,
             asked: [false; 2],
             now,
@@ -211,7 +211,7 @@ impl<'g> Visit<'g> {
             laps,
             now,
         );
-        case.client_cert_sha256 = head.client_cert_sha256.copied();
+        case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
                 let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
@@ -230,10 +230,9 @@ impl<'g> Visit<'g> {
 
     /// The route, when `principal` was bound by this very visit: another one's may be for another server.
     fn route_proven_by(&self, principal: &Principal) -> Option<Arc<Route>> {
-        let token = self.token.as_ref()?;
+        let bound = self.bound.as_ref()?;
         let route = self.route.as_ref()?;
-        let own = Arc::ptr_eq(token, principal.token()) && principal.tenant() == route.server.tenant();
-        own.then(|| Arc::clone(route))
+        bound.is_same_binding(principal).then(|| Arc::clone(route))
     }
 
     fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
@@ -241,7 +240,7 @@ impl<'g> Visit<'g> {
     }
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
-        (self.route, self.token) = (None, None);
+        (self.route, self.bound) = (None, None);
         let Some(route) = self.snapshot.route_at(head.path).cloned() else {
             return Err(Denial::new(
                 DenyReason::RouteUnknown,
@@ -252,7 +251,33 @@ impl<'g> Visit<'g> {
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
         let credential = credential::find(head).map_err(|denial| challenged(denial, server))?;
-        let bounds = token_limits(limits);
+        let principal = match self.by_token(&route, head, &credential)? {
+            Bound::Principal(principal) => principal,
+            without @ Bound::Without { .. } => return Ok(without),
+        };
+        // Nothing after this may ask for a fetch: the proof of a request serves once.
+        self.gate
+            .revocations
+            .check(&principal, self.now, limits.leeway)
+            .map_err(|denial| challenged(denial, server))?;
+        self.check_rate(server, &principal)?;
+        if head.method != http::Method::POST {
+            return Err(Denial::new(
+                DenyReason::HttpMethod,
+                "only POST is judged on an endpoint",
+            ));
+        }
+        head.json_body()?;
+        head.accepts_both()?;
+        self.bound = Some(principal.clone());
+        self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
+        Ok(Bound::Principal(principal))
+    }
+
+    /// Verifies the token of a request, then what its sender proves, and binds it.
+    fn by_token(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+        let (server, limits) = (&route.server, self.snapshot.limits());
+        let bounds = limits.token_limits();
         let terms = Terms {
             accepted: &route.issuers,
             limits: &bounds,
@@ -274,26 +299,10 @@ impl<'g> Visit<'g> {
             }
             Err(denial) => return Err(challenged(denial, server)),
         };
-        // Nothing after this may ask for a fetch: the proof of a request serves once.
-        sender::check(self, server, head, &credential, &token)?;
-        let principal = identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
-            .map_err(|denial| challenged(denial, server))?;
-        self.gate
-            .revocations
-            .check(&principal, self.now, limits.leeway)
-            .map_err(|denial| challenged(denial, server))?;
-        self.check_rate(server, &principal)?;
-        if head.method != http::Method::POST {
-            return Err(Denial::new(
-                DenyReason::HttpMethod,
-                "only POST is judged on an endpoint",
-            ));
-        }
-        head.json_body()?;
-        head.accepts_both()?;
-        self.token = Some(Arc::clone(principal.token()));
-        self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
-        Ok(Bound::Principal(principal))
+        sender::check(self, server, head, credential, &token)?;
+        identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
+            .map(Bound::Principal)
+            .map_err(|denial| challenged(denial, server))
     }
 
     fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
@@ -318,10 +327,6 @@ enum Bound {
         fetch: Fetch,
         otherwise: Box<Denial>,
     },
-}
-
-pub(super) fn token_limits(limits: &Limits) -> TokenLimits {
-    limits.token_limits()
 }
 
 /// Host and origin: a page that was lured to our address asks for another host or comes from another origin.
@@ -433,7 +438,7 @@ fn parse<'b>(
 ) -> Result<Call<'b>, Denial> {
     let limits = case.snapshot.limits();
     // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.token().expires().after(limits.leeway) <= case.now {
+    if case.principal.expires().after(limits.leeway) <= case.now {
         let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
         return Err(challenged(denial, &case.server));
     }
@@ -490,8 +495,8 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
     let Some(tool) = call.tool() else {
         return Ok(tools.grant_without_tool());
     };
-    let token = case.principal.token();
-    match tools.grant(tool, |scope| token.has_scope(scope)) {
+    let principal = &case.principal;
+    match tools.grant(tool, |scope| principal.has_scope(scope)) {
         Ok(grant) => Ok(grant),
         Err(ScopeRefusal::Unmapped) => Err(Denial::new(
             DenyReason::ToolUnmapped,
@@ -504,7 +509,7 @@ fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Deni
             );
             Err(denial.with_challenge(Challenge {
                 error: Some(ChallengeError::InsufficientScope),
-                scope: Some(step_up_scope(required, token.scopes(), call.version().is_modern())),
+                scope: Some(step_up_scope(required, principal.scopes(), call.version().is_modern())),
                 resource_metadata: case.server.metadata_url().to_owned(),
                 dpop: None,
             }))

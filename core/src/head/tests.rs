@@ -10,11 +10,11 @@ fn with_head<T>(fields: &[(&'static str, &'static str)], test: impl FnOnce(&Requ
     test(&RequestHead {
         method: &Method::POST,
         path: "/mcp",
-        has_query: false,
+        query: None,
         host: "gate.test",
         headers: &headers,
         client_ip: [127, 0, 0, 1].into(),
-        client_cert_sha256: None,
+        certificate: None,
     })
 }
 

@@ -174,7 +174,7 @@ fn act_carries_its_own_issuer_and_history() {
     let chain = token().act("first").act("second");
     let principal = bound(IdentityForm::Act, &chain).unwrap();
     assert_eq!(&**principal.actor().id(), "second");
-    assert_eq!(principal.token().actors().len(), 2);
+    assert_eq!(principal.token().unwrap().actors().len(), 2);
 
     let machine = token().subject("batch").client("batch").act("agent-1");
     assert_eq!(

@@ -34,11 +34,11 @@ fn reading<T>(headers: &[(&str, &str)], body: &[u8], see: impl FnOnce(Result<Cal
     let head = RequestHead {
         method: &Method::POST,
         path: "/mcp",
-        has_query: false,
+        query: None,
         host: "localhost",
         headers: &map,
         client_ip: [127, 0, 0, 1].into(),
-        client_cert_sha256: None,
+        certificate: None,
     };
     see(read_call(&head, body, &mut Scratch::default(), LIMITS))
 }

@@ -264,6 +264,11 @@ impl VerifiedToken {
         self.digest
     }
 
+    /// The bytes of that digest.
+    pub(crate) const fn digest_bytes(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+
     /// `acr` (RFC 9470).
     pub fn acr(&self) -> Option<&str> {
         self.claims.acr.as_deref()

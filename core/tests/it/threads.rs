@@ -8,10 +8,11 @@ use std::thread;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
-use portcullis_core::gate::{Gate, GateParts, Snapshot};
+use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::session::SessionKeys;
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules, raw};
 use portcullis_core::{Algorithm, Rate};
@@ -144,7 +145,11 @@ fn a_million_look_ups_see_whole_key_sets_while_ten_thousand_are_published() {
         snapshot: Snapshot::new(vec![Arc::new(server(&issuer))], Limits::default(), [0; 32]).unwrap(),
         audit,
         node: Arc::from("test"),
-        digest_key: [1; 32],
+        keys: GateKeys {
+            digests: [1; 32].into(),
+            nonces: [9; 32].into(),
+            sessions: SessionKeys::single([7; 32]),
+        },
         seed: [2; 16],
         now: start,
     };

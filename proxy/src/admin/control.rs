@@ -145,8 +145,8 @@ impl Control {
         }
         let view = head.view();
         let certificate = view
-            .client_cert_sha256
-            .map(|digest| format!("certificate:{}", hex(digest)));
+            .certificate
+            .map(|certificate| format!("certificate:{}", hex(&certificate.sha256)));
         if self.bearers.tags.is_empty() {
             return certificate.ok_or(DenyReason::CredentialMissing);
         }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
-use portcullis_core::gate::{Gate, GateParts};
+use portcullis_core::gate::{Gate, GateKeys, GateParts};
 use portcullis_core::jwks::refresh::Published;
+use portcullis_core::session::SessionKeys;
 use portcullis_core::token::Issuer;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Runtime;
@@ -158,7 +159,11 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
         snapshot: snapshot(config)?,
         audit,
         node: Arc::clone(&config.node),
-        digest_key: *digest_key,
+        keys: GateKeys {
+            digests: digest_key.clone(),
+            nonces: digest_key.clone(),
+            sessions: SessionKeys::single(*digest_key),
+        },
         seed,
         now: clock::now(),
     };

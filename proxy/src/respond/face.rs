@@ -61,10 +61,13 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         DenyReason::AnswerTooLarge => ANSWER.face("the server's answer is too large"),
         DenyReason::AnswerInvalid => ANSWER.face("the server's answer is not valid"),
         DenyReason::AnswerWithheld => POLICY.face("the policy withholds the answer"),
+        DenyReason::ApiKeyPresent => CREDENTIAL.face("an API key is no credential here"),
+        DenyReason::AuthenticationInsufficient => TOKEN.face("a fresher or stronger login is required"),
         DenyReason::BodyTooLarge => TOO_LARGE.face("the body is too large"),
         DenyReason::BodyTimeout => {
             Kind(408, 40801, "timeout", "The request took too long").face("the request did not arrive in time")
         }
+        DenyReason::CertificateRefused => TOKEN.face("the client certificate is not accepted here"),
         DenyReason::CredentialMissing => TOKEN.face("the request has no access token"),
         DenyReason::CredentialRepeated => CREDENTIAL.face("the request has more than one credential"),
         DenyReason::CredentialScheme => TOKEN.face("the credential is not a bearer token"),
@@ -113,6 +116,14 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         }
         DenyReason::RpcInvalid => RPC.face("the body is no message that may be sent here"),
         DenyReason::ScopeInsufficient => SCOPE.face("the operation needs further scopes"),
+        // What a client of a session that has ended sees as well (MCP streamable HTTP): it starts a new one.
+        DenyReason::SessionUnknown => {
+            Kind(404, 40402, "session", "The session is not known").face("the session is not known")
+        }
+        DenyReason::SubjectUnlisted => POLICY.face("the policy does not allow this call"),
+        DenyReason::TenantForeign => {
+            Kind(403, 40304, "tenant", "The tenant is another one").face("the token is for another tenant")
+        }
         DenyReason::TokenAlgorithm
         | DenyReason::TokenClaims
         | DenyReason::TokenIssuer
@@ -129,6 +140,10 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         DenyReason::TokenUnbound => TOKEN.face("an access token that is bound to a key is required"),
         DenyReason::TokenExpired => TOKEN.face("the access token has expired"),
         DenyReason::TokenNotYetValid => TOKEN.face("the access token is not valid yet"),
+        DenyReason::UpstreamCredentialUnavailable => {
+            Kind(503, 50304, "upstream-credential", "The server cannot be called now")
+                .face("the credential for the server cannot be had now")
+        }
         DenyReason::UpstreamFailed => UPSTREAM.face("the server failed"),
         DenyReason::UpstreamTimeout => {
             Kind(504, 50401, "upstream-timeout", "The server did not answer in time").face("the server did not answer")

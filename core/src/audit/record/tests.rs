@@ -43,7 +43,7 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         identities: IDENTITIES,
         token: TokenEvidence {
             jti: Some("t-1"),
-            digest: &DIGEST,
+            digest: Some(&DIGEST),
             kind: "jwt",
             evidence_age_s: Some(12),
             revocation: Revocation::NotChecked,

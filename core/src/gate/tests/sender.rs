@@ -9,6 +9,7 @@ use serde_json::json;
 use super::stage::*;
 use crate::denial::{Challenge, ChallengeError, DenyReason, DpopChallenge, DpopError};
 use crate::gate::Step;
+use crate::head::ClientCertificate;
 use crate::token::SenderRules;
 
 const CERTIFICATE: [u8; 32] = [7; 32];
@@ -232,7 +233,10 @@ fn a_record_says_what_the_sender_has_proven() {
             true => with_proof(&token, &client.proof("POST", RESOURCE, &token, NOW_S).sign()),
             false => Request::with_token(&read_call(Era::Legacy), &token),
         };
-        request.client_cert_sha256 = Some(CERTIFICATE);
+        request.certificate = Some(ClientCertificate {
+            sha256: CERTIFICATE,
+            identity: None,
+        });
         let _ = stage.forward(&request).unwrap();
         let records = stage.records();
         let record = records.iter().rfind(|record| record["phase"] == "request").unwrap();

@@ -21,7 +21,7 @@ use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
 use crate::config::{Server, ServerParts, Upstream, UpstreamCredential};
-use crate::head::RequestHead;
+use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::Principal;
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
@@ -209,7 +209,11 @@ impl Stage {
             snapshot: snapshot(&setup),
             audit,
             node: Arc::from("node-1"),
-            digest_key: [3; 32],
+            keys: GateKeys {
+                digests: [3; 32].into(),
+                nonces: [9; 32].into(),
+                sessions: SessionKeys::single([7; 32]),
+            },
             seed: [5; 16],
             now: NOW,
         };
@@ -307,11 +311,11 @@ impl Stage {
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) path: &'static str,
-    pub(super) has_query: bool,
+    pub(super) query: Option<&'static str>,
     pub(super) host: &'static str,
     pub(super) headers: HeaderMap,
     pub(super) client_ip: IpAddr,
-    pub(super) client_cert_sha256: Option<[u8; 32]>,
+    pub(super) certificate: Option<ClientCertificate>,
     pub(super) body: Bytes,
 }
 
@@ -321,11 +325,11 @@ impl Request {
         let mut request = Self {
             method: Method::POST,
             path: "/crm",
-            has_query: false,
+            query: None,
             host: "gate.example",
             headers: HeaderMap::new(),
             client_ip: IpAddr::from([192, 0, 2, 1]),
-            client_cert_sha256: None,
+            certificate: None,
             body: Bytes::from(call.body.clone()),
         };
         for (name, value) in &call.headers {
@@ -361,11 +365,11 @@ impl Request {
         RequestHead {
             method: &self.method,
             path: self.path,
-            has_query: self.has_query,
+            query: self.query,
             host: self.host,
             headers: &self.headers,
             client_ip: self.client_ip,
-            client_cert_sha256: self.client_cert_sha256.as_ref(),
+            certificate: self.certificate.as_ref(),
         }
     }
 }
