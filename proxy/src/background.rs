@@ -5,7 +5,9 @@
 
 pub(crate) mod assertion;
 pub(crate) mod digest_key;
+pub(crate) mod exchange;
 pub(crate) mod fetch;
+pub(crate) mod flights;
 pub(crate) mod introspect;
 pub(crate) mod issuers;
 pub(crate) mod jwks;

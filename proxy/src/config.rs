@@ -20,6 +20,7 @@ pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
+mod credentials;
 mod diagnose;
 mod files;
 mod introspection;

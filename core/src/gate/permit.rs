@@ -93,6 +93,11 @@ pub enum Needed {
 }
 
 impl<'g> Permit<'g> {
+    /// What the upstream is shown, as the record says; `None` for nothing.
+    pub fn credential(&self) -> Option<&UpstreamCredential> {
+        self.ticket.case.credential.as_deref()
+    }
+
     /// What the call's credential needs; `None` when it is at hand, or none is shown.
     ///
     /// # Errors

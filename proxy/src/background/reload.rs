@@ -179,6 +179,10 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
             old.limits.tokens_cached_max == new.limits.tokens_cached_max,
             "limits.tokens_cached_max",
         ),
+        (
+            old.limits.exchanged_tokens_max == new.limits.exchanged_tokens_max,
+            "limits.exchanged_tokens_max",
+        ),
     ];
     match fixed.iter().find(|(same, _)| !same) {
         Some((_, key)) => Err(ReloadError::Restart(key)),

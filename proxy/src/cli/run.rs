@@ -33,6 +33,7 @@ use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
+use crate::signer::Signer;
 use crate::telemetry;
 
 /// How a gate is run.
@@ -88,7 +89,14 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         metadata: Arc::clone(&metadata),
     };
     let runtime = background.runtime.handle();
-    let issuers = Arc::new(Issuers::new(runtime, Arc::new(publish), Arc::clone(&metadata)));
+    let signer = Arc::new(Signer::default());
+    let issuers = Arc::new(Issuers::new(
+        runtime,
+        Arc::new(publish),
+        Arc::clone(&metadata),
+        Arc::clone(&signer),
+        config.limits.exchanged_tokens_max,
+    ));
     match issuers.prepare(&config) {
         Ok(prepared) => issuers.start(prepared),
         Err(error @ StartError::Source(_)) => {
@@ -108,6 +116,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         revocations,
         metadata,
         issuers: evidence,
+        signer,
         on_listening: Box::new(announce(
             config.listeners.clone(),
             options.signals,
