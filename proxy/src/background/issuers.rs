@@ -23,6 +23,7 @@ pub(crate) struct Issuers {
     keys: KeyService,
     introspection: IntrospectionService,
     exchange: ExchangeService,
+    signer: Arc<Signer>,
 }
 
 /// What they need of a configuration; made before anything changes.
@@ -45,8 +46,14 @@ impl Issuers {
         Self {
             keys: KeyService::new(runtime.clone(), publish),
             introspection: IntrospectionService::new(runtime.clone(), Arc::clone(&metadata)),
-            exchange: ExchangeService::new(runtime.clone(), metadata, signer, exchanged_tokens_max),
+            exchange: ExchangeService::new(runtime.clone(), metadata, Arc::clone(&signer), exchanged_tokens_max),
+            signer,
         }
+    }
+
+    /// Who signs for the gate.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Builds what the issuers of a configuration need, and changes nothing.
