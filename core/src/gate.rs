@@ -46,7 +46,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
-pub use permit::{Forward, Permit, Recorded};
+pub use permit::{Forward, Needed, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
 pub use visit::{Evidence, Fetch, Step, Visit};

@@ -343,8 +343,17 @@ pub struct GateNode<'a> {
 pub struct UpstreamTarget<'a> {
     /// The label of the upstream.
     pub name: &'a str,
-    /// The label of the credential that is shown to it, never its value.
-    pub credential: Option<&'a str>,
+    /// What is shown to it; `None` for nothing.
+    pub credential: Option<ShownCredential<'a>>,
+}
+
+/// A credential by its label and kind, never its value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShownCredential<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// `static`, `exchange` or `assertion`.
+    pub kind: &'static str,
 }
 
 /// The time that one stage took.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::{Gate, Snapshot};
-use crate::config::Server;
+use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::identity::{self, Principal, RolesOrigin};
 use crate::json::Node;
@@ -35,6 +35,8 @@ pub(super) struct Case<'g> {
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the upstream is shown; chosen with the allow, so that a refused request has none.
+    pub(super) credential: Option<Arc<UpstreamCredential>>,
     pub(super) body: Bytes,
     pub(super) laps: Laps,
     /// What the body said; `None` when it could not be read.
@@ -121,6 +123,7 @@ impl<'g> Case<'g> {
             client_ip,
             client_cert_sha256: None,
             forward_headers: Vec::new(),
+            credential: None,
             body: Bytes::new(),
             laps,
             call: None,

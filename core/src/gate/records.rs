@@ -5,7 +5,7 @@
 use super::case::Case;
 use crate::audit::{
     Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
-    ResponseRecord, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
 use crate::identity::{self, Proof};
@@ -55,7 +55,6 @@ pub(super) fn write_deny(out: &mut Vec<u8>, case: &Case<'_>, denial: &Denial, de
 fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: Option<&Decision>, code: &str) {
     let (server, principal, call) = (&case.server, &case.principal, case.call.as_ref());
     let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
-    let upstream = server.upstream();
     RequestRecord {
         record_id: case.record_id,
         time: case.now,
@@ -87,8 +86,11 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
         upstream: UpstreamTarget {
-            name: &upstream.name,
-            credential: upstream.credential.as_ref().map(|credential| &*credential.label),
+            name: &server.upstream().name,
+            credential: case.credential.as_ref().map(|credential| ShownCredential {
+                label: &credential.label,
+                kind: credential.kind.name(),
+            }),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
         stage_us: &stage_times(&case.laps),

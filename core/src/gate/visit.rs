@@ -215,7 +215,10 @@ impl<'g> Visit<'g> {
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
                 let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
-                case.forward_headers = forward_headers(head.headers, in_session);
+                let upstream = route.server.upstream();
+                case.forward_headers = forward_headers(head.headers, in_session, &upstream.forward_headers.request);
+                let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+                case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));

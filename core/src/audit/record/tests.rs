@@ -73,7 +73,10 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         gate: GATE,
         upstream: UpstreamTarget {
             name: "crm",
-            credential: Some("crm-key"),
+            credential: Some(ShownCredential {
+                label: "crm-key",
+                kind: "static",
+            }),
         },
         trace_id: None,
         stage_us: &[
@@ -146,7 +149,7 @@ fn a_request_record_has_the_members_of_the_schema() {
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
             "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
-            "upstream": {"name": "crm", "credential": "crm-key"}, "trace_id": null,
+            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
     );
