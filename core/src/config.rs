@@ -92,6 +92,8 @@ pub struct Limits {
     pub audit_queue_records: usize,
     /// How long a request waits for its record to be durable.
     pub audit_deadline: Duration,
+    /// How long after its token has expired a call that was permitted may still be answered.
+    pub expiry_grace: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
 }
@@ -157,6 +159,7 @@ impl Default for Limits {
             streams_max: 10_000,
             audit_queue_records: 65_536,
             audit_deadline: Duration::from_millis(100),
+            expiry_grace: Duration::from_secs(60),
             act_depth_max: 4,
         }
     }

@@ -20,6 +20,7 @@ mod refusals;
 mod review;
 mod sender;
 mod snapshot;
+mod streams;
 mod ticket;
 mod visit;
 
@@ -90,6 +91,7 @@ pub struct Gate {
     key: MacKey,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -153,6 +155,7 @@ impl Gate {
             key: MacKey::new(*parts.keys.digests),
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

@@ -8,7 +8,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
     HeaderName, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderValue, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use portcullis_core::record_id::RecordId;
@@ -26,38 +26,15 @@ pub(crate) struct Readers {
     pub(crate) origin: Option<HeaderValue>,
 }
 
-/// The one field of the upstream's head that reaches the client.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-
-/// What of an upstream's head may leave: the session it names.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Passed(Option<HeaderValue>);
-
-impl Passed {
-    /// Picks it; a field that is repeated or holds other bytes than visible ASCII is left out.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(SESSION).iter();
-        Self(match (values.next(), values.next()) {
-            (Some(value), None) => Some(value)
-                .filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic))
-                .cloned(),
-            _ => None,
-        })
-    }
-
-    fn write(&self, header: &mut ResponseHeader) -> Option<()> {
-        if let Some(session) = &self.0 {
-            header.insert_header(SESSION, session.clone()).ok()?;
-        }
-        Some(())
-    }
-}
+/// The field that names a session, on both sides.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// What every judged answer carries beside its body.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) record_id: RecordId,
-    pub(crate) passed: &'a Passed,
+    /// The session, as the gate lets the client know it.
+    pub(crate) session: Option<HeaderValue>,
     pub(crate) readers: &'a Readers,
     /// When the request began to arrive, in ticks.
     pub(crate) began_ns: u64,
@@ -68,7 +45,10 @@ impl Judged<'_> {
         let mut buffer = [0; 36];
         let record_id = HeaderValue::from_str(self.record_id.encode(&mut buffer)).ok()?;
         header.insert_header(record_id_name(), record_id).ok()?;
-        self.passed.write(header)
+        if let Some(session) = &self.session {
+            header.insert_header(SESSION, session.clone()).ok()?;
+        }
+        Some(())
     }
 }
 

@@ -20,7 +20,7 @@ use portcullis_core::config::{Limits, Upstream};
 use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::Forward;
 
-use crate::egress::Passed;
+use crate::egress::SESSION;
 
 /// How long an unused connection is kept: Node closes its side after 5 s, and a call may not be sent again.
 const IDLE_DEADLINE: Duration = Duration::from_secs(4);
@@ -92,7 +92,8 @@ pub(crate) struct Exchange {
     peer: HttpPeer,
     pub(crate) status: u16,
     pub(crate) form: Form,
-    pub(crate) passed: Passed,
+    /// The session that the head names; empty when it names several.
+    pub(crate) session_id: Option<HeaderValue>,
 }
 
 impl Upstreams {
@@ -139,13 +140,13 @@ impl Upstreams {
             .await
             .map_err(broke_off)?;
         session.finish_request_body().await.map_err(broke_off)?;
-        let (status, form, passed) = answer_head(&mut session).await?;
+        let (status, form, session_id) = answer_head(&mut session).await?;
         Ok(Exchange {
             session,
             peer,
             status,
             form,
-            passed,
+            session_id,
         })
     }
 
@@ -259,7 +260,7 @@ fn request_head(forward: &Forward) -> Option<RequestHeader> {
 }
 
 /// Reads the answer's head, past interim ones.
-async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), UpstreamError> {
+async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Option<HeaderValue>), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
         let read = session.read_response_header().await;
         let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
@@ -269,13 +270,22 @@ async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), U
             return Ok((
                 head.status.as_u16(),
                 form_of(head.status, &head.headers)?,
-                Passed::of(&head.headers),
+                session_id(&head.headers),
             ));
         }
     }
     Err(UpstreamError::Failed(
         "the upstream sent interim heads without an answer",
     ))
+}
+
+/// The session that a head names; empty when it names several, since then it names none.
+fn session_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(SESSION).iter();
+    match (values.next(), values.next()) {
+        (first, None) => first.cloned(),
+        (_, Some(_)) => Some(HeaderValue::from_static("")),
+    }
 }
 
 /// In which form the answer comes, when it is one that can be judged.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
-use super::case::Case;
+use super::case::{Case, Session};
 use super::ticket::Ticket;
 use crate::audit::{self, Durable, Position};
 use crate::config::{Server, Upstream};
@@ -102,7 +102,7 @@ pub struct Forward {
     pub body: Bytes,
     /// The server the call is for.
     pub server: Arc<Server>,
-    /// The protocol's own fields, as the client sent them.
+    /// The protocol's own fields, as the client sent them; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The record that permits this.
     pub record_id: RecordId,
@@ -130,20 +130,23 @@ const FORWARDED: [HeaderName; 3] = [
 ];
 
 /// The field that names a session of the legacy era.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none is repeated.
 ///
-/// `in_session` says whether the call was judged as one of a session: what was not judged and recorded is not sent.
-pub(super) fn forward_headers(headers: &http::HeaderMap, in_session: bool) -> Vec<(HeaderName, HeaderValue)> {
+/// `session` is the one that the call was judged in: what was not judged and recorded is not sent.
+pub(super) fn forward_headers(headers: &http::HeaderMap, session: Option<&Session>) -> Vec<(HeaderName, HeaderValue)> {
     let mut forwarded = vec![
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     ];
-    for name in FORWARDED.into_iter().chain(in_session.then_some(SESSION)) {
+    for name in FORWARDED {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
         }
+    }
+    if let Some(session) = session {
+        forwarded.push((SESSION, session.upstream.clone()));
     }
     forwarded
 }

@@ -214,8 +214,7 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
-                case.forward_headers = forward_headers(head.headers, in_session);
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref());
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -269,6 +268,7 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
@@ -449,6 +449,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 

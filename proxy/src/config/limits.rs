@@ -89,6 +89,11 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,
         leeway => refusals.time(leeway, &mut limits.leeway, 5 * MINUTE),
     }
+    match raw.expiry_grace.as_ref() {
+        // No grace at all is strict, hence fine.
+        Some(grace) if grace.value.0.is_zero() => limits.expiry_grace = Duration::ZERO,
+        grace => refusals.time(grace, &mut limits.expiry_grace, HOUR),
+    }
     let first_byte = &mut limits.upstream_first_byte_deadline;
     refusals.time(raw.upstream_first_byte_deadline.as_ref(), first_byte, DAY);
     refusals.time(raw.stream_idle_deadline.as_ref(), &mut limits.stream_idle_deadline, DAY);
