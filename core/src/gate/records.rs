@@ -67,6 +67,8 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         resource: server.resource(),
         session: case.session.as_ref().map(|session| &session.digest),
         identities: identities(case),
+        actors_prior: principal.actors_prior(),
+        roles_from: principal.roles_origin().as_str(),
         token: evidence(principal.proof(), case.now),
         scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),
