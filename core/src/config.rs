@@ -96,6 +96,8 @@ pub struct Limits {
     pub audit_queue_records: usize,
     /// How long a request waits for its record to be durable.
     pub audit_deadline: Duration,
+    /// How long after its token has expired a call that was permitted may still be answered.
+    pub expiry_grace: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
     /// Time of one exchange of a token for an upstream.
@@ -181,6 +183,7 @@ impl Default for Limits {
             streams_max: 10_000,
             audit_queue_records: 65_536,
             audit_deadline: Duration::from_millis(100),
+            expiry_grace: Duration::from_secs(60),
             act_depth_max: 4,
             exchange_deadline: Duration::from_secs(2),
             exchange_bytes_max: 64 * 1024,

@@ -20,6 +20,7 @@ mod refusals;
 mod review;
 mod sender;
 mod snapshot;
+mod streams;
 mod ticket;
 mod visit;
 
@@ -93,6 +94,7 @@ pub struct Gate {
     key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -157,6 +159,7 @@ impl Gate {
             key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

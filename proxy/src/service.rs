@@ -386,19 +386,24 @@ impl Service {
             Ok(sent) => sent,
             Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
+        if let Some(id) = &exchange.session_id {
+            ticket.upstream_session(id.as_bytes());
+        }
         let passed = exchange.passed.clone();
-        let judged = Judged {
+        let mut judged = Judged {
             record_id,
+            session: None,
             passed: &passed,
             readers,
             began_ns,
         };
         let Some(answer) = answer else {
-            return self.relay_stream(session, exchange, ticket, limits, &judged).await;
+            return self.relay_stream(session, exchange, ticket, limits, judged).await;
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
         let released = self.release(reviewed, &mut ticket, limits).await;
+        judged.session = ticket.session_for_client();
         let sent = send(session, released, &judged).await;
         self.count_connection(began_ns, ticket.stages_ns());
         let outcome = if sent.is_ok() {

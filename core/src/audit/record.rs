@@ -89,6 +89,8 @@ pub struct ResponseRecord<'a> {
     pub tenant: &'a str,
     /// The server's name.
     pub server: &'a str,
+    /// Digest of the session that the answer opens.
+    pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
     /// The JSON-RPC method that is answered.
@@ -404,6 +406,7 @@ impl ResponseRecord<'_> {
         let mut object = Object::record(out, self.record_id, phase.code(), phase.number(), self.time);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
+        object.digest("session", self.session);
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);

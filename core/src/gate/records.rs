@@ -31,6 +31,8 @@ pub(super) struct PartFacts {
     /// The code of a refusal, when one was made.
     pub(super) refusal: Option<&'static str>,
     pub(super) redactions: u64,
+    /// The digest of the session that the answer opens.
+    pub(super) session: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -62,7 +64,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         tenant: principal.tenant(),
         server: server.name(),
         resource: server.resource(),
-        session: call.and_then(|call| call.session_digest.as_ref()),
+        session: case.session.as_ref().map(|session| &session.digest),
         identities: identities(case),
         actors_prior: principal.actors_prior(),
         roles_from: principal.roles_origin().as_str(),
@@ -158,12 +160,15 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         time: now,
         tenant: case.principal.tenant(),
         server: server.name(),
+        session: facts.session.as_ref(),
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.tool.as_deref()),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),
+            // What came too late; the close of a stream that was cut judges nothing.
+            (Outcome::Expired, _) if facts.refusal.is_some() => Some(Effect::Deny),
             (_, Some(_)) => Some(Effect::Allow),
             (_, None) => None,
         },
@@ -221,6 +226,7 @@ impl PartFacts {
             decision: None,
             refusal: None,
             redactions: 0,
+            session: None,
         }
     }
 

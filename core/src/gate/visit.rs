@@ -214,9 +214,9 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
                 let upstream = route.server.upstream();
-                case.forward_headers = forward_headers(head.headers, in_session, &upstream.forward_headers.request);
+                let further = &upstream.forward_headers.request;
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
                 let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
                 case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
@@ -272,6 +272,7 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
@@ -455,6 +456,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 

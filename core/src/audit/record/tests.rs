@@ -96,6 +96,7 @@ fn response(phase: ResponsePhase) -> ResponseRecord<'static> {
         time: UnixTime::from_secs(1_795_399_849),
         tenant: "acme",
         server: "crm",
+        session: None,
         identities: IDENTITIES,
         method: Some("tools/call"),
         tool: None,

@@ -83,6 +83,9 @@ pub(crate) struct RawLimits {
     pub audit_queue_records: Option<At<u32>>,
     /// How long a request waits for its record to be durable. Default: 100ms.
     pub audit_deadline: Option<At<Span>>,
+    /// How long after its token has expired (with `leeway`) a call that was permitted may still be answered, at most 1h.
+    /// Default: 1m.
+    pub expiry_grace: Option<At<Span>>,
     /// Depth of an `act` chain. Default: 4.
     pub act_depth_max: Option<At<u32>>,
     /// Time of one exchange of a token for an upstream. Default: 2s.
