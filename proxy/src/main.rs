@@ -23,6 +23,7 @@ mod service;
 mod shutdown;
 mod telemetry;
 mod tls;
+mod trust;
 mod upstream;
 
 #[global_allocator]

@@ -159,10 +159,11 @@ impl<'g> Ticket<'g> {
         self.answered
     }
 
-    /// When the token that permitted the request expires, with the tolerated clock difference: a stream ends then.
+    /// When the token that permitted the request expires, with the tolerated clock difference, or the certificate that
+    /// did: a stream ends then.
     pub fn expires(&self) -> UnixTime {
         let leeway = self.case.snapshot.limits().leeway;
-        self.case.principal.expires().after(leeway)
+        self.case.principal.accepted_until(leeway)
     }
 
     /// Checks that nothing about the caller was revoked since the request was permitted: to be asked of an open stream

@@ -2,7 +2,8 @@
 //!
 //! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up before
 //! anything changes, and one fault leaves everything as it was. Never touches listeners, the admin listener or the audit log: what they are
-//! made of takes a restart, and a reload that would change it is refused.
+//! made of takes a restart, and a reload that would change it is refused. What they trust clients' certificates by is read
+//! anew, from the same files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::issuers::Issuers;
 use super::jwks::StartError;
+use crate::clock;
 use crate::config::{self, BuildError, Config, Diagnostics, Names};
+use crate::trust::TrustStore;
 
 /// The owner of the configuration in force.
 pub(crate) struct Reload {
@@ -23,6 +26,8 @@ pub(crate) struct Reload {
     config: Config,
     gate: Arc<Gate>,
     issuers: Arc<Issuers>,
+    /// What the listeners and hops of the running gate trust.
+    trust: Vec<Arc<TrustStore>>,
 }
 
 /// Why a reload changed nothing.
@@ -48,12 +53,17 @@ pub(crate) enum ReloadError {
 impl Reload {
     /// The owner of `config`, which was read from `path` and is in force.
     pub(crate) fn new(path: PathBuf, workers: usize, config: Config, gate: Arc<Gate>, issuers: Arc<Issuers>) -> Self {
+        let trust = config.trust_stores();
+        for store in &trust {
+            store.warn_of_old_lists(clock::now());
+        }
         Self {
             path,
             workers,
             config,
             gate,
             issuers,
+            trust,
         }
     }
 
@@ -113,7 +123,11 @@ impl Reload {
         check_restart(&self.config, &config)?;
         let snapshot = snapshot(&config)?;
         let prepared = self.issuers.prepare(&config)?;
-        // From here on nothing can fail.
+        // From here on nothing can fail. The same listeners and hops, hence the same order.
+        for (running, read) in self.trust.iter().zip(config.trust_stores()) {
+            running.exchange(&read);
+            running.warn_of_old_lists(clock::now());
+        }
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
         self.config = config;

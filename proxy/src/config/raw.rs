@@ -15,8 +15,13 @@ pub(crate) use issuer::{
     RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
-pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
-pub(crate) use server::{RawCredential, RawDpop, RawPolicy, RawServer, RawTools, RawUpstream};
+pub(crate) use listen::{
+    RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
+    RawTls, RawTrustedHop,
+};
+pub(crate) use server::{
+    RawCredential, RawDpop, RawMachine, RawMachineKind, RawPolicy, RawServer, RawTools, RawUpstream,
+};
 
 mod issuer;
 mod limits;

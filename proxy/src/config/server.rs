@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
 use portcullis_core::gate::SnapshotError;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -21,7 +22,7 @@ use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
-use super::{IssuerPlan, Names, sender};
+use super::{IssuerPlan, Names, machines, sender};
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
 #[derive(Clone, Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct ServerPlan {
     port: u16,
     rate: Rate,
     sender: SenderRules,
+    machines: MachineIdentities,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,7 @@ impl ServerPlan {
             upstream: self.upstream.clone(),
             rate: self.rate,
             sender: self.sender,
+            machines: self.machines.clone(),
         };
         Ok(Server::new(parts)?)
     }
@@ -143,6 +146,7 @@ pub(super) fn lower(
     let policy = policy(lowering, at, tools.as_ref());
     let upstream = upstream(lowering, &raw.upstream, name);
     let rate = rate(lowering, raw);
+    let machines = machines::lower(lowering, raw, known);
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
     let (upstream, port) = upstream?;
     let plan = ServerPlan {
@@ -162,6 +166,7 @@ pub(super) fn lower(
         port,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        machines: machines?,
     };
     if let Err(error) = plan.build() {
         let place = match &error {
