@@ -15,6 +15,7 @@ mod durable;
 mod egress;
 mod health;
 mod ingress;
+mod keys;
 mod listen;
 mod metadata;
 mod respond;

@@ -11,6 +11,7 @@ use crate::crypto;
 use crate::json::write_string;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
+use crate::token::Actor;
 
 /// A JSON object under construction; member names are constants that need no escaping.
 pub(super) struct Object<'o> {
@@ -129,6 +130,21 @@ impl<'o> Object<'o> {
         self.party("on_behalf_of", identities.on_behalf_of);
         self.maybe_text("client_id", identities.client_id);
         self.digest("principal_id", Some(identities.principal_id));
+    }
+
+    pub(super) fn actors(&mut self, name: &str, actors: &[Actor]) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, actor) in actors.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let mut entry = Object::open(self.out);
+            entry.text("id", &actor.subject);
+            entry.text("issuer", &actor.issuer);
+            entry.end();
+        }
+        self.out.push(b']');
     }
 
     /// A member whose value is JSON already.

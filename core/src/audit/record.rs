@@ -12,7 +12,7 @@ use crate::audit::object::Object;
 use crate::denial::DenyReason;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
-use crate::token::Binding;
+use crate::token::{Actor, Binding};
 
 /// What was decided about a request, written before the request may leave.
 ///
@@ -36,6 +36,10 @@ pub struct RequestRecord<'a, S> {
     pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
+    /// Who acted before the actor, by the token's chain of `act`, the last one first.
+    pub actors_prior: &'a [Actor],
+    /// Where the subject's groups and roles come from: `token`, `policy_data` or `configuration`.
+    pub roles_from: &'a str,
     /// What proved all that.
     pub token: TokenEvidence<'a>,
     /// The scopes of the token.
@@ -360,6 +364,8 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.text("resource", self.resource);
         object.digest("session", self.session);
         object.identities(&self.identities);
+        object.actors("actors_prior", self.actors_prior);
+        object.text("roles_from", self.roles_from);
         object.token(&self.token);
         object.texts("scopes", self.scopes);
         object.maybe_text("protocol", self.protocol);

@@ -13,9 +13,9 @@ use http::{HeaderName, HeaderValue};
 use super::{Gate, Snapshot};
 use crate::config::Server;
 use crate::denial::{Denial, DenyReason};
-use crate::identity::{self, Principal};
+use crate::identity::{self, Principal, RolesOrigin};
 use crate::json::Node;
-use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Texts};
+use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
 use crate::scope::ScopeGrant;
@@ -28,6 +28,8 @@ pub(super) struct Case<'g> {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) server: Arc<Server>,
     pub(super) principal: Principal,
+    /// `None` until it was looked for: nothing is judged then.
+    standing: Option<Standing>,
     pub(super) record_id: RecordId,
     pub(super) now: UnixTime,
     pub(super) client_ip: IpAddr,
@@ -45,6 +47,15 @@ impl std::fmt::Debug for Case<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Case({})", self.record_id)
     }
+}
+
+/// What the data of the policy says of the caller.
+#[derive(Debug)]
+struct Standing {
+    /// The subject's row, where its groups and roles come from there.
+    subject: Option<Arc<Row>>,
+    /// The row of the agent that acts for the subject, where agents have rows.
+    agent: Option<Arc<Row>>,
 }
 
 /// What the body of a request said, detached from the scratch it was parsed in.
@@ -105,6 +116,7 @@ impl<'g> Case<'g> {
             snapshot,
             server,
             principal,
+            standing: None,
             now,
             client_ip,
             client_cert_sha256: None,
@@ -137,6 +149,36 @@ impl<'g> Case<'g> {
         });
     }
 
+    /// Looks the caller up in the data of the policy, where its groups and roles come from there.
+    ///
+    /// # Errors
+    /// [`DenyReason::SubjectUnlisted`] for whoever needs a row there and has none that is whole.
+    pub(super) fn look_up(&mut self) -> Result<(), Denial> {
+        let (principal, directory) = (&self.principal, self.server.policy().directory());
+        let (tenant, subject, actor) = (principal.tenant(), principal.subject(), principal.actor());
+        let subject = match principal.roles_origin() {
+            RolesOrigin::Configuration | RolesOrigin::Token => None,
+            RolesOrigin::PolicyData => Some(
+                directory
+                    .subject(tenant, subject.issuer(), subject.id())
+                    .ok_or_else(|| unlisted("the policy's data has no whole row for the subject"))?,
+            ),
+        };
+        let agent = match principal.on_behalf_of() {
+            Some(_) if directory.lists_agents() => Some(
+                directory
+                    .agent(tenant, actor.issuer(), actor.id())
+                    .ok_or_else(|| unlisted("the policy's data has no whole row for the agent that acts"))?,
+            ),
+            Some(_) | None => None,
+        };
+        self.standing = Some(Standing {
+            subject: subject.map(Arc::clone),
+            agent: agent.map(Arc::clone),
+        });
+        Ok(())
+    }
+
     /// A refusal of this request: with its record, its id and its era.
     #[cold]
     pub(super) fn denial(&self, reason: DenyReason, operator: &'static str) -> Denial {
@@ -163,7 +205,7 @@ impl<'g> Case<'g> {
 
     /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
     ///
-    /// `None` when the body was never read: nothing is judged then.
+    /// `None` when the body was never read, or the caller never looked up: nothing is judged then.
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
@@ -171,9 +213,14 @@ impl<'g> Case<'g> {
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
-        let call = self.call.as_ref()?;
+        let (call, standing) = (self.call.as_ref()?, self.standing.as_ref()?);
         let (server, principal) = (&*self.server, &self.principal);
         let token = principal.token();
+        let (groups, roles) = match &standing.subject {
+            Some(row) => (&*row.groups, &*row.roles),
+            None => (principal.groups(), principal.roles()),
+        };
+        let agent = standing.agent.as_deref();
         Some(RequestInput {
             tenant: principal.tenant(),
             request: Operation {
@@ -189,13 +236,15 @@ impl<'g> Case<'g> {
                 required_scopes: Texts::Boxes(grant.required()),
             }),
             subject: Party {
-                groups: Texts::Boxes(principal.groups()),
-                roles: Texts::Boxes(principal.roles()),
+                groups: Some(Texts::Boxes(groups)),
+                roles: Some(Texts::Boxes(roles)),
                 scopes: Texts::Boxes(principal.scopes()),
                 claims: token.map(|token| token.claims_json()),
                 ..party(principal.subject())
             },
             actor: principal.on_behalf_of().map(|_| Party {
+                groups: agent.map(|row| Texts::Boxes(&row.groups)),
+                roles: agent.map(|row| Texts::Boxes(&row.roles)),
                 scopes: Texts::Boxes(principal.scopes()),
                 ..party(principal.actor())
             }),
@@ -216,6 +265,11 @@ impl<'g> Case<'g> {
             time: now,
         })
     }
+}
+
+#[cold]
+fn unlisted(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::SubjectUnlisted, operator)
 }
 
 fn party(party: &identity::Party) -> Party<'_> {

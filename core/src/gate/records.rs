@@ -65,6 +65,8 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         resource: server.resource(),
         session: call.and_then(|call| call.session_digest.as_ref()),
         identities: identities(case),
+        actors_prior: principal.actors_prior(),
+        roles_from: principal.roles_origin().as_str(),
         token: evidence(principal.proof(), case.now),
         scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),

@@ -456,7 +456,10 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = decide(case, &call, &mut scratch.worker, &mut laps);
+    let verdict = match case.look_up() {
+        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Err(unlisted) => Err(unlisted.into()),
+    };
     case.laps = laps;
     verdict.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();

@@ -12,7 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 pub(crate) use issuer::{
-    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation, RawScopeForm,
+    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawMachineMark, RawRevocation,
+    RawRolesFrom, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
 pub(crate) use listen::{
