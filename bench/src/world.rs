@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -127,6 +128,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         },
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     };
     Ok(Arc::new(Server::new(parts)?))
 }

@@ -15,6 +15,7 @@ use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -95,6 +96,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         },
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     })?)
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exchange::ExchangeLimits;
+use crate::identity::MachineIdentities;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
@@ -227,6 +228,8 @@ pub struct ServerParts {
     pub sender: SenderRules,
     /// What the client may tell people: the name of the resource in its metadata.
     pub title: Option<Arc<str>>,
+    /// The machines that it knows by name.
+    pub machines: MachineIdentities,
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
@@ -255,6 +258,14 @@ pub enum ServerError {
     /// What its upstream is shown does not fit its tools.
     #[error("server `{0}`: {1}")]
     Credentials(Arc<str>, CredentialsError),
+    /// A machine is a client of an issuer that the server does not accept.
+    #[error("server `{0}` has a machine of the issuer `{1}`, which it does not accept")]
+    MachineIssuer(Arc<str>, Arc<str>),
+    /// A machine's URI lies in the name space of an issuer: who has a token could be taken for who has a certificate.
+    #[error(
+        "server `{0}` has a machine whose URI begins with the issuer `{1}`: its name would be one of that issuer's"
+    )]
+    MachineNameSpace(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
@@ -316,6 +327,7 @@ impl Server {
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
         check_issuer_audiences(&parts)?;
+        check_machines(&parts)?;
         let listed = parts.issuer_audiences.iter();
         let issuer_audiences = listed
             .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
@@ -410,6 +422,11 @@ impl Server {
         self.parts.sender
     }
 
+    /// The machines that it knows by name.
+    pub fn machines(&self) -> &MachineIdentities {
+        &self.parts.machines
+    }
+
     /// The rate of one subject.
     pub fn rate(&self) -> Rate {
         self.parts.rate
@@ -448,6 +465,19 @@ fn check_issuer_audiences(parts: &ServerParts) -> Result<(), ServerError> {
         }
     }
     Ok(())
+}
+
+/// Checks that machines are clients of accepted issuers, and that none has a name that such an issuer could give.
+fn check_machines(parts: &ServerParts) -> Result<(), ServerError> {
+    let accepted = |url: &Arc<str>| parts.issuers.iter().any(|issuer| issuer.url() == url);
+    let name = || Arc::clone(&parts.name);
+    if let Some(url) = parts.machines.client_issuers().find(|url| !accepted(url)) {
+        return Err(ServerError::MachineIssuer(name(), Arc::clone(url)));
+    }
+    match parts.machines.certificate_issuers().find(|issuer| accepted(issuer)) {
+        Some(issuer) => Err(ServerError::MachineNameSpace(name(), Arc::clone(issuer))),
+        None => Ok(()),
+    }
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

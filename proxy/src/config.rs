@@ -13,6 +13,7 @@ use crate::background::introspect::IntrospectionPlan;
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
+use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
 pub(crate) use diagnose::Diagnostics;
@@ -30,9 +31,11 @@ mod issuer;
 mod keys;
 mod limits;
 mod lower;
+mod machines;
 mod raw;
 mod sender;
 mod server;
+mod trust;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -76,6 +79,22 @@ pub(crate) struct IssuerPlan {
     pub danger_allow_private_addresses: bool,
     /// How it is asked about tokens; `None` for never.
     pub introspection: Option<IntrospectionPlan>,
+}
+
+impl Config {
+    /// Every trust in clients' certificates, in an order that is the same for configurations with the same listeners and
+    /// hops.
+    pub(crate) fn trust_stores(&self) -> Vec<Arc<TrustStore>> {
+        let control = match &self.operators.control {
+            Some(ControlPlan {
+                place: ControlPlace::Tcp(listener),
+                ..
+            }) => Some(listener),
+            Some(_) | None => None,
+        };
+        let of_listeners = self.listeners.iter().chain(control).filter_map(Listener::client_trust);
+        of_listeners.chain(self.trusted_hops.trust_stores()).cloned().collect()
+    }
 }
 
 #[cfg(test)]

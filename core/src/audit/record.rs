@@ -300,7 +300,7 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token, or of the certificate that stands in for one.
     pub digest: Option<&'a [u8; 32]>,
-    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,

@@ -13,7 +13,7 @@ use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
-use crate::token::RevocationMode;
+use crate::token::{Binding, RevocationMode};
 
 use super::refusals::Source;
 use super::{Gate, Snapshot};
@@ -103,6 +103,18 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
 /// What proves who calls.
 fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
     match proof {
+        Proof::Certificate { sha256, is_listed, .. } => TokenEvidence {
+            jti: None,
+            digest: Some(sha256),
+            kind: "certificate",
+            evidence_age_s: None,
+            revocation: match is_listed {
+                // A list in force is looked up again whenever it or the time has changed.
+                true => Revocation::CheckedAt(now),
+                false => Revocation::NotChecked,
+            },
+            binding: Binding::Mtls,
+        },
         Proof::Token(token) => TokenEvidence {
             jti: token.jti(),
             digest: Some(token.digest_bytes()),

@@ -9,6 +9,7 @@ use std::thread;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -111,6 +112,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             burst: 100,
         },
         title: None,
+        machines: MachineIdentities::default(),
         sender: SenderRules::default(),
     })
     .unwrap()

@@ -13,6 +13,7 @@ use http::Uri;
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::gate::SnapshotError;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -21,7 +22,7 @@ use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
-use super::{IssuerPlan, Names, credentials, sender};
+use super::{IssuerPlan, Names, credentials, machines, sender};
 use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -44,6 +45,7 @@ pub(crate) struct ServerPlan {
     exchanges: Vec<ExchangePlan>,
     rate: Rate,
     sender: SenderRules,
+    machines: MachineIdentities,
 }
 
 #[derive(Clone, Debug)]
@@ -110,6 +112,7 @@ impl ServerPlan {
             upstream: self.upstream.clone(),
             rate: self.rate,
             sender: self.sender,
+            machines: self.machines.clone(),
         };
         Ok(Server::new(parts)?)
     }
@@ -156,6 +159,7 @@ pub(super) fn lower(
     };
     let upstream = upstream(lowering, &around);
     let rate = rate(lowering, raw);
+    let machines = machines::lower(lowering, raw, known);
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
     let (upstream, port, exchanges) = upstream?;
     let plan = ServerPlan {
@@ -176,6 +180,7 @@ pub(super) fn lower(
         exchanges,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        machines: machines?,
     };
     if let Err(error) = plan.build() {
         let place = match &error {

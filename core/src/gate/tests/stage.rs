@@ -22,7 +22,7 @@ use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
 use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
-use crate::identity::Principal;
+use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
@@ -171,6 +171,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         rate,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     }
 }
 

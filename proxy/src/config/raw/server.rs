@@ -46,6 +46,43 @@ pub(crate) struct RawServer {
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
     pub dpop: Option<RawDpop>,
+    /// Machines that the server knows by name, and what each may do. Default: none.
+    #[serde(default)]
+    pub machine_identities: Vec<At<RawMachine>>,
+}
+
+/// One machine: either the URI name of a certificate, or a client that gets tokens for itself.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMachine {
+    /// The one URI name of its certificate, such as `spiffe://prod.example/agents/reporter`, exactly. A request with that
+    /// certificate needs no token.
+    pub uri: Option<At<String>>,
+    /// The `client_id` of a client whose tokens for itself, not those of people, get what stands here.
+    pub client: Option<At<String>>,
+    /// The issuer of that client, required when the server has several.
+    pub issuer: Option<At<String>>,
+    /// What it is to the policy. Default: machine.
+    pub kind: Option<RawMachineKind>,
+    /// Its scopes. With a token that has scopes, those that stand in both.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Its groups, in place of a token's.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles, in place of a token's.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// What a machine is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawMachineKind {
+    /// Software that acts for others.
+    Agent,
+    /// Software that speaks for itself.
+    Machine,
 }
 
 /// Proofs of possession (RFC 9449).
