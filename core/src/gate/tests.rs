@@ -5,6 +5,7 @@ mod audiences;
 mod continuity;
 mod decision;
 mod faults;
+mod forms;
 mod records;
 mod review;
 mod revocation;

@@ -85,7 +85,7 @@ fn an_unknown_agent_passes_for_nobody() {
     let stage = Stage::new();
     let claims = token(&AGENT_FOR_ALICE).without("act").act("agent-2");
     let request = Request::with_token(&read_call(Era::Legacy), &claims.sign(keys::es256()));
-    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::ToolHidden);
+    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::SubjectUnlisted);
     assert_eq!(stage.last()["actor"]["id"], "agent-2");
 }
 
