@@ -24,7 +24,9 @@ pub(crate) struct NamedKeys {
 /// [`Diagnostics`] for a text that is no configuration.
 pub(crate) fn key_places(path: &Path) -> Result<NamedKeys, Diagnostics> {
     let mut files = Files::new(path);
-    let source = files.read_config(path).map_err(|diagnostic| Diagnostics::from(*diagnostic))?;
+    let source = files
+        .read_config(path)
+        .map_err(|diagnostic| Diagnostics::from(*diagnostic))?;
     let raw = raw::read::<RawConfig>(&source).map_err(|error| diagnose::of_yaml(&error, path, &source))?;
     let places = lower::key_places(&raw, &files);
     let before = files.path(&raw.audit.directory.value).join("digest.key");
@@ -41,7 +43,7 @@ pub(crate) fn key_places(path: &Path) -> Result<NamedKeys, Diagnostics> {
 /// [`Diagnostics`] that name each missing key, its file and the command that makes it.
 pub(crate) fn open_keys(places: &KeyPlaces, path: &Path) -> Result<KeyStore, Diagnostics> {
     let fault = |code, message| Diagnostics::from(Diagnostic::new(code, path, Place::default(), message));
-    let store = KeyStore::open_at(places).map_err(|error| fault(Code::KeyUnusable, error.to_string()))?;
+    let store = KeyStore::open(places).map_err(|error| fault(Code::KeyUnusable, error.to_string()))?;
     let missing: Vec<_> = store.missing().collect();
     if missing.is_empty() {
         return Ok(store);
