@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
@@ -117,7 +117,8 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         // One call is worth a nanosecond, and each call comes a microsecond later than the one before it.
         rate: Rate {

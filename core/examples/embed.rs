@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
 use portcullis_core::jwks::{JwksLimits, KeySet};
@@ -86,7 +86,8 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {
             per_second: 50,

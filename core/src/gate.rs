@@ -20,6 +20,7 @@ mod refusals;
 mod review;
 mod sender;
 mod snapshot;
+mod streams;
 mod ticket;
 mod visit;
 
@@ -46,7 +47,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
-pub use permit::{Forward, Permit, Recorded};
+pub use permit::{Forward, Needed, Permit, Recorded};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
 pub use visit::{Evidence, Fetch, Step, Visit};
@@ -93,6 +94,7 @@ pub struct Gate {
     key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -157,6 +159,7 @@ impl Gate {
             key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

@@ -22,6 +22,7 @@ pub(crate) use raw::{RawConfig, Span};
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
+mod credentials;
 mod diagnose;
 mod files;
 mod introspection;

@@ -2,12 +2,14 @@
 
 mod arrival;
 mod audiences;
+mod continuity;
 mod decision;
 mod faults;
 mod records;
 mod review;
 mod revocation;
 mod sender;
+mod sessions;
 mod stage;
 mod stream;
 mod times;

@@ -214,8 +214,11 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
-                case.forward_headers = forward_headers(head.headers, in_session);
+                let upstream = route.server.upstream();
+                let further = &upstream.forward_headers.request;
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+                let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+                case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -269,6 +272,7 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
@@ -420,7 +424,10 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = decide(case, &call, &mut scratch.worker, &mut laps);
+    let verdict = match case.look_up() {
+        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Err(unlisted) => Err(unlisted.into()),
+    };
     case.laps = laps;
     verdict.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();
@@ -449,6 +456,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 

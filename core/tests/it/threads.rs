@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
@@ -103,7 +103,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {
             per_second: 50,

@@ -136,6 +136,7 @@ impl Reload {
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
         self.keys.renew(&self.gate, &store, &sessions, clock::now());
+        self.issuers.signer().renew(&store);
         self.config = config;
         Ok(())
     }
@@ -199,6 +200,10 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
         (
             old.limits.tokens_cached_max == new.limits.tokens_cached_max,
             "limits.tokens_cached_max",
+        ),
+        (
+            old.limits.exchanged_tokens_max == new.limits.exchanged_tokens_max,
+            "limits.exchanged_tokens_max",
         ),
     ];
     match fixed.iter().find(|(same, _)| !same) {

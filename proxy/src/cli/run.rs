@@ -32,6 +32,7 @@ use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
+use crate::signer::Signer;
 use crate::telemetry;
 
 /// How a gate is run.
@@ -87,6 +88,8 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let (keys_in_use, keys) = KeysInUse::take(&store, clock::now())?;
+    let signer = Arc::new(Signer::default());
+    signer.renew(&store);
     drop(store);
     let gate = gate(&config, audit, keys)?;
     let operators = config.operators.clone();
@@ -99,7 +102,13 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         metadata: Arc::clone(&metadata),
     };
     let runtime = background.runtime.handle();
-    let issuers = Arc::new(Issuers::new(runtime, Arc::new(publish), Arc::clone(&metadata)));
+    let issuers = Arc::new(Issuers::new(
+        runtime,
+        Arc::new(publish),
+        Arc::clone(&metadata),
+        Arc::clone(&signer),
+        config.limits.exchanged_tokens_max,
+    ));
     match issuers.prepare(&config) {
         Ok(prepared) => issuers.start(prepared),
         Err(error @ StartError::Source(_)) => {
@@ -119,6 +128,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         revocations,
         metadata,
         issuers: evidence,
+        signer,
         on_listening: Box::new(announce(
             config.listeners.clone(),
             options.signals,

@@ -241,7 +241,7 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
-        servers.extend(server::lower(lowering, at, issuers, &known));
+        servers.extend(server::lower(lowering, at, raw, issuers, &known));
     }
     servers
 }
