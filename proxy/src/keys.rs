@@ -171,19 +171,11 @@ pub(crate) struct KeyStore {
 }
 
 impl KeyStore {
-    /// Reads the keys in a folder; a purpose without a file has none. Blocks on files.
+    /// Reads the keys of these places; a purpose without a file has none. Blocks on files.
     ///
     /// # Errors
     /// [`KeyStoreError`] for the first file that cannot be read, or that is no key file of its purpose.
-    pub(crate) fn open(directory: &Path) -> Result<Self, KeyStoreError> {
-        Self::open_at(&KeyPlaces::of(directory))
-    }
-
-    /// Reads the keys of these places.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub(crate) fn open_at(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
+    pub(crate) fn open(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
         let mut store = Self {
             keys: Default::default(),
             readable: Vec::new(),

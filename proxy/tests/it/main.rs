@@ -17,6 +17,8 @@ mod interop;
 #[cfg(test)]
 mod introspection;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod oidc;
