@@ -115,6 +115,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Both come from the system's randomness in earnest; the key stays the same over restarts.
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("example"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

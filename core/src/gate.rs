@@ -78,6 +78,8 @@ pub struct GateKeys {
     /// The key of argument digests, session digests and principal ids: with another one, records of one caller cannot
     /// be told to be one's.
     pub digests: Zeroizing<[u8; 32]>,
+    /// The name of that key, in every record.
+    pub digests_id: Arc<str>,
     /// The key of the nonces of proofs of possession (RFC 9449 section 8).
     pub nonces: Zeroizing<[u8; 32]>,
     /// The keys that seal sessions.
@@ -89,6 +91,7 @@ pub struct Gate {
     snapshot: Published<Snapshot>,
     audit: AuditLog,
     key: MacKey,
+    key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
     streams: streams::OpenStreams,
@@ -153,6 +156,7 @@ impl Gate {
             snapshot: Published::new(parts.snapshot),
             audit: parts.audit,
             key: MacKey::new(*parts.keys.digests),
+            key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
             streams: streams::OpenStreams::default(),

@@ -12,8 +12,8 @@ use portcullis_core::time::UnixTime;
 use zeroize::Zeroizing;
 
 pub(crate) use file::ParseError;
-pub(crate) use make::{Made, MakeError, Rotated, Rotation, init, rotate};
-pub(crate) use public::{PublicKey, public_jwks};
+pub(crate) use make::{MakeError, Rotation, init, rotate};
+pub(crate) use public::public_jwks;
 
 mod file;
 mod make;
@@ -166,7 +166,6 @@ pub(crate) enum KeyStoreError {
 /// The keys of all purposes, as they were read.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyStore {
-    places: KeyPlaces,
     keys: [Vec<StoredKey>; Purpose::ALL.len()],
     readable: Vec<PathBuf>,
 }
@@ -186,7 +185,6 @@ impl KeyStore {
     /// As [`Self::open`].
     pub(crate) fn open_at(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
         let mut store = Self {
-            places: places.clone(),
             keys: Default::default(),
             readable: Vec::new(),
         };
@@ -234,11 +232,6 @@ impl KeyStore {
         Purpose::ALL
             .into_iter()
             .filter(|purpose| self.keys(*purpose).is_empty())
-    }
-
-    /// Where the keys lie.
-    pub(crate) fn places(&self) -> &KeyPlaces {
-        &self.places
     }
 
     /// The files that everybody on this machine can read.

@@ -205,6 +205,7 @@ impl<'o> Object<'o> {
         let mut object = Object::open(self.out);
         object.text("version", gate.version);
         object.text("node", gate.node);
+        object.text("digest_key", gate.digest_key);
         object.end();
     }
 

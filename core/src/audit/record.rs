@@ -336,6 +336,8 @@ pub struct GateNode<'a> {
     pub version: &'a str,
     /// Its name among its like.
     pub node: &'a str,
+    /// The id of the key of this record's digests: what was keyed otherwise cannot be linked to it.
+    pub digest_key: &'a str,
 }
 
 /// Where a call goes.

@@ -267,6 +267,7 @@ pub(super) fn node(gate: &Gate) -> GateNode<'_> {
     GateNode {
         version: env!("CARGO_PKG_VERSION"),
         node: &gate.node,
+        digest_key: &gate.key_id,
     }
 }
 

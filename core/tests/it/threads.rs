@@ -147,6 +147,7 @@ fn a_million_look_ups_see_whole_key_sets_while_ten_thousand_are_published() {
         node: Arc::from("test"),
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("test"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

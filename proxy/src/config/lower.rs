@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 use super::diagnose::{Code, Diagnostic, Diagnostics};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server};
+use super::{Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server};
+use crate::keys::KeyPlaces;
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -42,13 +43,8 @@ pub(super) fn lower(
     }
     let listeners = listeners(&mut lowering, &raw.listen);
     let operators = admin::lower(&mut lowering, raw);
-    let audit = AuditPlace {
-        directory: lowering.files.path(&raw.audit.directory.value),
-        digest_key: match &raw.audit.digest_key {
-            Some(name) => lowering.files.path(&name.value),
-            None => lowering.files.path(&raw.audit.directory.value).join("digest.key"),
-        },
-    };
+    let audit = lowering.files.path(&raw.audit.directory.value);
+    let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
@@ -65,6 +61,7 @@ pub(super) fn lower(
         listeners,
         operators,
         audit,
+        keys,
         issuers,
         servers,
         upstream_ca,
@@ -78,6 +75,15 @@ pub(super) fn lower(
         Err(Diagnostics {
             diagnostics: lowering.faults,
         })
+    }
+}
+
+/// Where the gate's own keys lie.
+pub(super) fn key_places(raw: &RawConfig, files: &Files) -> KeyPlaces {
+    let directory = raw.keys.as_ref().map_or("keys", |keys| &keys.directory.value);
+    KeyPlaces {
+        directory: files.path(directory),
+        digests: raw.audit.digest_key.as_ref().map(|name| files.path(&name.value)),
     }
 }
 

@@ -8,6 +8,7 @@ const HEX: &str = "ababababababababababababababababababababababababababababababa
 const GATE: GateNode<'static> = GateNode {
     version: "0.1.0",
     node: "gate-1",
+    digest_key: "0a1b2c3d",
 };
 
 fn id() -> RecordId {
@@ -145,7 +146,7 @@ fn a_request_record_has_the_members_of_the_schema() {
             "scopes": ["crm:read", "repo"], "protocol": "2025-06-18", "method": "tools/call",
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
-            "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1"},
+            "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
             "upstream": {"name": "crm", "credential": "crm-key"}, "trace_id": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
@@ -303,7 +304,7 @@ fn refusals_of_strangers_are_counted_by_source() {
             "schema": 1, "record_id": id().to_string(), "phase": "refusals", "part": null,
             "time": "1970-01-01T00:00:20.000000Z", "since": "1970-01-01T00:00:10.000000Z", "server": "crm",
             "decision": "deny", "reason": "token_expired", "client_ip": "::1", "count": u64::MAX,
-            "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1"},
+            "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
         })
     );
     record.client_ip = None;

@@ -47,6 +47,7 @@ fn every_record_says_who_called_for_whom() {
                 (&value!("acme"), &value!("crm"))
             );
             assert_eq!(record["gate"]["node"], "node-1");
+            assert_eq!(record["gate"]["digest_key"], "0a1b2c3d");
         }
     }
 }

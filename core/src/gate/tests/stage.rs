@@ -214,6 +214,7 @@ impl Stage {
             node: Arc::from("node-1"),
             keys: GateKeys {
                 digests: [3; 32].into(),
+                digests_id: Arc::from("0a1b2c3d"),
                 nonces: [9; 32].into(),
                 sessions: SessionKeys::single([7; 32]),
             },
