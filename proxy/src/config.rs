@@ -14,7 +14,7 @@ use crate::ingress::TrustedHops;
 use crate::listen::Listener;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::Diagnostics;
+pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
 pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
@@ -29,6 +29,7 @@ mod lower;
 mod raw;
 mod sender;
 mod server;
+mod tenants;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
+    /// What should be otherwise, in the order it was found.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Where the audit log lives.

@@ -241,12 +241,7 @@ impl<'g> Visit<'g> {
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         (self.route, self.bound) = (None, None);
-        let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(
-                DenyReason::RouteUnknown,
-                "no server is configured at this path",
-            ));
-        };
+        let route = self.snapshot.route_at(head.path, head.host).map(Arc::clone)?;
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
@@ -300,7 +295,8 @@ impl<'g> Visit<'g> {
             Err(denial) => return Err(challenged(denial, server)),
         };
         sender::check(self, server, head, credential, &token)?;
-        identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
+        let tenant = server.tenant_of(token.tenant()).map(Arc::clone)?;
+        identity::bind(token, &tenant, limits.act_depth_max, &self.gate.key)
             .map(Bound::Principal)
             .map_err(|denial| challenged(denial, server))
     }
@@ -359,6 +355,8 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         | DenyReason::KeysUnavailable
         | DenyReason::QueryPresent
         | DenyReason::RateLimited
+        // No other token of the same caller would do.
+        | DenyReason::TenantForeign
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };

@@ -134,7 +134,7 @@ pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from(TENANT),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
