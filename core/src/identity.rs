@@ -2,7 +2,8 @@
 //!
 //! Owns [`Principal`]: the subject (the human, when there is one), the actor (the agent, or the subject itself) and the
 //! client, built from one of three forms that the issuer's rules choose. The same human and agent give the same
-//! principal in all three. Never reads a header or `_meta`: a verified token is the only source.
+//! principal in all three. Never reads a header or `_meta`: a verified token is the only source,
+//! but for a server of this machine that was told to take a [`SharedSecret`].
 
 use std::sync::Arc;
 
@@ -10,6 +11,11 @@ use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
 use crate::time::UnixTime;
 use crate::token::{IdentityForm, VerifiedToken};
+
+mod shared_secret;
+
+pub(crate) use shared_secret::bind as bind_shared_secret;
+pub use shared_secret::{SharedSecret, SharedSecretError};
 
 /// What somebody is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -82,6 +88,8 @@ struct Bound {
 /// What proves an identity.
 #[derive(Clone, Debug)]
 pub enum Proof {
+    /// The secret that a server of this machine shares with whoever calls it.
+    SharedSecret,
     /// A verified access token.
     Token(Arc<VerifiedToken>),
 }
@@ -132,6 +140,7 @@ impl Principal {
     /// The token that proves all this, when one does.
     pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         match &self.0.proof {
+            Proof::SharedSecret => None,
             Proof::Token(token) => Some(token),
         }
     }
@@ -139,6 +148,8 @@ impl Principal {
     /// The first instant at which the proof no longer holds, without any tolerance.
     pub fn expires(&self) -> UnixTime {
         match &self.0.proof {
+            // It holds until the configuration drops it; what is open then is bounded as every stream is.
+            Proof::SharedSecret => UnixTime::from_nanos(u64::MAX),
             Proof::Token(token) => token.expires(),
         }
     }
@@ -147,6 +158,7 @@ impl Principal {
     pub fn scopes(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.scopes,
+            (None, Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.scopes(),
         }
     }
@@ -160,6 +172,7 @@ impl Principal {
     pub fn groups(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.groups,
+            (None, Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.groups(),
         }
     }
@@ -168,6 +181,7 @@ impl Principal {
     pub fn roles(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.roles,
+            (None, Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.roles(),
         }
     }

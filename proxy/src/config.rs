@@ -29,6 +29,7 @@ mod lower;
 mod raw;
 mod sender;
 mod server;
+mod shared_secret;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
-use crate::scope::ScopeGrant;
+use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -167,7 +167,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
-        grant: &ScopeGrant<'c>,
+        needs: ToolNeeds<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
@@ -185,8 +185,8 @@ impl<'g> Case<'g> {
                 ..Operation::default()
             },
             tool: tool.map(|_| policy::Tool {
-                class: grant.class(),
-                required_scopes: Texts::Boxes(grant.required()),
+                class: needs.class(),
+                required_scopes: Texts::Boxes(needs.required()),
             }),
             subject: Party {
                 groups: Texts::Boxes(principal.groups()),

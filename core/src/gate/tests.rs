@@ -2,11 +2,13 @@
 
 mod arrival;
 mod audiences;
+mod challenges;
 mod decision;
 mod faults;
 mod records;
 mod review;
 mod revocation;
+mod secrets;
 mod sender;
 mod stage;
 mod stream;

@@ -110,6 +110,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             burst: 100,
         },
         title: None,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
     })
     .unwrap()

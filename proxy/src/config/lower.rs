@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::diagnose::{Code, Diagnostic, Diagnostics};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server};
+use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, shared_secret};
 use crate::listen::{Listener, TlsFiles};
 use crate::tls;
 
@@ -51,6 +51,7 @@ pub(super) fn lower(
     };
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
+    shared_secret::check_reach(&mut lowering, raw, &listeners);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
         if let Err(error) = tls::checked_roots(&path) {

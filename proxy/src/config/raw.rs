@@ -16,7 +16,7 @@ pub(crate) use issuer::{
 };
 pub(crate) use limits::RawLimits;
 pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
-pub(crate) use server::{RawCredential, RawDpop, RawPolicy, RawServer, RawTools, RawUpstream};
+pub(crate) use server::{RawCredential, RawDpop, RawPolicy, RawServer, RawSharedSecret, RawTools, RawUpstream};
 
 mod issuer;
 mod limits;

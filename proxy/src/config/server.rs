@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
 use portcullis_core::gate::SnapshotError;
+use portcullis_core::identity::SharedSecret;
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -21,7 +22,7 @@ use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
-use super::{IssuerPlan, Names, sender};
+use super::{IssuerPlan, Names, sender, shared_secret};
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct ServerPlan {
     policy: Arc<Policy>,
     upstream: Upstream,
     port: u16,
+    query_names: Vec<Arc<str>>,
+    danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
 }
@@ -101,6 +104,8 @@ impl ServerPlan {
             tools: self.tools.table()?,
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
+            query_names: self.query_names.clone(),
+            danger_shared_secret: self.danger_shared_secret.clone(),
             rate: self.rate,
             sender: self.sender,
         };
@@ -143,6 +148,10 @@ pub(super) fn lower(
     let policy = policy(lowering, at, tools.as_ref());
     let upstream = upstream(lowering, &raw.upstream, name);
     let rate = rate(lowering, raw);
+    let shared_secret = match &raw.danger_shared_secret {
+        Some(raw) => shared_secret::lower(lowering, raw).map(Some),
+        None => Some(None),
+    };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
     let (upstream, port) = upstream?;
     let plan = ServerPlan {
@@ -160,6 +169,8 @@ pub(super) fn lower(
         policy: policy?,
         upstream,
         port,
+        query_names: arcs(&raw.query_names),
+        danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
     };
@@ -167,6 +178,12 @@ pub(super) fn lower(
         let place = match &error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
+            BuildError::Server(ServerError::QueryName(_, refused)) => {
+                let mut names = raw.query_names.iter();
+                names
+                    .find(|name| *name.value == **refused)
+                    .map_or(at.place, |name| name.place)
+            }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());

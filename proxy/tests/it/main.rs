@@ -6,6 +6,8 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod challenges;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]

@@ -157,6 +157,8 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             }),
         },
         rate,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
     }
