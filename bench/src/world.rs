@@ -126,6 +126,8 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
             per_second: 1_000_000_000,
             burst: 1_000_000_000,
         },
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
         machines: MachineIdentities::default(),

@@ -94,6 +94,8 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
             per_second: 50,
             burst: 100,
         },
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
         machines: MachineIdentities::default(),

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::credential;
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::ExchangeLimits;
-use crate::identity::MachineIdentities;
+use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
@@ -80,6 +81,8 @@ pub struct Limits {
     pub introspection_cached_max: Duration,
     /// How long its answer that a token is not active serves.
     pub introspection_refused_cached: Duration,
+    /// Places from which one token may be used before that is reported.
+    pub token_sources_reported: u16,
     /// Tokens a second of one issuer and one source that may fail, in the long run.
     pub failed_tokens_per_second: u32,
     /// Such tokens at once.
@@ -176,6 +179,7 @@ impl Default for Limits {
             introspection_bytes_max: 64 * 1024,
             introspection_cached_max: Duration::from_secs(60),
             introspection_refused_cached: Duration::from_secs(5),
+            token_sources_reported: 16,
             failed_tokens_per_second: 10,
             failed_tokens_burst: 100,
             revocations_max: 100_000,
@@ -223,6 +227,10 @@ pub struct ServerParts {
     pub policy: Arc<Policy>,
     /// Where calls go.
     pub upstream: Upstream,
+    /// Names of query parameters that clients may send; their values are neither read nor forwarded.
+    pub query_names: Vec<Arc<str>>,
+    /// Takes the place of a token from peers on loopback; `None` for every server that others reach.
+    pub danger_shared_secret: Option<SharedSecret>,
     /// The rate of one subject.
     pub rate: Rate,
     /// What is asked of the senders of tokens, beyond what the tokens are bound to.
@@ -275,11 +283,20 @@ pub enum ServerError {
     /// The path does not start with `/` or holds a query, a fragment or a dot segment.
     #[error("server `{0}` has the path `{1}`: a path starts with `/` and has no query, fragment or dot segment")]
     Path(Arc<str>, Arc<str>),
+    /// A query parameter that may not be let in, or has no name.
+    #[error(
+        "server `{0}` lets the query parameter `{1}` in: a name has 1 to 64 letters, digits or `-._~`, and is none that \
+         credentials go by, such as `access_token` or `key`"
+    )]
+    QueryName(Arc<str>, Arc<str>),
     /// The resource is not an absolute http(s) URI without query and fragment.
     #[error(
         "server `{0}` has the resource `{1}`: a resource is an absolute http or https URL without query and fragment"
     )]
     Resource(Arc<str>, Arc<str>),
+    /// A secret of many would stand beside tokens that one sender must prove to hold.
+    #[error("server `{0}` asks for bound tokens (`dpop: {{required: true}}`) and has `danger_shared_secret`")]
+    SharedSecretBound(Arc<str>),
     /// The tenant has no name, or a name that is too long.
     #[error("server `{0}` has a tenant without a name, or with one of more than 128 bytes")]
     Tenant(Arc<str>),
@@ -347,6 +364,12 @@ impl Server {
         accepted_audiences.extend(audience_forms(&parts.resource));
         check_issuer_audiences(&parts)?;
         check_machines(&parts)?;
+        if let Some(query) = parts.query_names.iter().find(|query| !is_query_name(query)) {
+            return Err(ServerError::QueryName(Arc::clone(name), Arc::clone(query)));
+        }
+        if parts.danger_shared_secret.is_some() && parts.sender.dpop_required {
+            return Err(ServerError::SharedSecretBound(Arc::clone(name)));
+        }
         let listed = parts.issuer_audiences.iter();
         let issuer_audiences = listed
             .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
@@ -467,6 +490,16 @@ impl Server {
         &self.parts.machines
     }
 
+    /// Names of query parameters that clients may send.
+    pub fn query_names(&self) -> &[Arc<str>] {
+        &self.parts.query_names
+    }
+
+    /// What takes the place of a token from peers on loopback.
+    pub(crate) fn shared_secret(&self) -> Option<&SharedSecret> {
+        self.parts.danger_shared_secret.as_ref()
+    }
+
     /// The rate of one subject.
     pub fn rate(&self) -> Rate {
         self.parts.rate
@@ -475,6 +508,12 @@ impl Server {
 
 /// The tenant of callers for whom neither token nor server names one.
 pub const DEFAULT_TENANT: &str = "default";
+
+/// Whether a query parameter of this name may be let in: nothing that needs an escape, and no name of a credential.
+fn is_query_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !credential::names_secret(name)
+}
 
 /// The origin and the authority of an absolute http(s) URI.
 fn origin_of(uri: &str) -> Option<(&str, &str)> {

@@ -176,6 +176,11 @@ impl Policy {
         decision::read(&answer)
     }
 
+    /// Whether the policy says which tools are shown to whom.
+    pub(crate) fn has_visible(&self) -> bool {
+        self.inner.has_visible
+    }
+
     /// Says whether a tool is shown to the caller; `true` when the policy has no `visible`, since the scope table
     /// alone then decides.
     ///
@@ -209,7 +214,12 @@ impl Policy {
     ) -> Result<Decision, PolicyFailure> {
         let value = input::response(input, &self.inner.response_reads, worker)?;
         let answer = worker.evaluate(self.replica(worker)?, Entry::Response, value, limits, ticks)?;
-        decision::read(&answer)
+        let decision = decision::read(&answer)?;
+        // The call was made: no later login changes who made it.
+        if decision.obligations.authenticate.is_some() {
+            return Err(PolicyFailure::Obligation);
+        }
+        Ok(decision)
     }
 
     /// The replica of this worker; workers beyond the number compiled for share.

@@ -30,6 +30,7 @@ mod nonce;
 mod profile;
 mod replay;
 mod sender;
+mod sources;
 mod target;
 pub mod raw;
 mod verified;
@@ -48,6 +49,7 @@ pub use profile::Profile;
 pub(crate) use replay::{ReplayLimits, SeenProofs};
 pub use sender::{Binding, Confirmation, SenderRules};
 pub(crate) use sender::{SenderCheck, Shown};
+pub(crate) use sources::Grown;
 pub use target::Target;
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 

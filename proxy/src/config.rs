@@ -35,6 +35,7 @@ mod machines;
 mod raw;
 mod sender;
 mod server;
+mod shared_secret;
 mod tenants;
 mod trust;
 

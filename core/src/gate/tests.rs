@@ -2,6 +2,7 @@
 
 mod arrival;
 mod audiences;
+mod challenges;
 mod continuity;
 mod decision;
 mod faults;
@@ -9,6 +10,7 @@ mod forms;
 mod records;
 mod review;
 mod revocation;
+mod secrets;
 mod sender;
 mod sessions;
 mod stage;

@@ -7,10 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::{Generation, KeySet};
 use crate::time::UnixTime;
+use crate::token::sources::Sources;
 use crate::token::{Confirmation, Issuer, TokenLimits};
 
 /// The SHA-256 digest of a whole token, signature included: two tokens that differ in one byte have two.
@@ -25,6 +26,13 @@ impl TokenDigest {
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// In hexadecimal, as records have it.
+impl std::fmt::Display for TokenDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&hex(&self.0))
     }
 }
 
@@ -100,6 +108,8 @@ pub struct VerifiedToken {
     keys_fetched_at: AtomicU64,
     /// When the issuer last said that the token is active, in nanoseconds; zero for never.
     introspected_at: AtomicU64,
+    /// From where it was used, since it was first remembered.
+    sources: Sources,
     claims: Claims,
 }
 
@@ -121,6 +131,7 @@ impl VerifiedToken {
             generation: Some(keys.generation()),
             keys_fetched_at: AtomicU64::new(keys.fetched_at().nanos()),
             introspected_at: AtomicU64::new(0),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -133,6 +144,7 @@ impl VerifiedToken {
             generation: None,
             keys_fetched_at: AtomicU64::new(0),
             introspected_at: AtomicU64::new(now.nanos()),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -232,6 +244,11 @@ impl VerifiedToken {
             Some(_) => "jwt",
             None => "opaque",
         }
+    }
+
+    /// From where it was used, since it was first remembered.
+    pub(crate) const fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// `sub`.

@@ -113,6 +113,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         },
         title: None,
         machines: MachineIdentities::default(),
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
     })
     .unwrap()

@@ -152,7 +152,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
-    gate.flush_refusals(clock::now());
+    sum_up(&gate);
     drop(background);
     writer.seal()?;
     match served {
@@ -303,10 +303,23 @@ impl Background {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {
                 ticks.tick().await;
-                gate.flush_refusals(clock::now());
+                sum_up(&gate);
             }
         });
         Ok(())
+    }
+}
+
+/// Writes the records of early refusals, and warns of tokens that many clients use.
+fn sum_up(gate: &Gate) {
+    gate.flush_refusals(clock::now());
+    while let Some(shared) = gate.take_shared_token() {
+        tracing::warn!(
+            server = &*shared.server,
+            token_digest = %shared.digest,
+            sources = shared.sources,
+            "one token is used from many places"
+        );
     }
 }
 

@@ -337,7 +337,10 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
     let credential = expected.contains(&"value_file") && matches!(field, "value" | "secret" | "token" | "password");
     let client = expected.contains(&"client_secret_file")
         && matches!(field, "client_secret" | "secret" | "password" | "private_key");
-    if credential || client {
+    let shared = expected.contains(&"subject")
+        && expected.contains(&"env")
+        && matches!(field, "value" | "secret" | "token" | "password");
+    if credential || client || shared {
         let mut diagnostic = Diagnostic::new(
             Code::SecretInline,
             file,
@@ -348,6 +351,8 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
         return diagnostic.help(if client {
             "write it to a file and name that by `client_secret_file` or `private_key_file`, or name a variable by \
              `client_secret_env`"
+        } else if shared {
+            "write it to a file and name that by `file`, or name a variable by `env`"
         } else {
             "write the value to a file and name it by `value_file`, or name a variable by `value_env`"
         });

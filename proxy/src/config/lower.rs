@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, tenants, trust};
+use super::{
+    Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, shared_secret, tenants, trust,
+};
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
@@ -50,6 +52,7 @@ pub(super) fn lower(
     let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
+    shared_secret::check_reach(&mut lowering, raw, &listeners);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
         if let Err(error) = tls::checked_roots(&path) {

@@ -13,7 +13,7 @@ use http::Uri;
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::gate::SnapshotError;
-use portcullis_core::identity::MachineIdentities;
+use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -22,7 +22,7 @@ use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
-use super::{IssuerPlan, Names, credentials, machines, sender};
+use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -43,6 +43,8 @@ pub(crate) struct ServerPlan {
     upstream: Upstream,
     port: u16,
     exchanges: Vec<ExchangePlan>,
+    query_names: Vec<Arc<str>>,
+    danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
     machines: MachineIdentities,
@@ -110,6 +112,8 @@ impl ServerPlan {
             tools: self.tools.table()?,
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
+            query_names: self.query_names.clone(),
+            danger_shared_secret: self.danger_shared_secret.clone(),
             rate: self.rate,
             sender: self.sender,
             machines: self.machines.clone(),
@@ -160,6 +164,10 @@ pub(super) fn lower(
     let upstream = upstream(lowering, &around);
     let rate = rate(lowering, raw);
     let machines = machines::lower(lowering, raw, known);
+    let shared_secret = match &raw.danger_shared_secret {
+        Some(raw) => shared_secret::lower(lowering, raw).map(Some),
+        None => Some(None),
+    };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
     let (upstream, port, exchanges) = upstream?;
     let plan = ServerPlan {
@@ -178,6 +186,8 @@ pub(super) fn lower(
         upstream,
         port,
         exchanges,
+        query_names: arcs(&raw.query_names),
+        danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
         machines: machines?,
@@ -190,6 +200,12 @@ pub(super) fn lower(
             BuildError::Server(ServerError::Credentials(_, error)) => credentials::place(raw, error),
             BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
                 raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
+            }
+            BuildError::Server(ServerError::QueryName(_, refused)) => {
+                let mut names = raw.query_names.iter();
+                names
+                    .find(|name| *name.value == **refused)
+                    .map_or(at.place, |name| name.place)
             }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };

@@ -169,6 +169,8 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             forward_headers: ForwardHeaders::default(),
         },
         rate,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
         machines: MachineIdentities::default(),

@@ -43,6 +43,13 @@ pub(crate) struct RawServer {
     pub tools: Option<At<RawTools>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
+    /// Names of query parameters that clients may send, each once; their values are neither read nor logged nor
+    /// forwarded. Default: none, and any query is refused.
+    #[serde(default)]
+    pub query_names: Vec<At<String>>,
+    /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
+    /// loopback. Whoever has it is that caller, and no record tells who it was.
+    pub danger_shared_secret: Option<At<RawSharedSecret>>,
     /// The rate of one subject. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
@@ -84,6 +91,27 @@ pub(crate) enum RawMachineKind {
     Agent,
     /// Software that speaks for itself.
     Machine,
+}
+
+/// A shared secret, and whom it stands for. The secret itself never stands in this file.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSharedSecret {
+    /// The file whose first line is the secret: at least 32 bytes, as a bearer token is written.
+    pub file: Option<At<String>>,
+    /// The environment variable that holds the secret.
+    pub env: Option<At<String>>,
+    /// The subject that it stands for.
+    pub subject: At<String>,
+    /// The scopes that this caller has.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// Proofs of possession (RFC 9449).
