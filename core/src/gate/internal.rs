@@ -280,6 +280,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let place = Place {
             streaming: false,
             answered: false,
+            refused: None,
         };
         match review::judge(&self.case, answer, place, now, &mut self.scratch).release {
             Release::Pass { body, .. } | Release::Redacted { body, .. } => Ok(body.len()),

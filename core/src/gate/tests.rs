@@ -2,6 +2,7 @@
 
 mod arrival;
 mod audiences;
+mod continuity;
 mod decision;
 mod faults;
 mod forms;
@@ -9,6 +10,7 @@ mod records;
 mod review;
 mod revocation;
 mod sender;
+mod sessions;
 mod stage;
 mod stream;
 mod times;

@@ -13,10 +13,10 @@ use super::refusals::Source;
 use super::snapshot::Route;
 use super::{Gate, Scratch, Snapshot, records, sender};
 use crate::config::{Limits, Server};
-use crate::credential::{self, Credential};
+use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
-use crate::identity::{self, Principal};
+use crate::identity::{self, Principal, Proof};
 use crate::json;
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::limit::Caller;
@@ -109,8 +109,8 @@ impl<'g> Visit<'g> {
 
     /// Stages 2 to 4: finds the server, the credential, verifies it and binds the caller.
     ///
-    /// The order of the checks is the order of their refusals: route, host, origin, query, credential, token,
-    /// identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
+    /// The order of the checks is the order of their refusals: route, host, origin, an untrusted certificate, query,
+    /// credential, token, identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
     ///
     /// # Errors
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
@@ -214,8 +214,11 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
-                case.forward_headers = forward_headers(head.headers, in_session);
+                let upstream = route.server.upstream();
+                let further = &upstream.forward_headers.request;
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+                let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+                case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -250,8 +253,8 @@ impl<'g> Visit<'g> {
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
-        let credential = credential::find(head).map_err(|denial| challenged(denial, server))?;
-        let principal = match self.by_token(&route, head, &credential)? {
+        let credential = credential_of(head, server).map_err(|denial| challenged(denial, server))?;
+        let principal = match self.bind(&route, head, &credential)? {
             Bound::Principal(principal) => principal,
             without @ Bound::Without { .. } => return Ok(without),
         };
@@ -269,13 +272,35 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
     }
 
+    /// Binds who shows this credential.
+    fn bind(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+        let server = &route.server;
+        match credential {
+            Credential::ClientCertificate(certificate) => server
+                .machines()
+                .bind(certificate, server.tenant(), self.now, &self.gate.key)
+                .map(Bound::Principal)
+                .map_err(|denial| challenged(denial, server)),
+            Credential::Bearer(token) | Credential::Dpop { token, .. } => {
+                self.by_token(route, head, credential, *token)
+            }
+        }
+    }
+
     /// Verifies the token of a request, then what its sender proves, and binds it.
-    fn by_token(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+    fn by_token(
+        &self,
+        route: &Route,
+        head: &RequestHead<'_>,
+        credential: &Credential<'_>,
+        token: BearerToken<'_>,
+    ) -> Result<Bound, Denial> {
         let (server, limits) = (&route.server, self.snapshot.limits());
         let bounds = limits.token_limits();
         let terms = Terms {
@@ -291,7 +316,7 @@ impl<'g> Visit<'g> {
             let otherwise = Box::new(challenged(otherwise, server));
             Ok(Bound::Without { fetch, otherwise })
         };
-        let token = match token::verify(credential.token(), &terms) {
+        let token = match token::verify(token, &terms) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => return without(Fetch::Jwks(issuer), otherwise),
             Ok(Verification::NeedsIntrospection { request, otherwise }) => {
@@ -301,7 +326,7 @@ impl<'g> Visit<'g> {
         };
         sender::check(self, server, head, credential, &token)?;
         identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
-            .map(Bound::Principal)
+            .map(|principal| Bound::Principal(server.machines().grant(principal)))
             .map_err(|denial| challenged(denial, server))
     }
 
@@ -346,11 +371,26 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
     }
 }
 
+/// The credential of a request; a certificate alone is one where the server knows machines by theirs.
+///
+/// # Errors
+/// [`DenyReason::CertificateRefused`] for one that is not trusted, whatever it comes with, and those of
+/// [`credential::find`].
+fn credential_of<'r>(head: &RequestHead<'r>, server: &Server) -> Result<Credential<'r>, Denial> {
+    if let Some(operator) = head.certificate.and_then(|certificate| certificate.refused) {
+        return Err(Denial::new(DenyReason::CertificateRefused, operator));
+    }
+    credential::find(head).or_else(|missing| match server.machines().knows_certificates() {
+        true => credential::certificate_alone(head, missing),
+        false => Err(missing),
+    })
+}
+
 /// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
 #[cold]
 pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
-        DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
+        DenyReason::CertificateRefused | DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
         // The token may be good; the challenge for a proof says what is wrong.
         DenyReason::DpopNonceMissing | DenyReason::DpopProofInvalid => None,
         DenyReason::CredentialRepeated
@@ -441,9 +481,15 @@ fn parse<'b>(
 ) -> Result<Call<'b>, Denial> {
     let limits = case.snapshot.limits();
     // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.expires().after(limits.leeway) <= case.now {
-        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
-        return Err(challenged(denial, &case.server));
+    if case.principal.accepted_until(limits.leeway) <= case.now {
+        let (reason, operator) = match case.principal.proof() {
+            Proof::Certificate { .. } => (
+                DenyReason::CertificateRefused,
+                "the certificate expired before the body was whole",
+            ),
+            Proof::Token(_) => (DenyReason::TokenExpired, "the token expired before the body was whole"),
+        };
+        return Err(challenged(Denial::new(reason, operator), &case.server));
     }
     case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
@@ -452,6 +498,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 

@@ -240,8 +240,9 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
     // Layout that no serialiser would keep.
     call.body = call.body.replacen('{', "{ \t\n", 1);
     let mut request = Request::by(&ALICE, &call);
+    let session = stage.session(&ALICE, "session-1");
     for (name, value) in [
-        ("mcp-session-id", "session-1"),
+        ("mcp-session-id", &*session),
         ("cookie", "a=b"),
         ("x-forwarded-for", "192.0.2.7"),
         ("x-api-key", "mine"),
@@ -268,6 +269,7 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
             ("content-type", "application/json"),
             ("mcp-protocol-version", "2025-11-25"),
             ("mcp-session-id", "session-1"),
+            ("last-event-id", "4"),
         ]
     );
 }
