@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::denial::{Denial, DenyReason};
 use crate::exchange::ExchangeLimits;
 use crate::identity::MachineIdentities;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
-use crate::token::{SenderRules, Target, TokenLimits};
+use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 pub use upstream::{
     CredentialGroup, CredentialKind, Credentials, CredentialsError, ForwardHeaders, Upstream, UpstreamCredential,
@@ -199,8 +200,8 @@ impl Default for Limits {
 pub struct ServerParts {
     /// The server's name: in records, in policy input, in logs.
     pub name: Arc<str>,
-    /// The tenant of its callers.
-    pub tenant: Arc<str>,
+    /// The only tenant whose callers it serves; `None` serves those of whichever their tokens name.
+    pub tenant: Option<Arc<str>>,
     /// The path of the gate's endpoint, starting with `/`.
     pub path: Arc<str>,
     /// The canonical URI of the resource (RFC 8707): the public URL of this endpoint.
@@ -236,6 +237,8 @@ pub struct ServerParts {
 #[derive(Debug)]
 pub struct Server {
     parts: ServerParts,
+    /// The tenant of callers whose tokens name none.
+    tenant: Arc<str>,
     metadata_url: Arc<str>,
     target: Target,
     accepted_audiences: Arc<[Arc<str>]>,
@@ -277,6 +280,21 @@ pub enum ServerError {
         "server `{0}` has the resource `{1}`: a resource is an absolute http or https URL without query and fragment"
     )]
     Resource(Arc<str>, Arc<str>),
+    /// The tenant has no name, or a name that is too long.
+    #[error("server `{0}` has a tenant without a name, or with one of more than 128 bytes")]
+    Tenant(Arc<str>),
+    /// Every token of an issuer belongs to another tenant than the server's.
+    #[error(
+        "server `{server}` serves the tenant `{tenant}` alone, and every token of the issuer `{issuer}` belongs to another"
+    )]
+    TenantIssuer {
+        /// The server.
+        server: Arc<str>,
+        /// Its tenant.
+        tenant: Arc<str>,
+        /// The issuer.
+        issuer: Arc<str>,
+    },
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
@@ -306,6 +324,7 @@ impl Server {
             .credentials
             .check(&parts.tools)
             .map_err(|error| ServerError::Credentials(Arc::clone(name), error))?;
+        check_tenant(&parts)?;
         let plain = |text: &str| {
             !text.contains(['?', '#', ' ', '\\']) && !text.split('/').any(|part| part == ".." || part == ".")
         };
@@ -333,6 +352,7 @@ impl Server {
             .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
             .collect();
         Ok(Self {
+            tenant: parts.tenant.clone().unwrap_or_else(|| Arc::from(DEFAULT_TENANT)),
             parts,
             metadata_url,
             target,
@@ -347,9 +367,24 @@ impl Server {
         &self.parts.name
     }
 
-    /// The tenant of its callers.
-    pub fn tenant(&self) -> &Arc<str> {
-        &self.parts.tenant
+    /// The only tenant whose callers it serves, when there is only one.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.parts.tenant.as_ref()
+    }
+
+    /// The tenant of a caller whose proof names `told`: that one, else the server's own, else [`DEFAULT_TENANT`].
+    ///
+    /// # Errors
+    /// [`DenyReason::TenantForeign`] when the server serves another.
+    pub fn tenant_of<'t>(&'t self, told: Option<&'t Arc<str>>) -> Result<&'t Arc<str>, Denial> {
+        match (self.tenant(), told) {
+            (Some(own), Some(told)) if own != told => Err(Denial::new(
+                DenyReason::TenantForeign,
+                "the token belongs to another tenant than the server",
+            )),
+            (_, Some(told)) => Ok(told),
+            (_, None) => Ok(&self.tenant),
+        }
     }
 
     /// The path of the endpoint.
@@ -383,6 +418,11 @@ impl Server {
         self.issuer_audiences
             .get(issuer.url())
             .unwrap_or(&self.accepted_audiences)
+    }
+
+    /// An authority that clients may ask both servers for; `None` when a request can only mean one of them.
+    pub fn shared_host(&self, other: &Self) -> Option<&Arc<str>> {
+        self.accepted_hosts.iter().find(|host| other.accepts_host(host))
     }
 
     /// Whether a client may have asked for this authority; ASCII case does not count.
@@ -433,6 +473,9 @@ impl Server {
     }
 }
 
+/// The tenant of callers for whom neither token nor server names one.
+pub const DEFAULT_TENANT: &str = "default";
+
 /// The origin and the authority of an absolute http(s) URI.
 fn origin_of(uri: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = uri.split_once("://")?;
@@ -445,6 +488,26 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// Checks that the server's tenant, if it has one, can be that of tokens from each of its issuers.
+fn check_tenant(parts: &ServerParts) -> Result<(), ServerError> {
+    let Some(own) = &parts.tenant else {
+        return Ok(());
+    };
+    if !is_tenant(own) {
+        return Err(ServerError::Tenant(Arc::clone(&parts.name)));
+    }
+    let foreign =
+        |issuer: &&Arc<crate::token::Issuer>| matches!(issuer.tenant(), TokenTenant::Fixed(tenant) if tenant != own);
+    match parts.issuers.iter().find(foreign) {
+        Some(issuer) => Err(ServerError::TenantIssuer {
+            server: Arc::clone(&parts.name),
+            tenant: Arc::clone(own),
+            issuer: Arc::clone(issuer.url()),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Checks the audiences listed for single issuers, each of which the server must accept.

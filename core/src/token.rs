@@ -38,7 +38,10 @@ pub use cache::TokenCache;
 pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode, RolesFrom};
+pub(crate) use issuer::is_tenant;
+pub use issuer::{
+    IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode, RolesFrom, TENANT_BYTES_MAX, TokenTenant,
+};
 pub use mapping::{MachineMark, MarkTest, ScopeForm};
 pub(crate) use nonce::Nonces;
 pub use profile::Profile;

@@ -16,7 +16,7 @@ use crate::listen::Listener;
 use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::Diagnostics;
+pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
 pub(crate) use keys::{NamedKeys, key_places, open_keys};
 pub(crate) use raw::{RawConfig, Span};
@@ -35,6 +35,7 @@ mod machines;
 mod raw;
 mod sender;
 mod server;
+mod tenants;
 mod trust;
 
 /// What the gate runs on, complete and checked.
@@ -62,6 +63,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
+    /// What should be otherwise, in the order it was found.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One issuer, and how its keys are fetched.

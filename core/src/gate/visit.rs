@@ -244,12 +244,7 @@ impl<'g> Visit<'g> {
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         (self.route, self.bound) = (None, None);
-        let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(
-                DenyReason::RouteUnknown,
-                "no server is configured at this path",
-            ));
-        };
+        let route = self.snapshot.route_at(head.path, head.host).map(Arc::clone)?;
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
@@ -284,7 +279,7 @@ impl<'g> Visit<'g> {
         match credential {
             Credential::ClientCertificate(certificate) => server
                 .machines()
-                .bind(certificate, server.tenant(), self.now, &self.gate.key)
+                .bind(certificate, server.tenant_of(None)?, self.now, &self.gate.key)
                 .map(Bound::Principal)
                 .map_err(|denial| challenged(denial, server)),
             Credential::Bearer(token) | Credential::Dpop { token, .. } => {
@@ -325,7 +320,8 @@ impl<'g> Visit<'g> {
             Err(denial) => return Err(challenged(denial, server)),
         };
         sender::check(self, server, head, credential, &token)?;
-        identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
+        let tenant = server.tenant_of(token.tenant()).map(Arc::clone)?;
+        identity::bind(token, &tenant, limits.act_depth_max, &self.gate.key)
             .map(|principal| Bound::Principal(server.machines().grant(principal)))
             .map_err(|denial| challenged(denial, server))
     }
@@ -399,6 +395,8 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         | DenyReason::KeysUnavailable
         | DenyReason::QueryPresent
         | DenyReason::RateLimited
+        // No other token of the same caller would do.
+        | DenyReason::TenantForeign
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };

@@ -27,7 +27,7 @@ use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
 use crate::clock;
-use crate::config::{self, Config, Names};
+use crate::config::{self, Config, Diagnostic, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
@@ -85,6 +85,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     for path in store.readable_by_others() {
         tracing::warn!(path = %path.display(), "everybody on this machine can read a key file");
     }
+    config.warnings.iter().for_each(Diagnostic::log);
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let (keys_in_use, keys) = KeysInUse::take(&store, clock::now())?;

@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portcullis_core::config::Server;
 use zeroize::Zeroizing;
 
-use super::diagnose::{Code, Diagnostic, Diagnostics};
+use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, trust};
+use super::{Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, tenants, trust};
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
@@ -37,6 +38,7 @@ pub(super) fn lower(
         names,
         workers,
         faults: Vec::new(),
+        warnings: Vec::new(),
     };
     let (limits, refusals) = limits::lower(raw.limits.as_ref());
     for (place, message) in refusals {
@@ -70,6 +72,7 @@ pub(super) fn lower(
         trusted_hops,
         limits,
         digest: lowering.files.digest(),
+        warnings: lowering.warnings,
     };
     if lowering.faults.is_empty() {
         Ok(config)
@@ -89,7 +92,7 @@ pub(super) fn key_places(raw: &RawConfig, files: &Files) -> KeyPlaces {
     }
 }
 
-/// What every step of lowering needs, and the faults so far.
+/// What every step of lowering needs, and the faults and warnings so far.
 pub(super) struct Lowering<'s> {
     source: &'s str,
     path: PathBuf,
@@ -100,6 +103,7 @@ pub(super) struct Lowering<'s> {
     /// Policy replicas.
     pub workers: usize,
     faults: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Lowering<'_> {
@@ -118,6 +122,12 @@ impl Lowering<'_> {
     /// Notes a fault of a file that the configuration names.
     pub(super) fn fault_elsewhere(&mut self, diagnostic: Diagnostic) {
         self.faults.push(diagnostic);
+    }
+
+    /// Notes what should be otherwise, and what would be better.
+    pub(super) fn warn(&mut self, warning: Warning, place: Place, message: impl Into<String>, help: &str) {
+        let diagnostic = Diagnostic::warning(warning, &self.path, place, message).excerpt_of(self.source);
+        self.warnings.push(diagnostic.help(help));
     }
 
     /// The text of a file that the configuration names, or a fault.
@@ -242,23 +252,16 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     // An issuer that has its own fault is still a known name: one fault, one diagnostic.
     let known: Vec<&str> = raw.issuers.iter().map(|at| at.value.issuer.value.as_str()).collect();
     let mut names = BTreeSet::new();
-    let mut paths = BTreeSet::new();
     let mut resources = BTreeSet::new();
     let mut servers = Vec::new();
+    let mut built: Vec<Server> = Vec::new();
     for at in &raw.servers {
-        let (name, path) = (&at.value.name, &at.value.path);
+        let name = &at.value.name;
         if !names.insert(name.value.as_str()) {
             lowering.fault(
                 Code::Repeated,
                 name.place,
                 format!("the server `{}` stands twice", name.value),
-            );
-        }
-        if !paths.insert(path.value.as_str()) {
-            lowering.fault(
-                Code::Repeated,
-                path.place,
-                format!("the path `{}` has two servers", path.value),
             );
         }
         // A token for one of the two would be one for the other.
@@ -272,7 +275,12 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
-        servers.extend(server::lower(lowering, at, raw, issuers, &known));
+        if let Some((plan, server)) = server::lower(lowering, at, raw, issuers, &known) {
+            tenants::check_hosts(lowering, &at.value, &server, built.iter());
+            tenants::warn(lowering, at, &server);
+            servers.push(plan);
+            built.push(server);
+        }
     }
     servers
 }

@@ -30,7 +30,7 @@ use crate::background::exchange::ExchangePlan;
 pub(crate) struct ServerPlan {
     name: Arc<str>,
     title: Option<Arc<str>>,
-    tenant: Arc<str>,
+    tenant: Option<Arc<str>>,
     path: Arc<str>,
     resource: Arc<str>,
     audiences: Vec<Arc<str>>,
@@ -99,7 +99,7 @@ impl ServerPlan {
         let parts = ServerParts {
             name: Arc::clone(&self.name),
             title: self.title.clone(),
-            tenant: Arc::clone(&self.tenant),
+            tenant: self.tenant.clone(),
             path: Arc::clone(&self.path),
             resource: Arc::clone(&self.resource),
             audiences: self.audiences.clone(),
@@ -129,14 +129,14 @@ impl ServerPlan {
     }
 }
 
-/// Lowers one server; `None` after a fault.
+/// Lowers one server: its plan, and what the core makes of that; `None` after a fault.
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,
     at: &At<RawServer>,
     config: &RawConfig,
     issuers: &[IssuerPlan],
     known: &[&str],
-) -> Option<ServerPlan> {
+) -> Option<(ServerPlan, Server)> {
     let raw = &at.value;
     let name = raw.name.value.as_str();
     let accepted = accepted_issuers(lowering, at, issuers, known);
@@ -165,7 +165,7 @@ pub(super) fn lower(
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
-        tenant: Arc::from(raw.tenant.as_ref().map_or("default", |tenant| &tenant.value)),
+        tenant: raw.tenant.as_ref().map(|tenant| Arc::from(tenant.value.as_str())),
         path: Arc::from(raw.path.value.as_str()),
         resource: Arc::from(resource?.value.as_str()),
         audiences: arcs(&raw.audiences),
@@ -182,17 +182,20 @@ pub(super) fn lower(
         sender: sender::rules(raw.dpop.as_ref()),
         machines: machines?,
     };
-    if let Err(error) = plan.build() {
-        let place = match &error {
+    let built = plan.build();
+    if let Err(error) = &built {
+        let place = match error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
             BuildError::Server(ServerError::Credentials(_, error)) => credentials::place(raw, error),
+            BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
+                raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
+            }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
-        return None;
     }
-    Some(plan)
+    Some((plan, built.ok()?))
 }
 
 fn accepted_issuers(

@@ -12,6 +12,7 @@ mod pages;
 mod profiles;
 mod sender;
 mod servers;
+mod tenants;
 
 /// A configuration that is right; every test changes one thing.
 const RIGHT: &str = r#"listen:

@@ -148,7 +148,7 @@ pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from(TENANT),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
