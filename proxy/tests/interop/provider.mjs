@@ -109,14 +109,19 @@ provider.registerGrantType(
     const { client, params } = ctx.oidc;
     const { payload } = await jwtVerify(params.subject_token, publicKeys, { issuer });
     const common = { client, scope };
+    const accountId = payload.sub;
+    // A token that is looked up, not read, is active for as long as its grant is there.
+    const grant = new provider.Grant({ accountId, clientId: client.clientId });
+    grant.addResourceScope(params.resource, scope);
+    const grantId = await grant.save();
     const token =
       params.form === 'human_claim'
         ? new provider.ClientCredentials(common)
-        : new provider.AccessToken({ ...common, accountId: payload.sub, grantId: payload.jti, gty: 'token_exchange' });
+        : new provider.AccessToken({ ...common, accountId, grantId, gty: 'token_exchange' });
     token.resourceServer = new provider.ResourceServer(params.resource, resourceServer(params.resource));
     token.extra =
       params.form === 'human_claim'
-        ? { initiator: payload.sub }
+        ? { initiator: accountId }
         : { act: { sub: client.clientId, ...(payload.act ? { act: payload.act } : {}) } };
     const issued = await token.save();
     ctx.body = {
