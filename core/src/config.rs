@@ -230,7 +230,7 @@ pub struct ServerParts {
     pub policy: Arc<Policy>,
     /// Where calls go.
     pub upstream: Upstream,
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub rate: Rate,
     /// What is asked of the senders of tokens, beyond what the tokens are bound to.
     pub sender: SenderRules,
@@ -450,7 +450,7 @@ impl Server {
         self.parts.sender
     }
 
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub fn rate(&self) -> Rate {
         self.parts.rate
     }

@@ -10,4 +10,5 @@ mod revocation;
 mod sender;
 mod stage;
 mod stream;
+mod tenants;
 mod times;

@@ -43,7 +43,7 @@ pub(crate) struct RawServer {
     pub tools: Option<At<RawTools>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
-    /// The rate of one subject. Default: 50 calls a second, 100 at once.
+    /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
     pub dpop: Option<RawDpop>,
