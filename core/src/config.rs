@@ -231,7 +231,7 @@ pub struct ServerParts {
     pub query_names: Vec<Arc<str>>,
     /// Takes the place of a token from peers on loopback; `None` for every server that others reach.
     pub danger_shared_secret: Option<SharedSecret>,
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub rate: Rate,
     /// What is asked of the senders of tokens, beyond what the tokens are bound to.
     pub sender: SenderRules,
@@ -500,7 +500,7 @@ impl Server {
         self.parts.danger_shared_secret.as_ref()
     }
 
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub fn rate(&self) -> Rate {
         self.parts.rate
     }

@@ -15,4 +15,5 @@ mod sender;
 mod sessions;
 mod stage;
 mod stream;
+mod tenants;
 mod times;

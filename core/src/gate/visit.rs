@@ -360,6 +360,7 @@ impl<'g> Visit<'g> {
             tenant: principal.tenant(),
             issuer: subject.issuer(),
             subject: subject.id(),
+            client: principal.client_id(),
         };
         self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);

@@ -50,7 +50,7 @@ pub(crate) struct RawServer {
     /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
     /// loopback. Whoever has it is that caller, and no record tells who it was.
     pub danger_shared_secret: Option<At<RawSharedSecret>>,
-    /// The rate of one subject. Default: 50 calls a second, 100 at once.
+    /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
     pub dpop: Option<RawDpop>,
