@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portcullis_core::time::UnixTime;
 use zeroize::Zeroizing;
@@ -125,14 +125,6 @@ pub(crate) struct KeyPlaces {
 }
 
 impl KeyPlaces {
-    /// A store that holds all keys.
-    pub(crate) fn of(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_path_buf(),
-            digests: None,
-        }
-    }
-
     /// The file of a purpose's keys.
     pub(crate) fn file(&self, purpose: Purpose) -> PathBuf {
         match (&self.digests, purpose) {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::time::Duration;
 
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
@@ -13,10 +14,18 @@ fn at(secs: u64) -> UnixTime {
     UnixTime::from_secs(secs)
 }
 
+/// A store that holds all keys.
+fn places_in(directory: &Path) -> KeyPlaces {
+    KeyPlaces {
+        directory: directory.to_path_buf(),
+        digests: None,
+    }
+}
+
 /// A folder with keys made at second 1,000.
 fn made() -> (TempDir, KeyPlaces) {
     let folder = tempfile::tempdir().unwrap();
-    let places = KeyPlaces::of(&folder.path().join("keys"));
+    let places = places_in(&folder.path().join("keys"));
     init(&places, at(1_000)).unwrap();
     (folder, places)
 }
@@ -38,7 +47,7 @@ fn states(places: &KeyPlaces, purpose: Purpose, now: u64) -> Vec<&'static str> {
 #[test]
 fn every_purpose_gets_one_key_once() {
     let folder = tempfile::tempdir().unwrap();
-    let places = KeyPlaces::of(&folder.path().join("keys"));
+    let places = places_in(&folder.path().join("keys"));
     let empty = KeyStore::open(&places).unwrap();
     assert_eq!(empty.missing().collect::<Vec<_>>(), Purpose::ALL);
     assert!(empty.active(Purpose::Session, at(1_000)).is_none());
@@ -146,7 +155,7 @@ fn keys_do_not_pile_up_without_a_bound() {
 #[test]
 fn what_is_not_there_is_not_rotated() {
     let folder = tempfile::tempdir().unwrap();
-    let places = KeyPlaces::of(folder.path());
+    let places = places_in(folder.path());
     let refused = rotate(&places, Purpose::Session, rotation(0, 0), at(1)).unwrap_err();
     assert_eq!(refused.to_string(), "there is no key for `session` yet");
     assert!(!places.file(Purpose::Session).exists());
