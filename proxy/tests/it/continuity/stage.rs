@@ -59,7 +59,9 @@ impl Stage {
         let crm = McpServer::start(McpSettings::new(Kind::Crm)).unwrap();
         let script = "node_modules/@modelcontextprotocol/server-everything/dist/index.js";
         let mut command = parts.node(&["--import", "./preload.mjs", script, "streamableHttp"]);
-        command.env("PORT", "0").env("CAPTURE", folder.path().join("everything.ndjson"));
+        command
+            .env("PORT", "0")
+            .env("CAPTURE", folder.path().join("everything.ndjson"));
         let mut everything = Process::start("npm server-everything", &mut command);
         let everything_url = ready(&mut everything);
         fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
@@ -71,7 +73,9 @@ impl Stage {
             let ((address, grace), name) = numbered.next().unwrap();
             let audit = folder.path().join(format!("audit-{name}"));
             let config = folder.path().join(format!("{name}.yaml"));
-            let servers = upstreams.each_ref().map(|(resource, url)| server(resource, url, issuer.url(), &hosts));
+            let servers = upstreams
+                .each_ref()
+                .map(|(resource, url)| server(resource, url, issuer.url(), &hosts));
             let text = json!({
                 "node": name,
                 "listen": [{"address": address.text}],
@@ -213,7 +217,11 @@ fn portcullis(order: &[&str], config: &std::path::Path) {
         .arg(config)
         .output()
         .unwrap();
-    assert!(done.status.success(), "{order:?}: {}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{order:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 const WITHIN: Duration = Duration::from_secs(60);
