@@ -267,16 +267,18 @@ fn a_session_goes_on_with_the_refreshed_token() {
         let answer = stage.send(path, &call.bearer(token));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let arrived = stage.gate.upstream.capture().last().unwrap();
-        assert_eq!(arrived.header("mcp-session-id"), Some(&*session));
+        let upstream = arrived.header("mcp-session-id").unwrap().to_owned();
+        assert_ne!(upstream, session, "the client knows it sealed");
+        upstream
     };
-    in_session(&first.access);
+    let upstream = in_session(&first.access);
     let second = granted(&stage.provider.refresh(&first.refresh, &resource(path)));
     assert_ne!((&second.access, &second.refresh), (&first.access, &first.refresh));
     let (old, new) = (part(&first.access, 1), part(&second.access, 1));
     assert_eq!((&old["sub"], &new["sub"]), (&"alice".into(), &"alice".into()));
     assert_ne!(old["jti"], new["jti"]);
-    in_session(&second.access);
-    in_session(&second.access);
+    assert_eq!(in_session(&second.access), upstream);
+    assert_eq!(in_session(&second.access), upstream);
     assert_eq!(
         stage.gate.upstream.sessions(),
         1,
