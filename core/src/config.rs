@@ -11,11 +11,12 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::credential;
+use crate::denial::{Denial, DenyReason};
 use crate::identity::SharedSecret;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
-use crate::token::{SenderRules, Target, TokenLimits};
+use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -211,8 +212,8 @@ pub struct Upstream {
 pub struct ServerParts {
     /// The server's name: in records, in policy input, in logs.
     pub name: Arc<str>,
-    /// The tenant of its callers.
-    pub tenant: Arc<str>,
+    /// The only tenant whose callers it serves; `None` serves those of whichever their tokens name.
+    pub tenant: Option<Arc<str>>,
     /// The path of the gate's endpoint, starting with `/`.
     pub path: Arc<str>,
     /// The canonical URI of the resource (RFC 8707): the public URL of this endpoint.
@@ -250,6 +251,8 @@ pub struct ServerParts {
 #[derive(Debug)]
 pub struct Server {
     parts: ServerParts,
+    /// The tenant of callers whose tokens name none.
+    tenant: Arc<str>,
     metadata_url: Arc<str>,
     target: Target,
     accepted_audiences: Arc<[Arc<str>]>,
@@ -289,6 +292,21 @@ pub enum ServerError {
     /// A secret of many would stand beside tokens that one sender must prove to hold.
     #[error("server `{0}` asks for bound tokens (`dpop: {{required: true}}`) and has `danger_shared_secret`")]
     SharedSecretBound(Arc<str>),
+    /// The tenant has no name, or a name that is too long.
+    #[error("server `{0}` has a tenant without a name, or with one of more than 128 bytes")]
+    Tenant(Arc<str>),
+    /// Every token of an issuer belongs to another tenant than the server's.
+    #[error(
+        "server `{server}` serves the tenant `{tenant}` alone, and every token of the issuer `{issuer}` belongs to another"
+    )]
+    TenantIssuer {
+        /// The server.
+        server: Arc<str>,
+        /// Its tenant.
+        tenant: Arc<str>,
+        /// The issuer.
+        issuer: Arc<str>,
+    },
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
@@ -313,6 +331,7 @@ impl Server {
         if parts.upstream.addresses.is_empty() {
             return Err(ServerError::UpstreamAddress(Arc::clone(name)));
         }
+        check_tenant(&parts)?;
         let plain = |text: &str| {
             !text.contains(['?', '#', ' ', '\\']) && !text.split('/').any(|part| part == ".." || part == ".")
         };
@@ -345,6 +364,7 @@ impl Server {
             .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
             .collect();
         Ok(Self {
+            tenant: parts.tenant.clone().unwrap_or_else(|| Arc::from(DEFAULT_TENANT)),
             parts,
             metadata_url,
             target,
@@ -359,9 +379,24 @@ impl Server {
         &self.parts.name
     }
 
-    /// The tenant of its callers.
-    pub fn tenant(&self) -> &Arc<str> {
-        &self.parts.tenant
+    /// The only tenant whose callers it serves, when there is only one.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.parts.tenant.as_ref()
+    }
+
+    /// The tenant of a caller whose proof names `told`: that one, else the server's own, else [`DEFAULT_TENANT`].
+    ///
+    /// # Errors
+    /// [`DenyReason::TenantForeign`] when the server serves another.
+    pub fn tenant_of<'t>(&'t self, told: Option<&'t Arc<str>>) -> Result<&'t Arc<str>, Denial> {
+        match (self.tenant(), told) {
+            (Some(own), Some(told)) if own != told => Err(Denial::new(
+                DenyReason::TenantForeign,
+                "the token belongs to another tenant than the server",
+            )),
+            (_, Some(told)) => Ok(told),
+            (_, None) => Ok(&self.tenant),
+        }
     }
 
     /// The path of the endpoint.
@@ -395,6 +430,11 @@ impl Server {
         self.issuer_audiences
             .get(issuer.url())
             .unwrap_or(&self.accepted_audiences)
+    }
+
+    /// An authority that clients may ask both servers for; `None` when a request can only mean one of them.
+    pub fn shared_host(&self, other: &Self) -> Option<&Arc<str>> {
+        self.accepted_hosts.iter().find(|host| other.accepts_host(host))
     }
 
     /// Whether a client may have asked for this authority; ASCII case does not count.
@@ -455,6 +495,8 @@ fn is_query_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !credential::names_secret(name)
 }
+/// The tenant of callers for whom neither token nor server names one.
+pub const DEFAULT_TENANT: &str = "default";
 
 /// The origin and the authority of an absolute http(s) URI.
 fn origin_of(uri: &str) -> Option<(&str, &str)> {
@@ -468,6 +510,26 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// Checks that the server's tenant, if it has one, can be that of tokens from each of its issuers.
+fn check_tenant(parts: &ServerParts) -> Result<(), ServerError> {
+    let Some(own) = &parts.tenant else {
+        return Ok(());
+    };
+    if !is_tenant(own) {
+        return Err(ServerError::Tenant(Arc::clone(&parts.name)));
+    }
+    let foreign =
+        |issuer: &&Arc<crate::token::Issuer>| matches!(issuer.tenant(), TokenTenant::Fixed(tenant) if tenant != own);
+    match parts.issuers.iter().find(foreign) {
+        Some(issuer) => Err(ServerError::TenantIssuer {
+            server: Arc::clone(&parts.name),
+            tenant: Arc::clone(own),
+            issuer: Arc::clone(issuer.url()),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Checks the audiences listed for single issuers, each of which the server must accept.

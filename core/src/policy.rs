@@ -144,6 +144,12 @@ impl Policy {
         self.inner.response_reads.covers(&["request", "arguments"])
     }
 
+    /// Whether a decision on a call, or on what a caller sees, may depend on this part of the input: `["subject",
+    /// "issuer"]` for `input.subject.issuer`. A policy that takes the whole of something reads each part of it.
+    pub fn decision_reads(&self, path: &[&str]) -> bool {
+        self.inner.request_reads.covers(path)
+    }
+
     /// Judges a call.
     ///
     /// # Errors

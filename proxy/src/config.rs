@@ -14,12 +14,13 @@ use crate::ingress::TrustedHops;
 use crate::listen::Listener;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::Diagnostics;
+pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
 pub(crate) use raw::RawConfig;
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
+mod dangers;
 mod diagnose;
 mod files;
 mod introspection;
@@ -30,6 +31,7 @@ mod raw;
 mod sender;
 mod server;
 mod shared_secret;
+mod tenants;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
+    /// What should be otherwise, in the order it was found.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Where the audit log lives.

@@ -46,7 +46,7 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
     pub(crate) version: Version,
     query: Option<String>,
-    host: String,
+    pub(crate) host: String,
     client_ip: IpAddr,
     certificate: Option<ClientCertificate>,
     framing: Framing,

@@ -243,12 +243,7 @@ impl<'g> Visit<'g> {
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         (self.route, self.bound) = (None, None);
-        let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(
-                DenyReason::RouteUnknown,
-                "no server is configured at this path",
-            ));
-        };
+        let route = self.snapshot.route_at(head.path, head.host).map(Arc::clone)?;
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
@@ -297,7 +292,11 @@ impl<'g> Visit<'g> {
         };
         let forwarded = FORWARDING.iter().any(|name| head.headers.contains_key(name));
         let local = head.client_ip.to_canonical().is_loopback() && !forwarded;
-        (local && secret.is(*token)).then(|| identity::bind_shared_secret(secret, server.tenant(), &self.gate.key))
+        if !local || !secret.is(*token) {
+            return None;
+        }
+        let tenant = server.tenant_of(None).ok()?;
+        Some(identity::bind_shared_secret(secret, tenant, &self.gate.key))
     }
 
     /// Verifies the token of a request, then what its sender proves, and binds it.
@@ -326,7 +325,8 @@ impl<'g> Visit<'g> {
             Err(denial) => return Err(challenged(denial, server)),
         };
         sender::check(self, server, head, credential, &token)?;
-        identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
+        let tenant = server.tenant_of(token.tenant()).map(Arc::clone)?;
+        identity::bind(token, &tenant, limits.act_depth_max, &self.gate.key)
             .map(Bound::Principal)
             .map_err(|denial| challenged(denial, server))
     }
@@ -394,6 +394,8 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         | DenyReason::KeysUnavailable
         | DenyReason::QueryPresent
         | DenyReason::RateLimited
+        // No other token of the same caller would do.
+        | DenyReason::TenantForeign
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };

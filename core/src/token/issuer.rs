@@ -25,6 +25,8 @@ pub struct IssuerParts {
     pub token_types: Option<Vec<String>>,
     /// How its tokens name the human and the agent.
     pub identity: IdentityForm,
+    /// To which tenant its tokens belong.
+    pub tenant: TokenTenant,
     /// The longest that a token may be valid; `None` is [`TokenLimits::lifetime_max`](crate::token::TokenLimits).
     pub token_lifetime_max: Option<Duration>,
     /// The claim that tells one subject from every other, required: a name, or a JSON Pointer when it starts with `/`.
@@ -64,6 +66,7 @@ impl IssuerParts {
             algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
             token_types: None,
             identity: IdentityForm::default(),
+            tenant: TokenTenant::default(),
             token_lifetime_max: None,
             subject_claim: None,
             client_claim: None,
@@ -126,6 +129,27 @@ pub enum IdentityForm {
     ListedAgents(BTreeSet<String>),
 }
 
+/// To which tenant an issuer's tokens belong.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum TokenTenant {
+    /// To the one that this claim names, a text of at most [`TENANT_BYTES_MAX`] bytes: a name or, when it starts with
+    /// `/`, a JSON Pointer. A token without it is refused.
+    Claim(String),
+    /// All to this one.
+    Fixed(Arc<str>),
+    /// Its tokens do not tell; the server may.
+    #[default]
+    Untold,
+}
+
+/// Bytes of a tenant's name.
+pub const TENANT_BYTES_MAX: usize = 128;
+
+/// Whether a tenant can have this name.
+pub(crate) const fn is_tenant(name: &str) -> bool {
+    !name.is_empty() && name.len() <= TENANT_BYTES_MAX
+}
+
 /// The rules of one issuer, checked.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Issuer {
@@ -133,6 +157,7 @@ pub struct Issuer {
     algorithms: Vec<Algorithm>,
     token_types: TokenTypes,
     identity: IdentityForm,
+    tenant: TokenTenant,
     token_lifetime_max: Option<Duration>,
     claims: ClaimMap,
     key_source: Arc<str>,
@@ -155,6 +180,9 @@ pub enum IssuerError {
     /// Tokens may not be valid at all: every token would be refused.
     #[error("the issuer `{0}` has a longest lifetime of nothing")]
     Lifetime(Arc<str>),
+    /// A tenant is named that can be none.
+    #[error("the issuer `{0}` has a tenant without a name, or with one of more than 128 bytes")]
+    Tenant(Arc<str>),
     /// A `typ` is named that no access token has.
     #[error(
         "the issuer `{0}` cannot have tokens of the type `{1}`: known are at+jwt, application/at+jwt, JWT and absent"
@@ -189,6 +217,7 @@ impl Issuer {
             mut algorithms,
             token_types,
             identity,
+            tenant,
             token_lifetime_max,
             key_source,
             revocation,
@@ -203,6 +232,11 @@ impl Issuer {
         }
         if token_lifetime_max.is_some_and(|lifetime| lifetime.as_secs() == 0) {
             return Err(IssuerError::Lifetime(url));
+        }
+        if let TokenTenant::Fixed(name) = &tenant
+            && !is_tenant(name)
+        {
+            return Err(IssuerError::Tenant(url));
         }
         let claims = match claims {
             Ok(claims) => claims,
@@ -220,6 +254,7 @@ impl Issuer {
             algorithms,
             token_types,
             identity,
+            tenant,
             token_lifetime_max,
             claims,
             key_source,
@@ -273,6 +308,11 @@ impl Issuer {
     /// How its tokens name the human and the agent.
     pub const fn identity(&self) -> &IdentityForm {
         &self.identity
+    }
+
+    /// To which tenant its tokens belong.
+    pub const fn tenant(&self) -> &TokenTenant {
+        &self.tenant
     }
 
     /// The longest that a token may be valid, when the issuer has a bound of its own.

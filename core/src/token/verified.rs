@@ -69,6 +69,7 @@ pub(super) struct Claims {
     pub(super) auth_time: Option<u64>,
     pub(super) actors: Box<[Actor]>,
     pub(super) human: Option<Arc<str>>,
+    pub(super) tenant: Option<Arc<str>>,
     pub(super) groups: Box<[Box<str>]>,
     pub(super) roles: Box<[Box<str>]>,
     pub(super) confirmation: Confirmation,
@@ -309,6 +310,11 @@ impl VerifiedToken {
     /// The human in the claim that the issuer's form names.
     pub(crate) const fn human(&self) -> Option<&Arc<str>> {
         self.claims.human.as_ref()
+    }
+
+    /// The tenant that it belongs to, when its issuer's rules or its claim tell.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.claims.tenant.as_ref()
     }
 
     /// What the token is bound to: whoever accepts it has proof of that, see [`Confirmation::binding`].

@@ -86,7 +86,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
     };
     Server::new(ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from("https://gate.example/crm"),
         audiences: Vec::new(),

@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::issuers::Issuers;
 use super::jwks::StartError;
-use crate::config::{self, BuildError, Config, Diagnostics, Names};
+use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
 
 /// The owner of the configuration in force.
 pub(crate) struct Reload {
@@ -80,21 +80,13 @@ impl Reload {
 
     async fn on_hangup(&mut self) {
         match self.reload().await {
-            Ok(()) => tracing::info!(servers = self.config.servers.len(), "configuration reloaded"),
+            Ok(()) => {
+                self.config.warnings.iter().for_each(Diagnostic::log);
+                tracing::info!(servers = self.config.servers.len(), "configuration reloaded");
+            }
             Err(ReloadError::Config(diagnostics)) => {
                 for fault in &diagnostics.diagnostics {
-                    tracing::error!(
-                        code = fault.code,
-                        name = fault.name,
-                        file = fault.file,
-                        line = fault.line,
-                        column = fault.column,
-                        key = fault.key,
-                        nearest = fault.nearest,
-                        help = fault.help,
-                        "{}",
-                        fault.message
-                    );
+                    fault.log();
                 }
                 tracing::error!(faults = diagnostics.diagnostics.len(), "{REFUSED}");
             }

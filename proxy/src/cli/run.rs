@@ -28,7 +28,7 @@ use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
 use crate::clock;
-use crate::config::{self, Config, Names};
+use crate::config::{self, Config, Diagnostic, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
@@ -75,6 +75,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
             return Ok(check::exit_of(&diagnostics));
         }
     };
+    config.warnings.iter().for_each(Diagnostic::log);
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let gate = gate(&config, audit)?;

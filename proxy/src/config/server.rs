@@ -18,7 +18,7 @@ use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, Source
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
 
-use super::diagnose::{self, Code, Diagnostic, nearest};
+use super::diagnose::{self, Code, Diagnostic, Warning, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
@@ -29,7 +29,7 @@ use super::{IssuerPlan, Names, sender, shared_secret};
 pub(crate) struct ServerPlan {
     name: Arc<str>,
     title: Option<Arc<str>>,
-    tenant: Arc<str>,
+    tenant: Option<Arc<str>>,
     path: Arc<str>,
     resource: Arc<str>,
     audiences: Vec<Arc<str>>,
@@ -93,7 +93,7 @@ impl ServerPlan {
         let parts = ServerParts {
             name: Arc::clone(&self.name),
             title: self.title.clone(),
-            tenant: Arc::clone(&self.tenant),
+            tenant: self.tenant.clone(),
             path: Arc::clone(&self.path),
             resource: Arc::clone(&self.resource),
             audiences: self.audiences.clone(),
@@ -124,13 +124,13 @@ impl ServerPlan {
     }
 }
 
-/// Lowers one server; `None` after a fault.
+/// Lowers one server: its plan, and what the core makes of that; `None` after a fault.
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,
     at: &At<RawServer>,
     issuers: &[IssuerPlan],
     known: &[&str],
-) -> Option<ServerPlan> {
+) -> Option<(ServerPlan, Server)> {
     let raw = &at.value;
     let name = raw.name.value.as_str();
     let accepted = accepted_issuers(lowering, at, issuers, known);
@@ -157,7 +157,7 @@ pub(super) fn lower(
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
-        tenant: Arc::from(raw.tenant.as_ref().map_or("default", |tenant| &tenant.value)),
+        tenant: raw.tenant.as_ref().map(|tenant| Arc::from(tenant.value.as_str())),
         path: Arc::from(raw.path.value.as_str()),
         resource: Arc::from(resource?.value.as_str()),
         audiences: arcs(&raw.audiences),
@@ -174,8 +174,9 @@ pub(super) fn lower(
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
     };
-    if let Err(error) = plan.build() {
-        let place = match &error {
+    let built = plan.build();
+    if let Err(error) = &built {
+        let place = match error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
             BuildError::Server(ServerError::QueryName(_, refused)) => {
@@ -184,12 +185,14 @@ pub(super) fn lower(
                     .find(|name| *name.value == **refused)
                     .map_or(at.place, |name| name.place)
             }
+            BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
+                raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
+            }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
-        return None;
     }
-    Some(plan)
+    Some((plan, built.ok()?))
 }
 
 fn accepted_issuers(
@@ -257,7 +260,15 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
         let text = lowering.read(file)?;
         let path = lowering.files.path(&file.value);
         match raw::read::<RawTools>(&text) {
-            Ok(table) if table.file.is_none() => tools.add(&table),
+            Ok(table) if table.file.is_none() => {
+                if table.danger_unmapped_tools {
+                    let message =
+                        "the tool file sets `danger_unmapped_tools`: tools without a row go to the policy alone";
+                    let help = "give every tool a row, even one with `scopes: []`";
+                    lowering.warn(Warning::DangerSet, file.place, message, help);
+                }
+                tools.add(&table);
+            }
             Ok(_) => {
                 lowering.fault(
                     Code::ToolsInvalid,

@@ -245,7 +245,11 @@ fn check_challenges(found: &Value, era: &str, upstream: &Upstream) {
         }
     };
     let begins = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\", resource_metadata=\"http://");
-    let refused = found["trace"].as_array().unwrap().iter().filter(|step| step["status"] == 403);
+    let refused = found["trace"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["status"] == 403);
     let challenges: Vec<&str> = refused.filter_map(|step| step["challenge"].as_str()).collect();
     assert!(!challenges.is_empty(), "{found}");
     for challenge in &challenges {

@@ -32,6 +32,7 @@ use crate::token::{Issuer, IssuerParts, SenderRules};
 pub(super) const NOW_S: u64 = 1_800_000_000;
 pub(super) const NOW: UnixTime = UnixTime::from_secs(NOW_S);
 pub(super) const ISSUER: &str = "https://issuer.example";
+pub(super) const TENANT: &str = "acme";
 pub(super) const RESOURCE: &str = "https://gate.example/crm";
 pub(super) const READ: &str = "salesforce.opportunity.read";
 /// An argument of Alice's that the sample policy allows.
@@ -90,7 +91,7 @@ pub(super) fn sample_policy() -> PolicySource {
             file(sample::REQUEST_FILE, sample::REQUEST_REGO.to_owned()),
             file(sample::RESPONSE_FILE, sample::RESPONSE_REGO.to_owned()),
         ],
-        data: vec![file(sample::DATA_FILE, sample::sample_data(ISSUER))],
+        data: vec![file(sample::DATA_FILE, sample::sample_data_in(TENANT, ISSUER))],
         tools_json: tools().to_json(),
     }
 }
@@ -133,7 +134,7 @@ pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from("acme"),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),

@@ -14,7 +14,8 @@ pub(crate) struct RawServer {
     pub name: At<String>,
     /// The name for people in the resource's metadata.
     pub title: Option<At<String>>,
-    /// The tenant of its callers. Default: `default`.
+    /// The only tenant whose callers it serves: a token that names another is refused. Default: whichever the token
+    /// names, and `default` when it names none.
     pub tenant: Option<At<String>>,
     /// The path of the gate's endpoint, such as `/crm/mcp`.
     pub path: At<String>,
