@@ -24,6 +24,7 @@ pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
 mod credentials;
+mod dangers;
 mod diagnose;
 mod files;
 mod introspection;

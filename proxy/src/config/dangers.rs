@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::diagnose::Warning;
 use super::lower::Lowering;
-use super::raw::{At, Place, RawConfig, RawUpstream, Span};
+use super::raw::{At, Place, RawConfig, RawCredential, RawUpstream, Span};
 
 /// The longest life of a token that needs no word.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -25,7 +25,12 @@ pub(super) fn warn(lowering: &mut Lowering<'_>, raw: &RawConfig, source: &str) {
         warn_of_lifetime(lowering, lifetime);
     }
     for server in &raw.servers {
-        warn_of_upstream(lowering, &server.value.upstream, server.value.name.place, &server.value.name.value);
+        warn_of_upstream(
+            lowering,
+            &server.value.upstream,
+            server.value.name.place,
+            &server.value.name.value,
+        );
     }
 }
 
@@ -35,7 +40,12 @@ fn warn_of_settings(lowering: &mut Lowering<'_>, source: &str) {
     for (key, place) in settings(source) {
         let gives_up = description(&schema, key).unwrap_or_default();
         let message = format!("`{key}` is set: {}", lower_first(&gives_up));
-        lowering.warn(Warning::DangerSet, place, message, "leave it out where it is not needed");
+        lowering.warn(
+            Warning::DangerSet,
+            place,
+            message,
+            "leave it out where it is not needed",
+        );
     }
 }
 
@@ -45,12 +55,22 @@ fn settings(source: &str) -> impl Iterator<Item = (&str, Place)> {
     let lines = source.lines().zip(1_u64..);
     lines.flat_map(|(line, number)| {
         let written = line.split(" #").next().unwrap_or_default();
-        let written = if written.trim_start().starts_with('#') { "" } else { written };
+        let written = if written.trim_start().starts_with('#') {
+            ""
+        } else {
+            written
+        };
         written.match_indices("danger_").filter_map(move |(at, _)| {
             let (before, rest) = written.split_at_checked(at)?;
             let (key, value) = rest.split_once(':')?;
-            let begins = before.chars().next_back().is_none_or(|last| matches!(last, ' ' | '{' | ',' | '"'));
-            let named = key.trim_end_matches('"').bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let begins = before
+                .chars()
+                .next_back()
+                .is_none_or(|last| matches!(last, ' ' | '{' | ',' | '"'));
+            let named = key
+                .trim_end_matches('"')
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             let unset = value.trim_start().starts_with("false");
             let column = u64::try_from(before.chars().count()).unwrap_or(0).saturating_add(1);
             let place = Place { line: number, column };
@@ -99,7 +119,9 @@ fn warn_of_upstream(lowering: &mut Lowering<'_>, upstream: &RawUpstream, place: 
         let help = "put the key into `credential`, from a file: this file and its diagnostics show the URL";
         lowering.warn(Warning::SharedSecret, place, message, help);
     }
-    if let Some(credential) = upstream.credential.as_ref().filter(|raw| raw.value.label.is_none()) {
+    let credentials = upstream.credential.iter().chain(&upstream.credentials);
+    let is_static = |raw: &RawCredential| raw.value_file.is_some() || raw.value_env.is_some();
+    for credential in credentials.filter(|raw| is_static(&raw.value) && raw.value.label.is_none()) {
         let message = format!("the static credential of the upstream of server `{server}` has no label");
         let help = "write `label: NAME`, by which the records tell which secret was used";
         lowering.warn(Warning::SharedSecret, credential.place, message, help);
@@ -124,7 +146,10 @@ fn looks_like_key(segment: &str) -> bool {
             _ => None,
         })
         .collect();
-    let changes = classes.windows(2).filter(|pair| matches!(pair, [left, right] if left != right)).count();
+    let changes = classes
+        .windows(2)
+        .filter(|pair| matches!(pair, [left, right] if left != right))
+        .count();
     KEY_CHARS_MIN <= classes.len() && classes.contains(&Class::Digit) && classes.len() <= changes.saturating_mul(4)
 }
 
@@ -164,7 +189,10 @@ mod tests {
         let found: Vec<(&str, u64, u64)> = settings(source)
             .map(|(key, place)| (key, place.line, place.column))
             .collect();
-        assert_eq!(found, [("danger_three", 3, 3), ("danger_four", 4, 5), ("danger_six", 5, 2)]);
+        assert_eq!(
+            found,
+            [("danger_three", 3, 3), ("danger_four", 4, 5), ("danger_six", 5, 2)]
+        );
     }
 
     #[test]

@@ -98,8 +98,12 @@ impl Code {
 /// What a configuration may have and is used with, but should not have. A code never changes its meaning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Warning {
+    /// A setting is used that weakens safety.
+    DangerSet,
     /// A policy takes people of two issuers for one another.
     IssuerUnread,
+    /// A secret of many has a way in, or cannot be told from others.
+    SharedSecret,
     /// A policy takes people of two tenants for one another.
     TenantUnread,
 }
@@ -108,7 +112,9 @@ impl Warning {
     /// The number and the name, as people search for it.
     const fn words(self) -> [&'static str; 2] {
         match self {
+            Self::DangerSet => ["W0801", "danger_set"],
             Self::IssuerUnread => ["W0701", "issuer_unread"],
+            Self::SharedSecret => ["W0802", "shared_secret"],
             Self::TenantUnread => ["W0702", "tenant_unread"],
         }
     }

@@ -15,7 +15,8 @@ use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
 use super::{
-    Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, shared_secret, tenants, trust,
+    Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret, tenants,
+    trust,
 };
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
@@ -53,6 +54,7 @@ pub(super) fn lower(
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
     shared_secret::check_reach(&mut lowering, raw, &listeners);
+    dangers::warn(&mut lowering, raw, source);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
         if let Err(error) = tls::checked_roots(&path) {

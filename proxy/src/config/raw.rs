@@ -22,7 +22,7 @@ pub(crate) use listen::{
 };
 pub(crate) use server::{
     RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
-    RawServer, RawSharedSecret, RawTools,
+    RawServer, RawSharedSecret, RawTools, RawUpstream,
 };
 
 mod issuer;

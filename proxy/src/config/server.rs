@@ -18,7 +18,7 @@ use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, Source
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
 
-use super::diagnose::{self, Code, Diagnostic, nearest};
+use super::diagnose::{self, Code, Diagnostic, Warning, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
@@ -279,7 +279,15 @@ fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
         let text = lowering.read(file)?;
         let path = lowering.files.path(&file.value);
         match raw::read::<RawTools>(&text) {
-            Ok(table) if table.file.is_none() => tools.add(&table),
+            Ok(table) if table.file.is_none() => {
+                if table.danger_unmapped_tools {
+                    let message =
+                        "the tool file sets `danger_unmapped_tools`: tools without a row go to the policy alone";
+                    let help = "give every tool a row, even one with `scopes: []`";
+                    lowering.warn(Warning::DangerSet, file.place, message, help);
+                }
+                tools.add(&table);
+            }
             Ok(_) => {
                 lowering.fault(
                     Code::ToolsInvalid,
