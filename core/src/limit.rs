@@ -45,14 +45,21 @@ impl<'a> Source<'a> {
     /// The source of tokens of `issuer` at `ip`: an address of version 6 stands for its /64, all of which one host
     /// may have.
     pub(crate) fn new(issuer: &'a str, ip: IpAddr) -> Self {
-        let network = match ip.to_canonical() {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            ip @ IpAddr::V4(_) => ip,
-        };
-        Self { issuer, network }
+        Self {
+            issuer,
+            network: network_of(ip),
+        }
+    }
+}
+
+/// The network that one host may have as a whole: an address of version 4, a /64 of version 6.
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

@@ -57,6 +57,10 @@ pub(crate) enum Code {
     PolicyRefused,
     /// A listener that cannot be used.
     ListenerInvalid,
+    /// A key of the gate's own is not there.
+    KeyMissing,
+    /// The gate's own keys cannot be used.
+    KeyUnusable,
 }
 
 impl Code {
@@ -85,6 +89,8 @@ impl Code {
             Self::ToolsInvalid => ["E0411", "tools_invalid"],
             Self::PolicyRefused => ["E0501", "policy_refused"],
             Self::ListenerInvalid => ["E0601", "listener_invalid"],
+            Self::KeyMissing => ["E0701", "key_missing"],
+            Self::KeyUnusable => ["E0702", "key_unusable"],
         }
     }
 }
@@ -92,8 +98,12 @@ impl Code {
 /// What a configuration may have and is used with, but should not have. A code never changes its meaning.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Warning {
+    /// A setting is used that weakens safety.
+    DangerSet,
     /// A policy takes people of two issuers for one another.
     IssuerUnread,
+    /// A secret of many has a way in, or cannot be told from others.
+    SharedSecret,
     /// A policy takes people of two tenants for one another.
     TenantUnread,
 }
@@ -102,7 +112,9 @@ impl Warning {
     /// The number and the name, as people search for it.
     const fn words(self) -> [&'static str; 2] {
         match self {
+            Self::DangerSet => ["W0801", "danger_set"],
             Self::IssuerUnread => ["W0701", "issuer_unread"],
+            Self::SharedSecret => ["W0802", "shared_secret"],
             Self::TenantUnread => ["W0702", "tenant_unread"],
         }
     }
@@ -331,7 +343,10 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
     let credential = expected.contains(&"value_file") && matches!(field, "value" | "secret" | "token" | "password");
     let client = expected.contains(&"client_secret_file")
         && matches!(field, "client_secret" | "secret" | "password" | "private_key");
-    if credential || client {
+    let shared = expected.contains(&"subject")
+        && expected.contains(&"env")
+        && matches!(field, "value" | "secret" | "token" | "password");
+    if credential || client || shared {
         let mut diagnostic = Diagnostic::new(
             Code::SecretInline,
             file,
@@ -342,6 +357,8 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
         return diagnostic.help(if client {
             "write it to a file and name that by `client_secret_file` or `private_key_file`, or name a variable by \
              `client_secret_env`"
+        } else if shared {
+            "write it to a file and name that by `file`, or name a variable by `env`"
         } else {
             "write the value to a file and name it by `value_file`, or name a variable by `value_env`"
         });

@@ -142,6 +142,7 @@ fn warnings(issuers: &[&str], tenant: Option<&str>, condition: &str) -> String {
             &format!("[{}]\n{tenant}", names.join(", ")),
             1,
         );
+    let text = text.replacen("secret.txt}", "secret.txt, label: crm}", 1);
     let config = folder.path().join("gate.yaml");
     fs::write(&config, text).unwrap();
     fs::write(folder.path().join("secret.txt"), "Bearer s3cret\n").unwrap();
