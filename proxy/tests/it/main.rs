@@ -43,6 +43,8 @@ mod sender;
 #[cfg(test)]
 mod sizes;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod token_cli;

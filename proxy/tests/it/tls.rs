@@ -65,7 +65,7 @@ impl Authority {
     }
 
     /// A folder with the PEM files of a listener.
-    fn folder(&self) -> TempDir {
+    pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let Leaf { certificate, key } = &self.gate;
         for (name, text) in [
@@ -185,9 +185,12 @@ fn a_client_certificate_is_asked_for_when_configured() {
 
 /// Sends one call as a stream of a connection; its status and body.
 async fn exchange(client: h2::client::SendRequest<Bytes>, call: Call) -> (u16, Value) {
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("https://{HOST}{PATH}"));
+    exchange_at(client, Method::POST, format!("https://{HOST}{PATH}"), call).await
+}
+
+/// The same with this method at this address.
+async fn exchange_at(client: h2::client::SendRequest<Bytes>, method: Method, uri: String, call: Call) -> (u16, Value) {
+    let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
@@ -205,6 +208,27 @@ async fn exchange(client: h2::client::SendRequest<Bytes>, call: Call) -> (u16, V
         bytes.extend_from_slice(&piece);
     }
     (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// Sends calls one after the other on one connection of HTTP/2; status and body of each answer.
+pub(crate) fn http2(gate: &Gate, authority: &Authority, calls: Vec<(Method, String, Call)>) -> Vec<(u16, Value)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gate.address()).await.unwrap();
+        let tls = TlsConnector::from(authority.client("h2", false));
+        let tls = tls.connect(name(), stream).await.unwrap();
+        let (client, connection) = h2::client::handshake(tls).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for (method, uri, call) in calls {
+            let exchange = exchange_at(client.clone(), method, uri, call);
+            answers.push(tokio::time::timeout(DEADLINE, exchange).await.unwrap());
+        }
+        answers
+    })
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::POLICY;
 
 const IDENTITY: &str = include_str!("../../../../docs/identity.md");
 const ISSUERS: &str = include_str!("../../../../docs/issuers.md");
+const TENANTS: &str = include_str!("../../../../docs/tenants.md");
 
 /// What a block leaves out of its server.
 const REST: &str = r#"    path: /crm/mcp
@@ -83,5 +84,43 @@ fn the_page_about_issuers_names_what_is_refused() {
     }
     for algorithm in portcullis_core::Algorithm::ALL {
         assert!(ISSUERS.contains(algorithm.name()), "{}", algorithm.name());
+    }
+}
+
+/// A policy that never asks for a tenant or an issuer earns the warnings that the page speaks of, in its examples too.
+#[test]
+fn every_block_about_tenants_loads_and_is_warned_of() {
+    const REST: &str = "    upstream: {url: \"http://127.0.0.1:9000/mcp\"}
+    tools: {rows: {crm.read: {scopes: [\"crm:read\"]}}}
+    policy: {files: [policy.rego]}
+";
+    let mut told = Vec::new();
+    for block in blocks(TENANTS) {
+        let (issuers, servers) = block.split_once("servers:\n").unwrap();
+        let servers: String = servers
+            .split_inclusive('\n')
+            .map(|line| match line.starts_with("  - name: ") {
+                true => format!("{line}{REST}"),
+                false => line.to_owned(),
+            })
+            .collect();
+        let text = format!(
+            "listen: [{{address: \"127.0.0.1:0\"}}]\naudit: {{directory: audit}}\n{issuers}servers:\n{servers}"
+        );
+        let config = load_text(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+        told.push(config.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>());
+        assert!(load_text(&text.replacen("resource: ", "resorce: ", 1)).is_err());
+        assert!(
+            load_text(&text.replacen("acme.example.com", "beta.example.com", 1)).is_err() == text.contains("hosts:")
+        );
+    }
+    assert_eq!(told, [vec!["W0701"], vec!["W0702"], vec![]]);
+    for words in [
+        "W0701 issuer_unread",
+        "W0702 tenant_unread",
+        "`tenant_foreign`",
+        "`host_unknown`",
+    ] {
+        assert!(TENANTS.contains(words), "{words}");
     }
 }
