@@ -26,14 +26,6 @@ pub(crate) enum Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The access token, when there is one.
-    pub(crate) const fn token(&self) -> Option<BearerToken<'r>> {
-        match self {
-            Self::Bearer(token) | Self::Dpop { token, .. } => Some(*token),
-            Self::ClientCertificate(_) => None,
-        }
-    }
-
     /// The proof of possession, when one came with the token.
     pub(crate) const fn proof(&self) -> Option<Proof<'r>> {
         match self {

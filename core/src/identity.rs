@@ -208,7 +208,7 @@ impl Principal {
     /// Where the subject's groups and roles come from.
     pub fn roles_origin(&self) -> RolesOrigin {
         match (&self.0.grants, &self.0.proof) {
-            (Some(_), _) => RolesOrigin::Configuration,
+            (Some(_), _) | (None, Proof::Certificate { .. }) => RolesOrigin::Configuration,
             (None, Proof::Token(token)) => match token.rules().roles_from() {
                 RolesFrom::PolicyData => RolesOrigin::PolicyData,
                 RolesFrom::Token => RolesOrigin::Token,
@@ -220,6 +220,7 @@ impl Principal {
     /// that decides nothing.
     pub fn actors_prior(&self) -> &[Actor] {
         match &self.0.proof {
+            Proof::Certificate { .. } => &[],
             Proof::Token(token) => token.actors().get(1..).unwrap_or_default(),
         }
     }

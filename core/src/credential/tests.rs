@@ -112,10 +112,7 @@ fn the_scheme_dpop_comes_with_one_proof() {
         let mut found = None;
         with_head(fields, false, |head| {
             found = Some(match find(head) {
-                Ok(credential @ Credential::Dpop { .. }) => Ok((
-                    credential.token().unwrap().as_str().to_owned(),
-                    credential.proof().unwrap().as_str().to_owned(),
-                )),
+                Ok(Credential::Dpop { token, proof }) => Ok((token.as_str().to_owned(), proof.as_str().to_owned())),
                 Ok(_) => panic!("{fields:?} came without a proof"),
                 Err(denial) => Err(denial.reason),
             });

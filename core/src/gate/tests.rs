@@ -4,6 +4,7 @@ mod arrival;
 mod audiences;
 mod decision;
 mod faults;
+mod machines;
 mod records;
 mod review;
 mod revocation;

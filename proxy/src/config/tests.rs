@@ -8,6 +8,7 @@ mod admin;
 mod introspection;
 mod issuers;
 mod keys;
+mod machines;
 mod pages;
 mod profiles;
 mod sender;

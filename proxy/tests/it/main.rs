@@ -19,6 +19,8 @@ mod introspection;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod oidc;
 #[cfg(test)]
 mod process;

@@ -58,6 +58,8 @@ pub(super) struct Setup {
     pub(super) keys: bool,
     /// What the server asks of senders.
     pub(super) sender: SenderRules,
+    /// The machines that the server knows.
+    pub(super) machines: MachineIdentities,
 }
 
 impl Default for Setup {
@@ -76,6 +78,7 @@ impl Default for Setup {
             },
             keys: true,
             sender: SenderRules::default(),
+            machines: MachineIdentities::default(),
         }
     }
 }
@@ -168,6 +171,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = ServerParts {
         sender: setup.sender,
+        machines: setup.machines.clone(),
         ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
     };
     let server = Arc::new(Server::new(parts).unwrap());
