@@ -100,11 +100,6 @@ impl Authority {
         params.signed_by(&self.root).unwrap().pem().unwrap()
     }
 
-    /// Its own certificate in PEM.
-    pub(crate) fn root_pem(&self) -> String {
-        self.root.pem()
-    }
-
     /// A folder with the PEM files of a listener.
     pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();

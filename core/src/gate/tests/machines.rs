@@ -394,7 +394,7 @@ fn a_clients_own_token_gets_what_its_row_says_and_no_other_does() {
         ("another client", token(&ALICE).subject("other").client("other")),
     ];
     for (what, token) in others {
-        let principal = bound(&token.groups(&["people"]));
+        let principal = bound(&token.clone().groups(&["people"]));
         assert_eq!(texts(principal.groups()), "people", "{what}");
         assert_eq!(principal.roles_origin().as_str(), "token", "{what}");
         let denial = stage.forward(&request(&token.scope(&read))).unwrap_err();
