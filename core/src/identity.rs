@@ -3,9 +3,11 @@
 //! Owns [`Principal`]: the subject (the human, when there is one), the actor (the agent, or the subject itself) and the
 //! client, built from one of three forms that the issuer's rules choose. The same human and agent give the same
 //! principal in all three. Never reads a header or `_meta`: a verified token is the only source, or (in `machine`) a
-//! verified certificate that the server's configuration names.
+//! verified certificate that the server's configuration names, or (in `shared_secret`) a secret that a server of this
+//! machine was told to take.
 
 mod machine;
+mod shared_secret;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,9 @@ use crate::time::UnixTime;
 use crate::token::{Actor, IdentityForm, RolesFrom, VerifiedToken};
 
 pub use machine::{MachineError, MachineIdentities, MachineName, MachineRow};
+
+pub(crate) use shared_secret::bind as bind_shared_secret;
+pub use shared_secret::{SharedSecret, SharedSecretError};
 
 /// What somebody is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -97,6 +102,8 @@ pub enum Proof {
         /// Whether a revocation list was in force that says it is not revoked.
         is_listed: bool,
     },
+    /// The secret that a server of this machine shares with whoever calls it.
+    SharedSecret,
     /// A verified access token.
     Token(Arc<VerifiedToken>),
 }
@@ -169,7 +176,7 @@ impl Principal {
     /// The token that proves all this, when one does.
     pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         match &self.0.proof {
-            Proof::Certificate { .. } => None,
+            Proof::Certificate { .. } | Proof::SharedSecret => None,
             Proof::Token(token) => Some(token),
         }
     }
@@ -178,6 +185,8 @@ impl Principal {
     pub fn expires(&self) -> UnixTime {
         match &self.0.proof {
             Proof::Certificate { expires, .. } => *expires,
+            // It holds until the configuration drops it; what is open then is bounded as every stream is.
+            Proof::SharedSecret => UnixTime::from_nanos(u64::MAX),
             Proof::Token(token) => token.expires(),
         }
     }
@@ -187,6 +196,7 @@ impl Principal {
     pub(crate) fn accepted_until(&self, leeway: Duration) -> UnixTime {
         match &self.0.proof {
             Proof::Certificate { expires, .. } => *expires,
+            Proof::SharedSecret => self.expires(),
             Proof::Token(token) => token.expires().after(leeway),
         }
     }
@@ -195,7 +205,7 @@ impl Principal {
     pub fn scopes(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.scopes,
-            (None, Proof::Certificate { .. }) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.scopes(),
         }
     }
@@ -208,7 +218,7 @@ impl Principal {
     /// Where the subject's groups and roles come from.
     pub fn roles_origin(&self) -> RolesOrigin {
         match (&self.0.grants, &self.0.proof) {
-            (Some(_), _) | (None, Proof::Certificate { .. }) => RolesOrigin::Configuration,
+            (Some(_), _) | (None, Proof::Certificate { .. } | Proof::SharedSecret) => RolesOrigin::Configuration,
             (None, Proof::Token(token)) => match token.rules().roles_from() {
                 RolesFrom::PolicyData => RolesOrigin::PolicyData,
                 RolesFrom::Token => RolesOrigin::Token,
@@ -220,7 +230,7 @@ impl Principal {
     /// that decides nothing.
     pub fn actors_prior(&self) -> &[Actor] {
         match &self.0.proof {
-            Proof::Certificate { .. } => &[],
+            Proof::Certificate { .. } | Proof::SharedSecret => &[],
             Proof::Token(token) => token.actors().get(1..).unwrap_or_default(),
         }
     }
@@ -229,7 +239,7 @@ impl Principal {
     pub fn groups(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.groups,
-            (None, Proof::Certificate { .. }) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.groups(),
         }
     }
@@ -238,7 +248,7 @@ impl Principal {
     pub fn roles(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.roles,
-            (None, Proof::Certificate { .. }) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.roles(),
         }
     }

@@ -11,26 +11,33 @@ use portcullis_core::token::Issuer;
 
 use crate::background::introspect::IntrospectionPlan;
 use crate::ingress::TrustedHops;
+use crate::keys::KeyPlaces;
 use crate::listen::Listener;
 use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::Diagnostics;
+pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
-pub(crate) use raw::RawConfig;
+pub(crate) use keys::{NamedKeys, key_places, open_keys};
+pub(crate) use raw::{RawConfig, Span};
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
+mod credentials;
+mod dangers;
 mod diagnose;
 mod files;
 mod introspection;
 mod issuer;
+mod keys;
 mod limits;
 mod lower;
 mod machines;
 mod raw;
 mod sender;
 mod server;
+mod shared_secret;
+mod tenants;
 mod trust;
 
 /// What the gate runs on, complete and checked.
@@ -42,8 +49,10 @@ pub(crate) struct Config {
     pub listeners: Vec<Listener>,
     /// What operators ask and do.
     pub operators: Operators,
-    /// Where records go.
-    pub audit: AuditPlace,
+    /// The folder of the audit log's segments.
+    pub audit: PathBuf,
+    /// Where the gate's own keys lie.
+    pub keys: KeyPlaces,
     /// The issuers, each once.
     pub issuers: Vec<IssuerPlan>,
     /// The servers, at least one, with distinct names and paths.
@@ -56,15 +65,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
-}
-
-/// Where the audit log lives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct AuditPlace {
-    /// The folder of the segments.
-    pub directory: PathBuf,
-    /// The file of the digest key.
-    pub digest_key: PathBuf,
+    /// What should be otherwise, in the order it was found.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One issuer, and how its keys are fetched.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
@@ -47,7 +47,7 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
     pub(crate) version: Version,
     query: Option<String>,
-    host: String,
+    pub(crate) host: String,
     client_ip: IpAddr,
     certificate: Option<ClientCertificate>,
     framing: Framing,
@@ -83,6 +83,12 @@ impl Head {
             client_ip: self.client_ip,
             certificate: self.certificate.as_ref(),
         }
+    }
+
+    /// The token of the one `Authorization` field, whatever its scheme; the core has verified it.
+    pub(crate) fn token(&self) -> Option<&str> {
+        let value = self.headers.get(AUTHORIZATION)?.to_str().ok()?;
+        Some(value.trim().split_once(' ')?.1.trim())
     }
 
     /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).

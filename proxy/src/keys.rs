@@ -6,14 +6,14 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portcullis_core::time::UnixTime;
 use zeroize::Zeroizing;
 
 pub(crate) use file::ParseError;
-pub(crate) use make::{Made, MakeError, Rotated, Rotation, init, rotate};
-pub(crate) use public::{PublicKey, public_jwks};
+pub(crate) use make::{MakeError, Rotation, init, rotate};
+pub(crate) use public::public_jwks;
 
 mod file;
 mod make;
@@ -125,14 +125,6 @@ pub(crate) struct KeyPlaces {
 }
 
 impl KeyPlaces {
-    /// A store that holds all keys.
-    pub(crate) fn of(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_path_buf(),
-            digests: None,
-        }
-    }
-
     /// The file of a purpose's keys.
     pub(crate) fn file(&self, purpose: Purpose) -> PathBuf {
         match (&self.digests, purpose) {
@@ -166,27 +158,17 @@ pub(crate) enum KeyStoreError {
 /// The keys of all purposes, as they were read.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyStore {
-    places: KeyPlaces,
     keys: [Vec<StoredKey>; Purpose::ALL.len()],
     readable: Vec<PathBuf>,
 }
 
 impl KeyStore {
-    /// Reads the keys in a folder; a purpose without a file has none. Blocks on files.
+    /// Reads the keys of these places; a purpose without a file has none. Blocks on files.
     ///
     /// # Errors
     /// [`KeyStoreError`] for the first file that cannot be read, or that is no key file of its purpose.
-    pub(crate) fn open(directory: &Path) -> Result<Self, KeyStoreError> {
-        Self::open_at(&KeyPlaces::of(directory))
-    }
-
-    /// Reads the keys of these places.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub(crate) fn open_at(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
+    pub(crate) fn open(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
         let mut store = Self {
-            places: places.clone(),
             keys: Default::default(),
             readable: Vec::new(),
         };
@@ -234,11 +216,6 @@ impl KeyStore {
         Purpose::ALL
             .into_iter()
             .filter(|purpose| self.keys(*purpose).is_empty())
-    }
-
-    /// Where the keys lie.
-    pub(crate) fn places(&self) -> &KeyPlaces {
-        &self.places
     }
 
     /// The files that everybody on this machine can read.

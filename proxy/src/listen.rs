@@ -31,6 +31,7 @@ use crate::ingress::TrustedHops;
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, IssuerEvidence, Service, server_options};
 use crate::shutdown::{Drain, Shutdown, Signals};
+use crate::signer::Signer;
 use crate::tls::{self, TlsError};
 use crate::trust::TrustStore;
 use crate::upstream::Upstreams;
@@ -91,6 +92,8 @@ pub(crate) struct ServeOptions {
     pub(crate) metadata: Arc<MetadataStore>,
     /// Who asks issuers on demand.
     pub(crate) issuers: Arc<dyn IssuerEvidence>,
+    /// Who signs what upstreams are told of callers.
+    pub(crate) signer: Arc<Signer>,
     /// Called once all sockets listen.
     pub(crate) on_listening: Box<dyn FnOnce(&Listening)>,
     /// The handle that ends the server.
@@ -188,6 +191,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let service = Arc::new(Service {
         gate: Arc::clone(&options.gate),
         issuers: options.issuers,
+        signer: options.signer,
         metadata: options.metadata,
         revocations: options.revocations,
         shutdown: options.shutdown.clone(),

@@ -22,6 +22,7 @@ mod respond;
 mod scratch;
 mod service;
 mod shutdown;
+mod signer;
 mod telemetry;
 mod tls;
 mod trust;

@@ -89,6 +89,8 @@ pub struct ResponseRecord<'a> {
     pub tenant: &'a str,
     /// The server's name.
     pub server: &'a str,
+    /// Digest of the session that the answer opens.
+    pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
     /// The JSON-RPC method that is answered.
@@ -298,7 +300,8 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token, or of the certificate that stands in for one.
     pub digest: Option<&'a [u8; 32]>,
-    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain,
+    /// `shared_secret` by being one.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,
@@ -306,6 +309,8 @@ pub struct TokenEvidence<'a> {
     pub revocation: Revocation,
     /// What the sender has proven to hold.
     pub binding: Binding,
+    /// From how many places it was used, an estimate: more than a few are many clients with one token.
+    pub sources: Option<u64>,
 }
 
 /// Whether the revocation of a token was looked up.
@@ -334,6 +339,8 @@ pub struct GateNode<'a> {
     pub version: &'a str,
     /// Its name among its like.
     pub node: &'a str,
+    /// The id of the key of this record's digests: what was keyed otherwise cannot be linked to it.
+    pub digest_key: &'a str,
 }
 
 /// Where a call goes.
@@ -341,8 +348,17 @@ pub struct GateNode<'a> {
 pub struct UpstreamTarget<'a> {
     /// The label of the upstream.
     pub name: &'a str,
-    /// The label of the credential that is shown to it, never its value.
-    pub credential: Option<&'a str>,
+    /// What is shown to it; `None` for nothing.
+    pub credential: Option<ShownCredential<'a>>,
+}
+
+/// A credential by its label and kind, never its value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShownCredential<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// `static`, `exchange` or `assertion`.
+    pub kind: &'static str,
 }
 
 /// The time that one stage took.
@@ -393,6 +409,7 @@ impl ResponseRecord<'_> {
         let mut object = Object::record(out, self.record_id, phase.code(), phase.number(), self.time);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
+        object.digest("session", self.session);
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);

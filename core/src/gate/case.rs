@@ -10,15 +10,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::permit::SESSION;
 use super::{Gate, Snapshot};
-use crate::config::Server;
+use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
+use crate::head::RequestHead;
 use crate::identity::{self, Principal, RolesOrigin};
 use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
-use crate::scope::ScopeGrant;
+use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -35,10 +37,14 @@ pub(super) struct Case<'g> {
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the upstream is shown; chosen with the allow, so that a refused request has none.
+    pub(super) credential: Option<Arc<UpstreamCredential>>,
     pub(super) body: Bytes,
     pub(super) laps: Laps,
     /// What the body said; `None` when it could not be read.
     pub(super) call: Option<CallFacts>,
+    /// The session that the request is of.
+    pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
 }
 
@@ -67,10 +73,19 @@ pub(super) struct CallFacts {
     /// Where the arguments stand in the body; empty when there are none.
     pub(super) arguments: Range<usize>,
     pub(super) arguments_digest: Option<[u8; 32]>,
-    pub(super) session_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
     pub(super) id_kind: Option<IdKind>,
     pub(super) expected: Expected,
+}
+
+/// A session of the legacy era that was sealed for the caller.
+pub(super) struct Session {
+    /// What the upstream calls it.
+    pub(super) upstream: HeaderValue,
+    /// What the client calls it.
+    pub(super) sealed: HeaderValue,
+    /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
+    pub(super) digest: [u8; 32],
 }
 
 /// An allow of the policy, whose obligations can all be carried out.
@@ -121,9 +136,11 @@ impl<'g> Case<'g> {
             client_ip,
             client_cert_sha256: None,
             forward_headers: Vec::new(),
+            credential: None,
             body: Bytes::new(),
             laps,
             call: None,
+            session: None,
             verdict: None,
         }
     }
@@ -142,11 +159,39 @@ impl<'g> Case<'g> {
             tool: call.tool().map(Box::from),
             arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
-            session_digest: call.session().map(|session| key.mac(session.as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
             id_kind: call.id().map(|id| id.kind()),
             expected: call.expected(),
         });
+    }
+
+    /// Opens the session that a legacy request names.
+    ///
+    /// # Errors
+    /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
+    /// is told whether somebody else has it.
+    pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
+        let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
+            return Ok(());
+        };
+        let foreign = || {
+            self.denial(
+                DenyReason::SessionUnknown,
+                "the session was not sealed for this caller, or its key is gone",
+            )
+        };
+        let keys = self.gate.session_keys.current();
+        let upstream = keys
+            .open(self.server.name(), &self.principal, text, self.now)
+            .map_err(|_| foreign())?;
+        let mut sealed = sealed.clone();
+        sealed.set_sensitive(true);
+        self.session = Some(Session {
+            digest: self.gate.key.mac(upstream.as_bytes()),
+            upstream,
+            sealed,
+        });
+        Ok(())
     }
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.
@@ -209,7 +254,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
-        grant: &ScopeGrant<'c>,
+        needs: ToolNeeds<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
@@ -232,8 +277,8 @@ impl<'g> Case<'g> {
                 ..Operation::default()
             },
             tool: tool.map(|_| policy::Tool {
-                class: grant.class(),
-                required_scopes: Texts::Boxes(grant.required()),
+                class: needs.class(),
+                required_scopes: Texts::Boxes(needs.required()),
             }),
             subject: Party {
                 groups: Some(Texts::Boxes(groups)),

@@ -189,7 +189,7 @@ impl<'g, 'b> Known<'g, 'b> {
             .map(Arc::clone)
             .ok_or(DenyReason::CredentialMissing)?;
         let depth_max = case.snapshot.limits().act_depth_max;
-        identity::bind(token, case.server.tenant(), depth_max, &case.gate.key)
+        identity::bind(token, case.principal.tenant(), depth_max, &case.gate.key)
             .map(|principal| *principal.principal_id())
             .map_err(|denial| denial.reason)
     }
@@ -280,6 +280,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let place = Place {
             streaming: false,
             answered: false,
+            refused: None,
         };
         match review::judge(&self.case, answer, place, now, &mut self.scratch).release {
             Release::Pass { body, .. } | Release::Redacted { body, .. } => Ok(body.len()),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
@@ -87,7 +87,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
     };
     Server::new(ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from("https://gate.example/crm"),
         audiences: Vec::new(),
@@ -104,7 +104,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {
             per_second: 50,
@@ -112,6 +113,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         },
         title: None,
         machines: MachineIdentities::default(),
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
     })
     .unwrap()
@@ -149,6 +152,7 @@ fn a_million_look_ups_see_whole_key_sets_while_ten_thousand_are_published() {
         node: Arc::from("test"),
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("test"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

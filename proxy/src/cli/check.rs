@@ -5,33 +5,45 @@
 use std::io::{self, Write as _};
 
 use schemars::schema_for;
+use serde_json::json;
 
 use super::{CheckArguments, Exit, Format};
 use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
+use crate::keys::KeyStore;
 
-/// Checks a configuration: policies are compiled, secrets and TLS files are opened, nothing is started.
+/// Checks a configuration: policies are compiled, keys, secrets and TLS files are opened, nothing is started.
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let checked = config::load(&arguments.config, Names::Skip, 1);
+    let checked = config::load(&arguments.config, Names::Skip, 1).and_then(|config| {
+        let keys = config::open_keys(&config.keys, &arguments.config)?;
+        Ok((config, keys))
+    });
+    let denied = arguments.deny_warnings && checked.as_ref().is_ok_and(|(config, _)| !config.warnings.is_empty());
     match (arguments.format, &checked) {
-        (Format::Pretty, Ok(config)) => {
-            for note in notes(config) {
+        (Format::Pretty, Ok((config, keys))) => {
+            for warning in &config.warnings {
+                eprintln!("{warning}\n");
+            }
+            for note in notes(config, keys) {
                 println!("note: {note}");
             }
-            println!("{}", praise(config));
+            match denied {
+                true => eprintln!("{}, and `--deny-warnings`", counted(config.warnings.len(), "warning")),
+                false => println!("{}", praise(config)),
+            }
         }
-        (Format::Json, Ok(config)) => {
-            let notes: Vec<String> = notes(config).collect();
-            println!("{}", serde_json::json!({"ok": true, "diagnostics": [], "notes": notes}));
+        (Format::Json, Ok((config, keys))) => {
+            let notes: Vec<String> = notes(config, keys).collect();
+            let answer = json!({"ok": !denied, "diagnostics": [], "warnings": config.warnings, "notes": notes});
+            println!("{answer}");
         }
         (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
         (Format::Json, Err(Diagnostics { diagnostics })) => {
-            println!(
-                "{}",
-                serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []})
-            );
+            let answer = json!({"ok": false, "diagnostics": diagnostics, "warnings": [], "notes": []});
+            println!("{answer}");
         }
     }
     Ok(match checked {
+        Ok(_) if denied => Exit::Invalid,
         Ok(_) => Exit::Ok,
         Err(diagnostics) => exit_of(&diagnostics),
     })
@@ -56,22 +68,31 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
 }
 
 /// What is not wrong but worth knowing: for how long revoked tokens of each issuer still work, and places of policies
-/// that cost the slower interpreter on each allow.
-fn notes(config: &Config) -> impl Iterator<Item = String> {
+/// that cost the slower interpreter on each allow, and key files that more than their owner can read.
+fn notes(config: &Config, keys: &KeyStore) -> impl Iterator<Item = String> {
     let revoked = config
         .issuers
         .iter()
         .map(|plan| config::worst_case(config, &plan.issuer));
     let confirmed = config.servers.iter().flat_map(ServerPlan::confirmed);
-    revoked.chain(confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)")))
+    let confirmed = confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"));
+    let readable = keys.readable_by_others().iter();
+    let readable = readable.map(|path| format!("everybody on this machine can read the key file `{}`", path.display()));
+    revoked.chain(confirmed).chain(readable)
 }
 
 fn praise(config: &Config) -> String {
     let (servers, issuers) = (config.servers.len(), config.issuers.len());
-    let plural = |count| if count == 1 { "" } else { "s" };
-    format!(
-        "ok: {servers} server{}, {issuers} issuer{}",
-        plural(servers),
-        plural(issuers)
-    )
+    let mut praise = format!("ok: {}, {}", counted(servers, "server"), counted(issuers, "issuer"));
+    if !config.warnings.is_empty() {
+        praise.push_str(", ");
+        praise.push_str(&counted(config.warnings.len(), "warning"));
+    }
+    praise
+}
+
+/// A number of things.
+fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }

@@ -8,13 +8,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portcullis_core::config::Server;
 use zeroize::Zeroizing;
 
-use super::diagnose::{Code, Diagnostic, Diagnostics};
+use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, trust};
+use super::{
+    Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret, tenants,
+    trust,
+};
 use crate::ingress::TrustedHops;
+use crate::keys::KeyPlaces;
 use crate::listen::Listener;
 use crate::tls;
 
@@ -36,6 +41,7 @@ pub(super) fn lower(
         names,
         workers,
         faults: Vec::new(),
+        warnings: Vec::new(),
     };
     let (limits, refusals) = limits::lower(raw.limits.as_ref());
     for (place, message) in refusals {
@@ -43,15 +49,12 @@ pub(super) fn lower(
     }
     let listeners = listeners(&mut lowering, &raw.listen);
     let operators = admin::lower(&mut lowering, raw);
-    let audit = AuditPlace {
-        directory: lowering.files.path(&raw.audit.directory.value),
-        digest_key: match &raw.audit.digest_key {
-            Some(name) => lowering.files.path(&name.value),
-            None => lowering.files.path(&raw.audit.directory.value).join("digest.key"),
-        },
-    };
+    let audit = lowering.files.path(&raw.audit.directory.value);
+    let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
+    shared_secret::check_reach(&mut lowering, raw, &listeners);
+    dangers::warn(&mut lowering, raw, source);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
         if let Err(error) = tls::checked_roots(&path) {
@@ -67,12 +70,14 @@ pub(super) fn lower(
         listeners,
         operators,
         audit,
+        keys,
         issuers,
         servers,
         upstream_ca,
         trusted_hops,
         limits,
         digest: lowering.files.digest(),
+        warnings: lowering.warnings,
     };
     if lowering.faults.is_empty() {
         Ok(config)
@@ -83,7 +88,16 @@ pub(super) fn lower(
     }
 }
 
-/// What every step of lowering needs, and the faults so far.
+/// Where the gate's own keys lie.
+pub(super) fn key_places(raw: &RawConfig, files: &Files) -> KeyPlaces {
+    let directory = raw.keys.as_ref().map_or("keys", |keys| &keys.directory.value);
+    KeyPlaces {
+        directory: files.path(directory),
+        digests: raw.audit.digest_key.as_ref().map(|name| files.path(&name.value)),
+    }
+}
+
+/// What every step of lowering needs, and the faults and warnings so far.
 pub(super) struct Lowering<'s> {
     source: &'s str,
     path: PathBuf,
@@ -94,6 +108,7 @@ pub(super) struct Lowering<'s> {
     /// Policy replicas.
     pub workers: usize,
     faults: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Lowering<'_> {
@@ -112,6 +127,12 @@ impl Lowering<'_> {
     /// Notes a fault of a file that the configuration names.
     pub(super) fn fault_elsewhere(&mut self, diagnostic: Diagnostic) {
         self.faults.push(diagnostic);
+    }
+
+    /// Notes what should be otherwise, and what would be better.
+    pub(super) fn warn(&mut self, warning: Warning, place: Place, message: impl Into<String>, help: &str) {
+        let diagnostic = Diagnostic::warning(warning, &self.path, place, message).excerpt_of(self.source);
+        self.warnings.push(diagnostic.help(help));
     }
 
     /// The text of a file that the configuration names, or a fault.
@@ -236,23 +257,16 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     // An issuer that has its own fault is still a known name: one fault, one diagnostic.
     let known: Vec<&str> = raw.issuers.iter().map(|at| at.value.issuer.value.as_str()).collect();
     let mut names = BTreeSet::new();
-    let mut paths = BTreeSet::new();
     let mut resources = BTreeSet::new();
     let mut servers = Vec::new();
+    let mut built: Vec<Server> = Vec::new();
     for at in &raw.servers {
-        let (name, path) = (&at.value.name, &at.value.path);
+        let name = &at.value.name;
         if !names.insert(name.value.as_str()) {
             lowering.fault(
                 Code::Repeated,
                 name.place,
                 format!("the server `{}` stands twice", name.value),
-            );
-        }
-        if !paths.insert(path.value.as_str()) {
-            lowering.fault(
-                Code::Repeated,
-                path.place,
-                format!("the path `{}` has two servers", path.value),
             );
         }
         // A token for one of the two would be one for the other.
@@ -266,7 +280,12 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
-        servers.extend(server::lower(lowering, at, issuers, &known));
+        if let Some((plan, server)) = server::lower(lowering, at, raw, issuers, &known) {
+            tenants::check_hosts(lowering, &at.value, &server, built.iter());
+            tenants::warn(lowering, at, &server);
+            servers.push(plan);
+            built.push(server);
+        }
     }
     servers
 }

@@ -136,7 +136,7 @@ fn a_certificate_alone_calls_what_its_row_allows() {
     let call = read_call(Era::Modern);
     let (forward, ticket) = stage.forward(&alone(&call, reporter())).unwrap();
     assert!(!forward.headers.iter().any(|(name, _)| name == "authorization"));
-    assert_eq!(ticket.expires(), UnixTime::from_secs(NOW_S + 1), "without leeway");
+    assert_eq!(ticket.expires(NOW), UnixTime::from_secs(NOW_S + 1), "without leeway");
     let record = recorded(&stage);
     let party = json!({"id": REPORTER, "issuer": "spiffe://prod.example", "kind": "machine"});
     assert_eq!(record["subject"], party);
