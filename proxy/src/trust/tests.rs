@@ -166,7 +166,7 @@ fn an_exchanged_trust_holds_for_chains_that_were_judged() {
             let certificate = chain.certificate(NOW);
             assert_eq!(found(&certificate), expected);
             assert_eq!(store.judge_told(leaf.to_vec(), certificate.sha256, NOW), certificate);
-            assert_eq!(certificate.identity.is_none_or(|identity| identity.is_listed), true);
+            assert!(certificate.identity.is_none_or(|identity| identity.is_listed));
         }
     };
     let good = Ok(Some(REPORTER));
