@@ -7,6 +7,7 @@ mod continuity;
 mod decision;
 mod faults;
 mod forms;
+mod machines;
 mod records;
 mod review;
 mod revocation;

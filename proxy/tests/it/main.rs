@@ -25,6 +25,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod oidc;
 #[cfg(test)]
 mod process;

@@ -60,6 +60,8 @@ pub(super) struct Setup {
     pub(super) keys: bool,
     /// What the server asks of senders.
     pub(super) sender: SenderRules,
+    /// The machines that the server knows.
+    pub(super) machines: MachineIdentities,
 }
 
 impl Default for Setup {
@@ -78,6 +80,7 @@ impl Default for Setup {
             },
             keys: true,
             sender: SenderRules::default(),
+            machines: MachineIdentities::default(),
         }
     }
 }
@@ -181,6 +184,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = ServerParts {
         sender: setup.sender,
+        machines: setup.machines.clone(),
         ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
     };
     let server = Arc::new(Server::new(parts).unwrap());
