@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -100,7 +101,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
     };
     let parts = ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from(RESOURCE),
         audiences: Vec::new(),
@@ -117,15 +118,19 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         // One call is worth a nanosecond, and each call comes a microsecond later than the one before it.
         rate: Rate {
             per_second: 1_000_000_000,
             burst: 1_000_000_000,
         },
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     };
     Ok(Arc::new(Server::new(parts)?))
 }

@@ -55,11 +55,17 @@ pub struct ScopeGrant<'t> {
     row: &'t Row,
 }
 
+/// What the table says of a tool, whether or not anybody's scopes cover it: proves nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToolNeeds<'t> {
+    row: &'t Row,
+}
+
 /// Why a table grants nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ScopeRefusal<'t> {
-    /// At least one required scope is not covered; here are all that the tool requires.
-    Insufficient(&'t [Box<str>]),
+#[derive(Debug)]
+pub(crate) enum ScopeRefusal<'t> {
+    /// At least one required scope is not covered; here is all that the tool requires.
+    Insufficient(ToolNeeds<'t>),
     /// The tool has no row.
     Unmapped,
 }
@@ -98,6 +104,16 @@ impl ToolTable {
         self.rows.is_empty()
     }
 
+    /// The scopes that `tool` requires, sorted; `None` for a tool without a row.
+    pub fn required(&self, tool: &str) -> Option<&[Box<str>]> {
+        self.rows.get(tool).map(|row| &*row.required)
+    }
+
+    /// Every tool with the scopes that it requires, sorted by name.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &[Box<str>])> {
+        self.rows.iter().map(|(tool, row)| (&**tool, &*row.required))
+    }
+
     /// Checks a call of `tool` against the scopes that `has` knows. Allocates nothing.
     ///
     /// # Errors
@@ -115,7 +131,7 @@ impl ToolTable {
         if covered {
             Ok(ScopeGrant { row })
         } else {
-            Err(ScopeRefusal::Insufficient(&row.required))
+            Err(ScopeRefusal::Insufficient(ToolNeeds { row }))
         }
     }
 
@@ -147,6 +163,11 @@ impl ToolTable {
 }
 
 impl<'t> ScopeGrant<'t> {
+    /// What the call needed.
+    pub(crate) const fn needs(&self) -> ToolNeeds<'t> {
+        ToolNeeds { row: self.row }
+    }
+
     /// The scopes the call required, sorted.
     pub fn required(&self) -> &'t [Box<str>] {
         &self.row.required
@@ -154,6 +175,18 @@ impl<'t> ScopeGrant<'t> {
 
     /// The class of the tool, when its row has one.
     pub fn class(&self) -> Option<&'t str> {
+        self.row.class.as_deref()
+    }
+}
+
+impl<'t> ToolNeeds<'t> {
+    /// The scopes a call requires, sorted, each once.
+    pub(crate) fn required(self) -> &'t [Box<str>] {
+        &self.row.required
+    }
+
+    /// The class of the tool, when its row has one.
+    pub(crate) fn class(self) -> Option<&'t str> {
         self.row.class.as_deref()
     }
 }
@@ -172,6 +205,17 @@ impl Row {
             covered_by,
         })
     }
+}
+
+/// What a scope is about: its part before the first `:`, `.` or `/`, and for one that is a URI its scheme and authority.
+pub(crate) fn scope_family(scope: &str) -> &str {
+    let authority = scope
+        .split_once("://")
+        .map_or(0, |(scheme, _)| scheme.len().saturating_add(3));
+    let rest = scope.get(authority..).unwrap_or_default();
+    let ends: &[char] = if authority == 0 { &[':', '.', '/'] } else { &['/'] };
+    let length = rest.find(ends).unwrap_or(rest.len());
+    scope.get(..authority.saturating_add(length)).unwrap_or(scope)
 }
 
 /// Every scope that covers `wanted`: itself first, then whatever implies it, over any number of steps.

@@ -4,7 +4,9 @@
 //! that brought an unknown `kid`, and that one is bounded.
 
 pub(crate) mod assertion;
+pub(crate) mod exchange;
 pub(crate) mod fetch;
+pub(crate) mod flights;
 pub(crate) mod introspect;
 pub(crate) mod issuers;
 pub(crate) mod jwks;

@@ -22,8 +22,10 @@ mod respond;
 mod scratch;
 mod service;
 mod shutdown;
+mod signer;
 mod telemetry;
 mod tls;
+mod trust;
 mod upstream;
 
 #[global_allocator]

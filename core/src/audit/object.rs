@@ -165,6 +165,7 @@ impl<'o> Object<'o> {
             Revocation::NotChecked => object.text("revocation", "not_checked"),
         }
         object.text("binding", token.binding.code());
+        object.maybe_number("sources", token.sources);
         object.end();
     }
 
@@ -236,7 +237,16 @@ impl<'o> Object<'o> {
         self.name("upstream");
         let mut object = Object::open(self.out);
         object.text("name", upstream.name);
-        object.maybe_text("credential", upstream.credential);
+        match upstream.credential {
+            Some(credential) => {
+                object.name("credential");
+                let mut shown = Object::open(object.out);
+                shown.text("label", credential.label);
+                shown.text("kind", credential.kind);
+                shown.end();
+            }
+            None => object.null("credential"),
+        }
         object.end();
     }
 

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::permit::SESSION;
 use super::{Gate, Snapshot};
-use crate::config::Server;
+use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::identity::{self, Principal, RolesOrigin};
@@ -20,7 +20,7 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
-use crate::scope::ScopeGrant;
+use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -37,6 +37,8 @@ pub(super) struct Case<'g> {
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the upstream is shown; chosen with the allow, so that a refused request has none.
+    pub(super) credential: Option<Arc<UpstreamCredential>>,
     pub(super) body: Bytes,
     pub(super) laps: Laps,
     /// What the body said; `None` when it could not be read.
@@ -134,6 +136,7 @@ impl<'g> Case<'g> {
             client_ip,
             client_cert_sha256: None,
             forward_headers: Vec::new(),
+            credential: None,
             body: Bytes::new(),
             laps,
             call: None,
@@ -251,7 +254,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
-        grant: &ScopeGrant<'c>,
+        needs: ToolNeeds<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
@@ -274,8 +277,8 @@ impl<'g> Case<'g> {
                 ..Operation::default()
             },
             tool: tool.map(|_| policy::Tool {
-                class: grant.class(),
-                required_scopes: Texts::Boxes(grant.required()),
+                class: needs.class(),
+                required_scopes: Texts::Boxes(needs.required()),
             }),
             subject: Party {
                 groups: Some(Texts::Boxes(groups)),

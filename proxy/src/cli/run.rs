@@ -27,11 +27,12 @@ use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
 use crate::clock;
-use crate::config::{self, Config, Names};
+use crate::config::{self, Config, Diagnostic, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
+use crate::signer::Signer;
 use crate::telemetry;
 
 /// How a gate is run.
@@ -84,9 +85,12 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     for path in store.readable_by_others() {
         tracing::warn!(path = %path.display(), "everybody on this machine can read a key file");
     }
+    config.warnings.iter().for_each(Diagnostic::log);
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let (keys_in_use, keys) = KeysInUse::take(&store, clock::now())?;
+    let signer = Arc::new(Signer::default());
+    signer.renew(&store);
     drop(store);
     let gate = gate(&config, audit, keys)?;
     let operators = config.operators.clone();
@@ -99,7 +103,13 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         metadata: Arc::clone(&metadata),
     };
     let runtime = background.runtime.handle();
-    let issuers = Arc::new(Issuers::new(runtime, Arc::new(publish), Arc::clone(&metadata)));
+    let issuers = Arc::new(Issuers::new(
+        runtime,
+        Arc::new(publish),
+        Arc::clone(&metadata),
+        Arc::clone(&signer),
+        config.limits.exchanged_tokens_max,
+    ));
     match issuers.prepare(&config) {
         Ok(prepared) => issuers.start(prepared),
         Err(error @ StartError::Source(_)) => {
@@ -119,6 +129,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         revocations,
         metadata,
         issuers: evidence,
+        signer,
         on_listening: Box::new(announce(
             config.listeners.clone(),
             options.signals,
@@ -141,7 +152,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
-    gate.flush_refusals(clock::now());
+    sum_up(&gate);
     drop(background);
     writer.seal()?;
     match served {
@@ -292,10 +303,23 @@ impl Background {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {
                 ticks.tick().await;
-                gate.flush_refusals(clock::now());
+                sum_up(&gate);
             }
         });
         Ok(())
+    }
+}
+
+/// Writes the records of early refusals, and warns of tokens that many clients use.
+fn sum_up(gate: &Gate) {
+    gate.flush_refusals(clock::now());
+    while let Some(shared) = gate.take_shared_token() {
+        tracing::warn!(
+            server = &*shared.server,
+            token_digest = %shared.digest,
+            sources = shared.sources,
+            "one token is used from many places"
+        );
     }
 }
 

@@ -42,6 +42,10 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
     let answer_bytes = &mut limits.introspection_bytes_max;
     refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
+    let mut sources = u32::from(limits.token_sources_reported);
+    // The estimate ends at 266.
+    refusals.count(raw.token_sources_reported.as_ref(), &mut sources, 250);
+    limits.token_sources_reported = u16::try_from(sources).unwrap_or(limits.token_sources_reported);
     let failed = &mut limits.failed_tokens_per_second;
     refusals.count(raw.failed_tokens_per_second.as_ref(), failed, 1_000_000);
     refusals.count(
@@ -58,6 +62,13 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         10_000_000,
     );
     refusals.bytes(raw.act_depth_max.as_ref(), &mut limits.act_depth_max, 16);
+    refusals.bytes(
+        raw.exchange_bytes_max.as_ref(),
+        &mut limits.exchange_bytes_max,
+        16 * MIB,
+    );
+    let exchanged = &mut limits.exchanged_tokens_max;
+    refusals.bytes(raw.exchanged_tokens_max.as_ref(), exchanged, 10_000_000);
 }
 
 fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
@@ -98,6 +109,12 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.time(raw.upstream_first_byte_deadline.as_ref(), first_byte, DAY);
     refusals.time(raw.stream_idle_deadline.as_ref(), &mut limits.stream_idle_deadline, DAY);
     refusals.time(raw.audit_deadline.as_ref(), &mut limits.audit_deadline, MINUTE);
+    refusals.time(raw.exchange_deadline.as_ref(), &mut limits.exchange_deadline, MINUTE);
+    refusals.time(
+        raw.exchanged_cached_max.as_ref(),
+        &mut limits.exchanged_cached_max,
+        HOUR,
+    );
 }
 
 struct Refusals(Vec<(Place, String)>);

@@ -16,8 +16,14 @@ pub(crate) use issuer::{
     RawRolesFrom, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
-pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
-pub(crate) use server::{RawCredential, RawDpop, RawPolicy, RawServer, RawTools, RawUpstream};
+pub(crate) use listen::{
+    RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
+    RawTls, RawTrustedHop,
+};
+pub(crate) use server::{
+    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
+    RawServer, RawSharedSecret, RawTools, RawUpstream,
+};
 
 mod issuer;
 mod limits;
@@ -43,6 +49,9 @@ pub(crate) struct RawConfig {
     pub issuers: Vec<At<RawIssuer>>,
     /// The protected MCP servers; at least one.
     pub servers: Vec<At<RawServer>>,
+    /// The URL by which upstreams know the gate as the issuer of its statements about callers: `iss` in them. Default:
+    /// the origin of the server's resource.
+    pub assertion_issuer: Option<At<String>>,
     /// Certificate authorities (PEM) of upstreams, in place of the system's.
     pub upstream_ca: Option<At<String>>,
     /// Hops in front of the gate, such as a balancer that ends TLS, that tell the client's certificate in a header; from

@@ -1,9 +1,10 @@
 //! Tokens of a real authorization server, npm oidc-provider, at the gate: three algorithms, opaque tokens and their
-//! revocation, refresh within a session, key rotation under load, and tokens bound to a key.
+//! revocation, refresh within a session, key rotation under load, tokens bound to a key, and agents for people.
 //!
 //! Owns what each kind of token must come to. The provider's script and the installed parts are those of the interop
 //! test; without node these tests are skipped, unless `CI=true`.
 
+mod forms;
 mod provider;
 
 use std::collections::BTreeMap;

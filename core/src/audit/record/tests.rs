@@ -58,6 +58,7 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
             evidence_age_s: Some(12),
             revocation: Revocation::NotChecked,
             binding: Binding::Dpop,
+            sources: Some(3),
         },
         scopes,
         protocol: Some("2025-06-18"),
@@ -73,7 +74,10 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         gate: GATE,
         upstream: UpstreamTarget {
             name: "crm",
-            credential: Some("crm-key"),
+            credential: Some(ShownCredential {
+                label: "crm-key",
+                kind: "static",
+            }),
         },
         trace_id: None,
         stage_us: &[
@@ -142,12 +146,12 @@ fn a_request_record_has_the_members_of_the_schema() {
                 {"id": "front \"desk\"", "issuer": "https://issuer.example"}],
             "roles_from": "token",
             "token": {"jti": "t-1", "digest": HEX, "kind": "jwt", "evidence_age_s": 12, "revocation": "not_checked",
-                "binding": "dpop"},
+                "binding": "dpop", "sources": 3},
             "scopes": ["crm:read", "repo"], "protocol": "2025-06-18", "method": "tools/call",
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
             "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
-            "upstream": {"name": "crm", "credential": "crm-key"}, "trace_id": null,
+            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
     );

@@ -86,7 +86,7 @@ fn an_allow_says_what_was_asked_and_by_which_evidence() {
     assert_eq!(record["resource"], RESOURCE);
     assert_eq!(
         record["upstream"],
-        value!({"name": "crm-upstream", "credential": "crm-secret"})
+        value!({"name": "crm-upstream", "credential": {"label": "crm-secret", "kind": "static"}})
     );
     assert_eq!(record["token"]["evidence_age_s"], 30);
     assert_eq!(

@@ -20,9 +20,9 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{Server, ServerParts, Upstream, UpstreamCredential};
+use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
-use crate::identity::Principal;
+use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
@@ -133,10 +133,22 @@ pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec
     Arc::new(Server::new(server_parts(name, policy, rate, issuers)).unwrap())
 }
 
+/// A secret of the gate's own in `x-api-key`.
+pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
+    UpstreamCredential {
+        label: Arc::from(label),
+        header: HeaderName::from_static("x-api-key"),
+        kind: CredentialKind::Static {
+            value: String::from(value).into(),
+            danger_shared_identity: false,
+        },
+    }
+}
+
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from(TENANT),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
@@ -153,15 +165,15 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             path: Arc::from("/mcp"),
             tls: true,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-            credential: Some(UpstreamCredential {
-                label: Arc::from("crm-secret"),
-                header: HeaderName::from_static("x-api-key"),
-                value: String::from("the-upstream-secret").into(),
-            }),
+            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     }
 }
 

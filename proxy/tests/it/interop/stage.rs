@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::install::{Parts, sources};
 use super::process::Process;
+use crate::gate::make_keys;
 
 /// Everything running; ends with the value.
 pub(super) struct Stage {
@@ -51,8 +52,9 @@ impl Stage {
         let gate = Address::reserve();
         let file = folder.path().join("portcullis.yaml");
         fs::write(&file, config(&folder, &gate, &issuer_url, &everything_url, &python_url)).unwrap();
+        make_keys(&file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        let mut process = Process::start("the gate", command.arg("run").arg("-c").arg(file));
+        let mut process = Process::start("the gate", command.arg("run").arg("-c").arg(&file));
         let wanted = gate.text.clone();
         process.await_line(READY_WITHIN, |line| line.contains(&wanted).then_some(()));
         TcpStream::connect_timeout(&gate.socket_address, READY_WITHIN).unwrap();
