@@ -121,7 +121,8 @@ impl Stage {
 
     /// The values of the session header that server-everything got, in their order.
     pub(super) fn sessions_upstream(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.path().join("everything.ndjson")).unwrap();
+        // Before its first request there is no file.
+        let text = fs::read_to_string(self.folder.path().join("everything.ndjson")).unwrap_or_default();
         let heads = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let session = |head: Value| {
             let headers = head["headers"].as_array().unwrap();
@@ -212,6 +213,7 @@ fn server(resource: &str, upstream: &str, issuer: &str, hosts: &[String; 2]) -> 
             "trigger-long-running-operation": {"scopes": [SCOPE]},
         }},
         "policy": {"files": ["policy.rego"]},
+        "rate": {"per_second": 1_000_000, "burst": 1_000_000},
     })
 }
 
