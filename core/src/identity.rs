@@ -2,14 +2,25 @@
 //!
 //! Owns [`Principal`]: the subject (the human, when there is one), the actor (the agent, or the subject itself) and the
 //! client, built from one of three forms that the issuer's rules choose. The same human and agent give the same
-//! principal in all three. Never reads a header or `_meta`: a verified token is the only source.
+//! principal in all three. Never reads a header or `_meta`: a verified token is the only source, or (in `machine`) a
+//! verified certificate that the server's configuration names, or (in `shared_secret`) a secret that a server of this
+//! machine was told to take.
+
+mod machine;
+mod shared_secret;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
 use crate::time::UnixTime;
 use crate::token::{Actor, IdentityForm, RolesFrom, VerifiedToken};
+
+pub use machine::{MachineError, MachineIdentities, MachineName, MachineRow};
+
+pub(crate) use shared_secret::bind as bind_shared_secret;
+pub use shared_secret::{SharedSecret, SharedSecretError};
 
 /// What somebody is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -67,7 +78,7 @@ impl Party {
 #[derive(Clone, Debug)]
 pub struct Principal(Arc<Bound>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bound {
     tenant: Arc<str>,
     subject: Party,
@@ -82,6 +93,17 @@ struct Bound {
 /// What proves an identity.
 #[derive(Clone, Debug)]
 pub enum Proof {
+    /// A client's certificate, whose key the connection has proven.
+    Certificate {
+        /// SHA-256 of its DER form.
+        sha256: [u8; 32],
+        /// The first instant at which it no longer serves.
+        expires: UnixTime,
+        /// Whether a revocation list was in force that says it is not revoked.
+        is_listed: bool,
+    },
+    /// The secret that a server of this machine shares with whoever calls it.
+    SharedSecret,
     /// A verified access token.
     Token(Arc<VerifiedToken>),
 }
@@ -154,6 +176,7 @@ impl Principal {
     /// The token that proves all this, when one does.
     pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         match &self.0.proof {
+            Proof::Certificate { .. } | Proof::SharedSecret => None,
             Proof::Token(token) => Some(token),
         }
     }
@@ -161,7 +184,20 @@ impl Principal {
     /// The first instant at which the proof no longer holds, without any tolerance.
     pub fn expires(&self) -> UnixTime {
         match &self.0.proof {
+            Proof::Certificate { expires, .. } => *expires,
+            // It holds until the configuration drops it; what is open then is bounded as every stream is.
+            Proof::SharedSecret => UnixTime::from_nanos(u64::MAX),
             Proof::Token(token) => token.expires(),
+        }
+    }
+
+    /// The first instant at which the proof is not accepted any more: an issuer's clock is tolerated to be behind ours by
+    /// `leeway`, while a certificate's time is meant as it stands there.
+    pub(crate) fn accepted_until(&self, leeway: Duration) -> UnixTime {
+        match &self.0.proof {
+            Proof::Certificate { expires, .. } => *expires,
+            Proof::SharedSecret => self.expires(),
+            Proof::Token(token) => token.expires().after(leeway),
         }
     }
 
@@ -169,6 +205,7 @@ impl Principal {
     pub fn scopes(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.scopes,
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.scopes(),
         }
     }
@@ -181,7 +218,7 @@ impl Principal {
     /// Where the subject's groups and roles come from.
     pub fn roles_origin(&self) -> RolesOrigin {
         match (&self.0.grants, &self.0.proof) {
-            (Some(_), _) => RolesOrigin::Configuration,
+            (Some(_), _) | (None, Proof::Certificate { .. } | Proof::SharedSecret) => RolesOrigin::Configuration,
             (None, Proof::Token(token)) => match token.rules().roles_from() {
                 RolesFrom::PolicyData => RolesOrigin::PolicyData,
                 RolesFrom::Token => RolesOrigin::Token,
@@ -193,6 +230,7 @@ impl Principal {
     /// that decides nothing.
     pub fn actors_prior(&self) -> &[Actor] {
         match &self.0.proof {
+            Proof::Certificate { .. } | Proof::SharedSecret => &[],
             Proof::Token(token) => token.actors().get(1..).unwrap_or_default(),
         }
     }
@@ -201,6 +239,7 @@ impl Principal {
     pub fn groups(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.groups,
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.groups(),
         }
     }
@@ -209,6 +248,7 @@ impl Principal {
     pub fn roles(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.roles,
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.roles(),
         }
     }

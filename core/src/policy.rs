@@ -154,6 +154,12 @@ impl Policy {
         &self.inner.directory
     }
 
+    /// Whether a decision on a call, or on what a caller sees, may depend on this part of the input: `["subject",
+    /// "issuer"]` for `input.subject.issuer`. A policy that takes the whole of something reads each part of it.
+    pub fn decision_reads(&self, path: &[&str]) -> bool {
+        self.inner.request_reads.covers(path)
+    }
+
     /// Judges a call.
     ///
     /// # Errors
@@ -168,6 +174,11 @@ impl Policy {
         let value = input::request(input, &self.inner.request_reads, worker)?;
         let answer = worker.evaluate(self.replica(worker)?, Entry::Request, value, limits, ticks)?;
         decision::read(&answer)
+    }
+
+    /// Whether the policy says which tools are shown to whom.
+    pub(crate) fn has_visible(&self) -> bool {
+        self.inner.has_visible
     }
 
     /// Says whether a tool is shown to the caller; `true` when the policy has no `visible`, since the scope table
@@ -203,7 +214,12 @@ impl Policy {
     ) -> Result<Decision, PolicyFailure> {
         let value = input::response(input, &self.inner.response_reads, worker)?;
         let answer = worker.evaluate(self.replica(worker)?, Entry::Response, value, limits, ticks)?;
-        decision::read(&answer)
+        let decision = decision::read(&answer)?;
+        // The call was made: no later login changes who made it.
+        if decision.obligations.authenticate.is_some() {
+            return Err(PolicyFailure::Obligation);
+        }
+        Ok(decision)
     }
 
     /// The replica of this worker; workers beyond the number compiled for share.

@@ -242,7 +242,12 @@ impl Service {
     /// Whether the client's connection serves again after this request.
     fn set_keepalive(&self, session: &mut ServerSession, head: &Head) {
         let asked = session.get_keepalive().is_some();
-        let keeps = asked && !head.is_chunked() && !self.shutdown.is_draining();
+        // A client whose certificate is not trusted any more may come back with another one.
+        let refused = head
+            .view()
+            .certificate
+            .is_some_and(|certificate| certificate.refused.is_some());
+        let keeps = asked && !head.is_chunked() && !refused && !self.shutdown.is_draining();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
     }
 

@@ -165,6 +165,7 @@ impl<'o> Object<'o> {
             Revocation::NotChecked => object.text("revocation", "not_checked"),
         }
         object.text("binding", token.binding.code());
+        object.maybe_number("sources", token.sources);
         object.end();
     }
 

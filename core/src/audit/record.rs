@@ -300,7 +300,8 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token, or of the certificate that stands in for one.
     pub digest: Option<&'a [u8; 32]>,
-    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain,
+    /// `shared_secret` by being one.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,
@@ -308,6 +309,8 @@ pub struct TokenEvidence<'a> {
     pub revocation: Revocation,
     /// What the sender has proven to hold.
     pub binding: Binding,
+    /// From how many places it was used, an estimate: more than a few are many clients with one token.
+    pub sources: Option<u64>,
 }
 
 /// Whether the revocation of a token was looked up.

@@ -20,7 +20,7 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
-use crate::scope::ScopeGrant;
+use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -254,7 +254,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
-        grant: &ScopeGrant<'c>,
+        needs: ToolNeeds<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
@@ -277,8 +277,8 @@ impl<'g> Case<'g> {
                 ..Operation::default()
             },
             tool: tool.map(|_| policy::Tool {
-                class: grant.class(),
-                required_scopes: Texts::Boxes(grant.required()),
+                class: needs.class(),
+                required_scopes: Texts::Boxes(needs.required()),
             }),
             subject: Party {
                 groups: Some(Texts::Boxes(groups)),

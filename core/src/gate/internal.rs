@@ -189,7 +189,7 @@ impl<'g, 'b> Known<'g, 'b> {
             .map(Arc::clone)
             .ok_or(DenyReason::CredentialMissing)?;
         let depth_max = case.snapshot.limits().act_depth_max;
-        identity::bind(token, case.server.tenant(), depth_max, &case.gate.key)
+        identity::bind(token, case.principal.tenant(), depth_max, &case.gate.key)
             .map(|principal| *principal.principal_id())
             .map_err(|denial| denial.reason)
     }

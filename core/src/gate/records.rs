@@ -13,7 +13,7 @@ use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
-use crate::token::RevocationMode;
+use crate::token::{Binding, RevocationMode};
 
 use super::refusals::Source;
 use super::{Gate, Snapshot};
@@ -76,13 +76,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
         decision: effect,
         rule: decision.map(|decision| &*decision.rule),
-        reason: decision.map_or(code, |decision| {
-            if decision.reason.is_empty() {
-                code
-            } else {
+        reason: match decision {
+            // The policy's words are about its own answer, which another refusal is not.
+            Some(decision) if decision.effect == policy_effect(effect) && !decision.reason.is_empty() => {
                 &*decision.reason
             }
-        }),
+            _ => code,
+        },
         obligations: &redact,
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
@@ -100,9 +100,29 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
     .write_json(out);
 }
 
+const fn policy_effect(effect: Effect) -> crate::policy::Effect {
+    match effect {
+        Effect::Allow => crate::policy::Effect::Allow,
+        Effect::Deny => crate::policy::Effect::Deny,
+    }
+}
+
 /// What proves who calls.
 fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
     match proof {
+        Proof::Certificate { sha256, is_listed, .. } => TokenEvidence {
+            jti: None,
+            digest: Some(sha256),
+            kind: "certificate",
+            evidence_age_s: None,
+            revocation: match is_listed {
+                // A list in force is looked up again whenever it or the time has changed.
+                true => Revocation::CheckedAt(now),
+                false => Revocation::NotChecked,
+            },
+            binding: Binding::Mtls,
+            sources: None,
+        },
         Proof::Token(token) => TokenEvidence {
             jti: token.jti(),
             digest: Some(token.digest_bytes()),
@@ -116,6 +136,17 @@ fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
                     .map_or(Revocation::NotChecked, Revocation::CheckedAt),
             },
             binding: token.confirmation().binding(),
+            sources: Some(u64::from(token.sources().estimate())),
+        },
+        Proof::SharedSecret => TokenEvidence {
+            jti: None,
+            // Whoever reads records could try what a digest of a secret is the digest of.
+            digest: None,
+            kind: "shared_secret",
+            evidence_age_s: None,
+            revocation: Revocation::NotChecked,
+            binding: Binding::None,
+            sources: None,
         },
     }
 }

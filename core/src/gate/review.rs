@@ -277,7 +277,7 @@ fn decide(
         _ => None,
     };
     let request = case
-        .input(call.tool.as_deref(), &grant, arguments, now)
+        .input(call.tool.as_deref(), grant.needs(), arguments, now)
         .ok_or_else(unread)?;
     let Some(verdict) = &case.verdict else {
         return Err(unread());
@@ -329,7 +329,7 @@ fn filter_tools(
         let Ok(grant) = table.grant(tool, |scope| principal.has_scope(scope)) else {
             return false;
         };
-        let Some(mut input) = case.input(Some(tool), &grant, None, now) else {
+        let Some(mut input) = case.input(Some(tool), grant.needs(), None, now) else {
             return false;
         };
         input.request.method = Method::ToolsCall.as_str();

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -103,13 +104,18 @@ impl OpenStreams {
         }
     }
 
-    /// When the newer token of an entered stream expires, if there is one that still `holds`; one that does not is
-    /// forgotten.
-    pub(super) fn renewed_until(&self, entered: &Entered, holds: impl Fn(&Principal) -> bool) -> Option<UnixTime> {
+    /// Until when the newer token of an entered stream is accepted, if there is one that still `holds`; one that does not
+    /// is forgotten.
+    pub(super) fn renewed_until(
+        &self,
+        entered: &Entered,
+        leeway: Duration,
+        holds: impl Fn(&Principal) -> bool,
+    ) -> Option<UnixTime> {
         let mut streams = self.by_principal.get_mut(&entered.principal_id)?;
         let stream = streams.iter_mut().find(|stream| stream.number == entered.number)?;
         stream.renewed.take_if(|renewed| !holds(renewed));
-        stream.renewed.as_ref().map(Principal::expires)
+        stream.renewed.as_ref().map(|renewed| renewed.accepted_until(leeway))
     }
 
     /// Streams in the table.

@@ -196,19 +196,19 @@ impl<'g> Ticket<'g> {
     }
 
     /// When what comes back is no longer released: the token that permitted the request has expired then, with the
-    /// tolerated clock difference and the grace that a permitted call has. For a stream that is open, a newer token of
+    /// tolerated clock difference, or the certificate that did, and so has the grace that a permitted call has. For a stream that is open, a newer token of
     /// the same principal counts too, as long as nothing about that one is revoked: ask again before ending it.
     pub fn expires(&self, now: UnixTime) -> UnixTime {
         let limits = self.case.snapshot.limits();
-        let own = self.case.principal.expires();
+        let own = self.case.principal.accepted_until(limits.leeway);
         let gate = self.case.gate;
         let holds = |newer: &Principal| gate.revocations.check(newer, now, limits.leeway).is_ok();
         let renewed = self
             .stream
             .as_ref()
-            .and_then(|entered| gate.streams.renewed_until(entered, holds));
+            .and_then(|entered| gate.streams.renewed_until(entered, limits.leeway, holds));
         let expires = renewed.map_or(own, |renewed| own.max(renewed));
-        expires.after(limits.leeway).after(limits.expiry_grace)
+        expires.after(limits.expiry_grace)
     }
 
     /// The head of the upstream's answer names this session: to be told before the answer is opened or reviewed, with an

@@ -18,7 +18,7 @@ pub(crate) struct Row {
 }
 
 /// The rows of a policy's data.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Directory {
     subjects: Table,
     /// `None` without `data.agents`.
@@ -26,15 +26,19 @@ pub(crate) struct Directory {
 }
 
 /// Rows by tenant, issuer and id.
-#[derive(Debug, Default)]
-struct Table(HashMap<Box<str>, HashMap<Box<str>, HashMap<Box<str>, Arc<Row>>>>);
+#[derive(Debug)]
+struct Table(Members<Members<Members<Arc<Row>>>>);
+
+/// What the members of an object were read as.
+#[derive(Debug)]
+struct Members<T>(HashMap<Box<str>, T>);
 
 impl Directory {
     /// The rows that stand in `data`. A row needs `groups` and `roles`, both arrays of texts.
     pub(super) fn of(data: &Value) -> Self {
         let table = |name: &str| member(data, name).map(Table::of);
         Self {
-            subjects: table("subjects").unwrap_or_default(),
+            subjects: table("subjects").unwrap_or_else(|| Table::of(&Value::Undefined)),
             agents: table("agents"),
         }
     }
@@ -65,7 +69,7 @@ impl Table {
     }
 
     fn row(&self, tenant: &str, issuer: &str, id: &str) -> Option<&Arc<Row>> {
-        self.0.get(tenant)?.get(issuer)?.get(id)
+        self.0.0.get(tenant)?.0.get(issuer)?.0.get(id)
     }
 }
 
@@ -79,14 +83,16 @@ impl Row {
 }
 
 /// The members of an object that can be read so; none of what is no object.
-fn nested<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> HashMap<Box<str>, T> {
+fn nested<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Members<T> {
     let Value::Object(members) = value else {
-        return HashMap::new();
+        return Members(HashMap::new());
     };
-    members
-        .iter()
-        .filter_map(|(key, value)| Some((text(key)?, read(value)?)))
-        .collect()
+    let members = members.iter();
+    Members(
+        members
+            .filter_map(|(key, value)| Some((text(key)?, read(value)?)))
+            .collect(),
+    )
 }
 
 fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {

@@ -8,6 +8,7 @@ use crate::time::UnixTime;
 
 mod answers;
 mod differential;
+mod directory;
 mod inputs;
 mod loading;
 mod running;

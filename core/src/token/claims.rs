@@ -11,7 +11,7 @@ use crate::jwks::KeySet;
 use crate::token::mapping::{ClaimMap, ClaimPath, MarkPath, PathBlocked};
 use crate::token::sender::Confirmation;
 use crate::token::verified::{Actor, Claims, MayAct};
-use crate::token::{Issuer, RolesFrom, ScopeForm, TokenDigest, VerifiedToken};
+use crate::token::{Issuer, RolesFrom, ScopeForm, TokenDigest, TokenTenant, VerifiedToken, is_tenant};
 
 /// Who says what is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,7 +37,7 @@ pub(super) fn read(
 /// Reads the claims in `root`, the root of the document `text`, which is `issuer`'s own word.
 ///
 /// # Errors
-/// [`DenyReason::TokenType`] for another kind of token, [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with a `cnf` that is not judged, and
+/// [`DenyReason::TokenType`] for another kind of token, [`DenyReason::TenantForeign`] when the claim of the tenant names none, [`DenyReason::TokenLifetime`] without `exp`, [`DenyReason::TokenSenderBound`] with a `cnf` that is not judged, and
 /// [`DenyReason::TokenClaims`] for what is missing or of the wrong type.
 pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: ClaimsSource) -> Result<Claims, Denial> {
     check_kind(root, source)?;
@@ -69,6 +69,7 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
         actors: actors(root, issuer)?,
         may_act: may_act(root, issuer)?,
         human: human(root, map)?,
+        tenant: tenant(root, issuer)?,
         groups: if of_token { groups(root, map)? } else { Box::default() },
         roles: if of_token { roles(root, map)? } else { Box::default() },
         confirmation: Confirmation::read(root)?,
@@ -366,6 +367,27 @@ fn human(root: Node<'_>, map: &ClaimMap) -> Result<Option<Arc<str>>, Denial> {
         Ok(Some(_)) | Err(PathBlocked) => Err(Denial::new(
             DenyReason::IdentityUnbound,
             "the claim of the human is empty or no string",
+        )),
+    }
+}
+
+/// The tenant that the token belongs to; `None` when its issuer's tokens do not tell.
+fn tenant(root: Node<'_>, issuer: &Issuer) -> Result<Option<Arc<str>>, Denial> {
+    if let TokenTenant::Fixed(tenant) = issuer.tenant() {
+        return Ok(Some(Arc::clone(tenant)));
+    }
+    let Some(path) = &issuer.claims().tenant else {
+        return Ok(None);
+    };
+    let named = match path.find(root) {
+        Ok(Some(claim)) => claim.as_str().filter(|tenant| is_tenant(tenant)),
+        Ok(None) | Err(PathBlocked) => None,
+    };
+    match named {
+        Some(tenant) => Ok(Some(Arc::from(tenant))),
+        None => Err(Denial::new(
+            DenyReason::TenantForeign,
+            "the claim of the tenant is absent, empty, too long or no string",
         )),
     }
 }

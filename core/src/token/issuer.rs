@@ -25,6 +25,8 @@ pub struct IssuerParts {
     pub token_types: Option<Vec<String>>,
     /// How its tokens name the human and the agent.
     pub identity: IdentityForm,
+    /// To which tenant its tokens belong.
+    pub tenant: TokenTenant,
     /// The longest that a token may be valid; `None` is [`TokenLimits::lifetime_max`](crate::token::TokenLimits).
     pub token_lifetime_max: Option<Duration>,
     /// The claim that tells one subject from every other, required: a name, or a JSON Pointer when it starts with `/`.
@@ -69,6 +71,7 @@ impl IssuerParts {
             algorithms: Issuer::DEFAULT_ALGORITHMS.to_vec(),
             token_types: None,
             identity: IdentityForm::default(),
+            tenant: TokenTenant::default(),
             token_lifetime_max: None,
             subject_claim: None,
             client_claim: None,
@@ -142,6 +145,27 @@ pub enum IdentityForm {
     ListedAgents(BTreeSet<String>),
 }
 
+/// To which tenant an issuer's tokens belong.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum TokenTenant {
+    /// To the one that this claim names, a text of at most [`TENANT_BYTES_MAX`] bytes: a name or, when it starts with
+    /// `/`, a JSON Pointer. A token without it is refused.
+    Claim(String),
+    /// All to this one.
+    Fixed(Arc<str>),
+    /// Its tokens do not tell; the server may.
+    #[default]
+    Untold,
+}
+
+/// Bytes of a tenant's name.
+pub const TENANT_BYTES_MAX: usize = 128;
+
+/// Whether a tenant can have this name.
+pub(crate) const fn is_tenant(name: &str) -> bool {
+    !name.is_empty() && name.len() <= TENANT_BYTES_MAX
+}
+
 /// The rules of one issuer, checked.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Issuer {
@@ -150,6 +174,7 @@ pub struct Issuer {
     token_types: TokenTypes,
     identity: IdentityForm,
     roles_from: RolesFrom,
+    tenant: TokenTenant,
     token_lifetime_max: Option<Duration>,
     claims: ClaimMap,
     key_source: Arc<str>,
@@ -178,6 +203,9 @@ pub enum IssuerError {
     /// The human's roles would be taken from a token that carries the agent's.
     #[error("the issuer `{0}` cannot take roles from the token: in the form `human_claim` its roles are the agent's")]
     Roles(Arc<str>),
+    /// A tenant is named that can be none.
+    #[error("the issuer `{0}` has a tenant without a name, or with one of more than 128 bytes")]
+    Tenant(Arc<str>),
     /// A `typ` is named that no access token has.
     #[error(
         "the issuer `{0}` cannot have tokens of the type `{1}`: known are at+jwt, application/at+jwt, JWT and absent"
@@ -213,6 +241,7 @@ impl Issuer {
             token_types,
             identity,
             roles_from,
+            tenant,
             token_lifetime_max,
             key_source,
             revocation,
@@ -227,6 +256,11 @@ impl Issuer {
         }
         if token_lifetime_max.is_some_and(|lifetime| lifetime.as_secs() == 0) {
             return Err(IssuerError::Lifetime(url));
+        }
+        if let TokenTenant::Fixed(name) = &tenant
+            && !is_tenant(name)
+        {
+            return Err(IssuerError::Tenant(url));
         }
         let claims = match claims {
             Ok(claims) => claims,
@@ -252,6 +286,7 @@ impl Issuer {
             token_types,
             identity,
             roles_from,
+            tenant,
             token_lifetime_max,
             claims,
             key_source,
@@ -310,6 +345,11 @@ impl Issuer {
     /// Where the groups and roles of its subjects come from.
     pub const fn roles_from(&self) -> RolesFrom {
         self.roles_from
+    }
+
+    /// To which tenant its tokens belong.
+    pub const fn tenant(&self) -> &TokenTenant {
+        &self.tenant
     }
 
     /// The longest that a token may be valid, when the issuer has a bound of its own.

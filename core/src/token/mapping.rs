@@ -4,7 +4,7 @@
 //! or that people can change, carries no identity. Reads no token; that is `claims`'s.
 
 use crate::json::{Kind, Node};
-use crate::token::{IdentityForm, IssuerParts};
+use crate::token::{IdentityForm, IssuerParts, TokenTenant};
 
 /// How a claim holds scopes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,6 +86,8 @@ pub(super) struct ClaimMap {
     pub(super) human: Option<ClaimPath>,
     /// What marks a token that its client got for itself; any of them does.
     pub(super) machine: Box<[MarkRule]>,
+    /// The tenant, when a claim names it.
+    pub(super) tenant: Option<ClaimPath>,
     /// What stands in for an absent `aud`; `None` is nothing.
     pub(super) audience: Option<ClaimPath>,
     pub(super) ignores_overage: bool,
@@ -162,6 +164,11 @@ impl ClaimMap {
             IdentityForm::HumanClaim(claim) => Some(place(claim, &[])?),
             IdentityForm::Act | IdentityForm::ListedAgents(_) => None,
         };
+        let tenant = match &parts.tenant {
+            TokenTenant::Claim(claim) if is_mutable(claim) => return Err(Misnamed::Claim(claim.to_owned())),
+            TokenTenant::Claim(claim) => Some(place(claim, &[])?),
+            TokenTenant::Fixed(_) | TokenTenant::Untold => None,
+        };
         Ok(Self {
             subject: own(&parts.subject_claim, &["sub"])?.filter(|path| path.name() != Some("sub")),
             client: own(&parts.client_claim, &CLIENT_CLAIMS)?,
@@ -175,6 +182,7 @@ impl ClaimMap {
                 .iter()
                 .map(MarkRule::new)
                 .collect::<Result<_, _>>()?,
+            tenant,
             audience: own(&parts.danger_audience_from, &CLIENT_CLAIMS)?,
             ignores_overage: parts.danger_ignore_group_overage,
         })

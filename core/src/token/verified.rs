@@ -7,10 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::{Generation, KeySet};
 use crate::time::UnixTime;
+use crate::token::sources::Sources;
 use crate::token::{Confirmation, Issuer, TokenLimits};
 
 /// The SHA-256 digest of a whole token, signature included: two tokens that differ in one byte have two.
@@ -25,6 +26,13 @@ impl TokenDigest {
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// In hexadecimal, as records have it.
+impl std::fmt::Display for TokenDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&hex(&self.0))
     }
 }
 
@@ -83,6 +91,7 @@ pub(super) struct Claims {
     pub(super) actors: Box<[Actor]>,
     pub(super) may_act: Option<MayAct>,
     pub(super) human: Option<Arc<str>>,
+    pub(super) tenant: Option<Arc<str>>,
     pub(super) groups: Box<[Box<str>]>,
     pub(super) roles: Box<[Box<str>]>,
     pub(super) confirmation: Confirmation,
@@ -99,6 +108,8 @@ pub struct VerifiedToken {
     keys_fetched_at: AtomicU64,
     /// When the issuer last said that the token is active, in nanoseconds; zero for never.
     introspected_at: AtomicU64,
+    /// From where it was used, since it was first remembered.
+    sources: Sources,
     claims: Claims,
 }
 
@@ -120,6 +131,7 @@ impl VerifiedToken {
             generation: Some(keys.generation()),
             keys_fetched_at: AtomicU64::new(keys.fetched_at().nanos()),
             introspected_at: AtomicU64::new(0),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -132,6 +144,7 @@ impl VerifiedToken {
             generation: None,
             keys_fetched_at: AtomicU64::new(0),
             introspected_at: AtomicU64::new(now.nanos()),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -233,6 +246,11 @@ impl VerifiedToken {
         }
     }
 
+    /// From where it was used, since it was first remembered.
+    pub(crate) const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// `sub`.
     pub const fn subject(&self) -> &Arc<str> {
         &self.claims.subject
@@ -325,6 +343,11 @@ impl VerifiedToken {
     /// The human in the claim that the issuer's form names.
     pub(crate) const fn human(&self) -> Option<&Arc<str>> {
         self.claims.human.as_ref()
+    }
+
+    /// The tenant that it belongs to, when its issuer's rules or its claim tell.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.claims.tenant.as_ref()
     }
 
     /// What the token is bound to: whoever accepts it has proof of that, see [`Confirmation::binding`].

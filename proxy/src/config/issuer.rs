@@ -18,7 +18,7 @@ use super::lower::Lowering;
 use super::raw::{
     At, Place, RawForm, RawIdentity, RawIssuer, RawMachineMark, RawRolesFrom, RawScopeForm, RawServer, Span,
 };
-use super::{IssuerPlan, admin, introspection};
+use super::{IssuerPlan, admin, introspection, tenants};
 
 /// Lowers the issuers; those with a fault are left out.
 pub(super) fn lower(lowering: &mut Lowering<'_>, raw: &[At<RawIssuer>]) -> Vec<IssuerPlan> {
@@ -103,6 +103,7 @@ fn parts(lowering: &mut Lowering<'_>, raw: &RawIssuer, url: &Arc<str>) -> Option
         },
         token_types: token_types(lowering, raw, base.token_types)?,
         identity: identity(lowering, raw.identity.as_ref())?,
+        tenant: tenants::of_issuer(lowering, raw)?,
         token_lifetime_max: match &raw.token_lifetime_max {
             Some(span) => Some(lifetime(lowering, span)?),
             None => base.token_lifetime_max,
@@ -236,6 +237,7 @@ fn place_of(raw: &RawIssuer, error: &IssuerError) -> Place {
         &raw.groups_claim,
         &raw.roles_claim,
         &raw.danger_audience_from,
+        &raw.tenant_claim,
     ];
     let names = raw.token_types.iter().flatten();
     let found = match error {
@@ -247,6 +249,7 @@ fn place_of(raw: &RawIssuer, error: &IssuerError) -> Place {
         IssuerError::Mark(_, _) => raw.machine_mark.as_ref().map(|mark| &mark.value.claim),
         IssuerError::Roles(_) => return raw.roles_from.as_ref().map_or(raw.issuer.place, |from| from.place),
         IssuerError::TokenType(_, name) => names.into_iter().find(|written| written.value == *name),
+        IssuerError::Tenant(_) => raw.tenant.as_ref(),
         IssuerError::Algorithms(_) | IssuerError::Lifetime(_) | IssuerError::Url(_) => None,
     };
     found.map_or(raw.issuer.place, |written| written.place)

@@ -42,6 +42,10 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
     let answer_bytes = &mut limits.introspection_bytes_max;
     refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
+    let mut sources = u32::from(limits.token_sources_reported);
+    // The estimate ends at 266.
+    refusals.count(raw.token_sources_reported.as_ref(), &mut sources, 250);
+    limits.token_sources_reported = u16::try_from(sources).unwrap_or(limits.token_sources_reported);
     let failed = &mut limits.failed_tokens_per_second;
     refusals.count(raw.failed_tokens_per_second.as_ref(), failed, 1_000_000);
     refusals.count(

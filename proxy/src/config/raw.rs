@@ -16,9 +16,13 @@ pub(crate) use issuer::{
     RawRolesFrom, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
-pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
+pub(crate) use listen::{
+    RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
+    RawTls, RawTrustedHop,
+};
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawPolicy, RawServer, RawTools,
+    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
+    RawServer, RawSharedSecret, RawTools, RawUpstream,
 };
 
 mod issuer;

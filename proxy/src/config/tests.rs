@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod admin;
+mod dangers;
 mod introspection;
 mod issuers;
 mod keys;
@@ -12,6 +13,8 @@ mod pages;
 mod profiles;
 mod sender;
 mod servers;
+mod shared_secrets;
+mod tenants;
 
 /// A configuration that is right; every test changes one thing.
 const RIGHT: &str = r#"listen:

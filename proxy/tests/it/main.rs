@@ -6,6 +6,10 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod challenges;
+#[cfg(test)]
+mod continuity;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]

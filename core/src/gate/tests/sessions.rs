@@ -280,7 +280,7 @@ fn the_record_names_a_session_the_same_whoever_sealed_it() {
         let _recorded = stage.record(&in_session(&token(&ALICE), &session)).unwrap();
         assert_eq!(stage.last()["session"], opened);
     }
-    let digest = crate::crypto::MacKey::new([3; 32]).mac(UPSTREAM_ID.as_bytes());
+    let digest = MacKey::new([3; 32]).mac(UPSTREAM_ID.as_bytes());
     assert!(opened.as_str().unwrap().ends_with(&crate::crypto::hex(&digest)));
 }
 

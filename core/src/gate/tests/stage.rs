@@ -22,7 +22,7 @@ use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
 use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
-use crate::identity::Principal;
+use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
@@ -148,7 +148,7 @@ pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from(TENANT),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
@@ -169,8 +169,11 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             forward_headers: ForwardHeaders::default(),
         },
         rate,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     }
 }
 

@@ -20,6 +20,11 @@ pub(crate) struct RawIssuer {
     pub jwks_uri: Option<At<String>>,
     /// How tokens of this issuer name the human and the agent. Default: form `act`.
     pub identity: Option<RawIdentity>,
+    /// The tenant that every token of this issuer belongs to. Default: none, and the server may name one.
+    pub tenant: Option<At<String>>,
+    /// The claim that names the tenant of a token, in place of `tenant`: a name or, starting with `/`, a JSON Pointer to
+    /// a text of at most 128 bytes. A token without it is refused.
+    pub tenant_claim: Option<At<String>>,
     /// Accepted values of the header's `typ`: of `at+jwt`, `JWT` and `absent`. Where it is not `at+jwt`, an ID token is
     /// told from an access token by its audience and claims. Default: `[at+jwt]`.
     pub token_types: Option<Vec<At<String>>>,

@@ -79,14 +79,14 @@ impl Stage {
 
 /// A free port that nobody else is given: the socket stays bound and never listens, and the gate may bind it beside
 /// (both say `SO_REUSEADDR`). The configuration names the gate's own URL, so the port must be known before the gate runs.
-struct Address {
-    socket_address: SocketAddr,
-    text: String,
+pub(crate) struct Address {
+    pub(crate) socket_address: SocketAddr,
+    pub(crate) text: String,
     _reservation: Socket,
 }
 
 impl Address {
-    fn reserve() -> Self {
+    pub(crate) fn reserve() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -139,7 +139,7 @@ fn config(folder: &TempDir, gate: &Address, issuer: &str, everything: &str, pyth
 }
 
 /// The address in a script's line `{"ready":"http://127.0.0.1:PORT"}`.
-fn ready(process: &mut Process) -> String {
+pub(crate) fn ready(process: &mut Process) -> String {
     process.await_line(READY_WITHIN, |line| {
         let line: Value = serde_json::from_str(line).ok()?;
         Some(line.get("ready")?.as_str()?.to_owned())
