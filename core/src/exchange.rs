@@ -137,7 +137,9 @@ impl ExchangeError {
             Self::TokenNone => "the caller has no access token that could be exchanged",
             Self::TokenType => "the token got in exchange is no bearer access token",
             Self::TooLarge => "the issuer's answer to a token exchange is too large",
-            Self::Unavailable => "the gate cannot ask for a token exchange: no endpoint is known, or too many are under way",
+            Self::Unavailable => {
+                "the gate cannot ask for a token exchange: no endpoint is known, or too many are under way"
+            }
             Self::Wider => "the token got in exchange has scopes that were not asked for",
         }
     }
@@ -265,11 +267,7 @@ impl ExchangeRequest {
     ///
     /// # Errors
     /// [`ExchangeError`] for whatever is no token that was asked for.
-    pub fn accept(
-        &self,
-        answer: &Result<Fetched, FetchError>,
-        now: UnixTime,
-    ) -> Result<ExchangedToken, ExchangeError> {
+    pub fn accept(&self, answer: &Result<Fetched, FetchError>, now: UnixTime) -> Result<ExchangedToken, ExchangeError> {
         let fetched = match answer {
             Ok(fetched) if fetched.status == 200 => fetched,
             Ok(_) => return Err(ExchangeError::Refused),
@@ -281,8 +279,7 @@ impl ExchangeRequest {
             return Err(ExchangeError::TooLarge);
         }
         let mut scratch = json::Scratch::default();
-        let document =
-            json::parse(&fetched.body, &mut scratch, JSON_LIMITS).map_err(|_| ExchangeError::Malformed)?;
+        let document = json::parse(&fetched.body, &mut scratch, JSON_LIMITS).map_err(|_| ExchangeError::Malformed)?;
         let root = document.root();
         if root.kind() != Kind::Object {
             return Err(ExchangeError::Malformed);
@@ -324,7 +321,10 @@ impl ExchangeRequest {
         let Some(lifetime) = root.member("expires_in") else {
             return Ok(None);
         };
-        let lifetime = lifetime.as_u64().filter(|seconds| 0 < *seconds).ok_or(ExchangeError::Expired)?;
+        let lifetime = lifetime
+            .as_u64()
+            .filter(|seconds| 0 < *seconds)
+            .ok_or(ExchangeError::Expired)?;
         let serves = Duration::from_secs(lifetime)
             .saturating_sub(MARGIN)
             .min(self.limits.cached_max);
@@ -333,12 +333,7 @@ impl ExchangeRequest {
     }
 }
 
-fn key(
-    terms: &ExchangeTerms,
-    principal: &Principal,
-    token_digest: &[u8; 32],
-    scopes: &[Box<str>],
-) -> ExchangeKey {
+fn key(terms: &ExchangeTerms, principal: &Principal, token_digest: &[u8; 32], scopes: &[Box<str>]) -> ExchangeKey {
     let mut digest = Sha256::default();
     let text = |part: &Option<Arc<str>>| part.as_deref().unwrap_or_default().to_owned();
     digest.update_framed(principal.tenant().as_bytes());
@@ -425,10 +420,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// A token that is about to expire would expire on its way.
 const MARGIN: Duration = Duration::from_secs(30);
 /// An answer is one shallow object; its bytes are bounded before this.
-const JSON_LIMITS: json::Limits = json::Limits {
-    depth: 8,
-    members: 256,
-};
+const JSON_LIMITS: json::Limits = json::Limits { depth: 8, members: 256 };
 
 #[cfg(test)]
 mod tests;

@@ -186,7 +186,9 @@ impl Row {
 
 /// What a scope is about: its part before the first `:`, `.` or `/`, and for one that is a URI its scheme and authority.
 pub(crate) fn scope_family(scope: &str) -> &str {
-    let authority = scope.split_once("://").map_or(0, |(scheme, _)| scheme.len().saturating_add(3));
+    let authority = scope
+        .split_once("://")
+        .map_or(0, |(scheme, _)| scheme.len().saturating_add(3));
     let rest = scope.get(authority..).unwrap_or_default();
     let ends: &[char] = if authority == 0 { &[':', '.', '/'] } else { &['/'] };
     let length = rest.find(ends).unwrap_or(rest.len());

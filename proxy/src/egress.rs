@@ -46,7 +46,9 @@ impl Passed {
         let names = std::iter::once(&RETRY_AFTER).chain(further);
         Self {
             session: session.cloned(),
-            caching: single(headers, &CACHE_CONTROL).filter(|value| is_private(value)).cloned(),
+            caching: single(headers, &CACHE_CONTROL)
+                .filter(|value| is_private(value))
+                .cloned(),
             further: names
                 .filter(|name| !is_named_by_connection(headers, name))
                 .filter_map(|name| Some((name.clone(), single(headers, name)?.clone())))

@@ -73,7 +73,8 @@ impl Signer {
 
     fn jwks(&self, now: UnixTime) -> Option<String> {
         let keys = self.keys.load();
-        keys.as_ref().map(|signing| public_jwks(&signing.store, now).to_string())
+        keys.as_ref()
+            .map(|signing| public_jwks(&signing.store, now).to_string())
     }
 }
 
@@ -99,7 +100,9 @@ pub(crate) async fn answer(
 ) -> Result<(), ClientLost> {
     let readers = Readers::default();
     let signs = || {
-        let mut credentials = snapshot.servers().flat_map(|server| server.upstream().credentials.iter());
+        let mut credentials = snapshot
+            .servers()
+            .flat_map(|server| server.upstream().credentials.iter());
         credentials.any(|credential| is_signed(credential))
     };
     let document = match head.method == Method::GET && signs() {

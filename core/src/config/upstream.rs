@@ -153,10 +153,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`CredentialsError::ToolRepeated`]; whether they fit the tools is checked with the server.
-    pub fn new(
-        default: Option<UpstreamCredential>,
-        groups: Vec<CredentialGroup>,
-    ) -> Result<Self, CredentialsError> {
+    pub fn new(default: Option<UpstreamCredential>, groups: Vec<CredentialGroup>) -> Result<Self, CredentialsError> {
         let mut tools = BTreeMap::new();
         for group in groups {
             let credential = group.credential.map(Arc::new);
@@ -219,8 +216,14 @@ impl Credentials {
     fn check_shared(&self, table: &ToolTable) -> Result<(), CredentialsError> {
         let mut served: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
         for (tool, required) in table.rows() {
-            let Some(credential) = self.of(Some(tool)) else { continue };
-            let CredentialKind::Static { value, danger_shared_identity: false } = &credential.kind else {
+            let Some(credential) = self.of(Some(tool)) else {
+                continue;
+            };
+            let CredentialKind::Static {
+                value,
+                danger_shared_identity: false,
+            } = &credential.kind
+            else {
                 continue;
             };
             let families: BTreeSet<&str> = required.iter().map(|scope| scope_family(scope)).collect();

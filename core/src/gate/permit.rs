@@ -108,7 +108,9 @@ impl<'g> Permit<'g> {
             return Ok(None);
         };
         let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
-        let required = tool.and_then(|tool| case.server.tools().required(tool)).unwrap_or_default();
+        let required = tool
+            .and_then(|tool| case.server.tools().required(tool))
+            .unwrap_or_default();
         let (principal, record_id) = (&case.principal, case.record_id);
         match &credential.kind {
             CredentialKind::Static { .. } => Ok(None),
@@ -231,7 +233,10 @@ fn end_to_end<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h Heade
     let mut values = headers.get_all(name).iter();
     let value = values.next().filter(|value| value.to_str().is_ok())?;
     let once = values.next().is_none();
-    let mut options = headers.get_all(CONNECTION).iter().flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
+    let mut options = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
     let hop_by_hop = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
     (once && !hop_by_hop).then_some(value)
 }

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod audiences;
+mod credentials;
 mod decision;
 mod faults;
 mod records;

@@ -122,7 +122,11 @@ impl ExchangeService {
         let asked = self.asked(request.source()).ok_or(ExchangeError::Unavailable)?;
         let endpoint = self.endpoint(&asked.plan).ok_or(ExchangeError::Unavailable)?;
         let actor_token = match request.actor_claims() {
-            Some(claims) => Some(self.signer.sign(claims, clock::now()).ok_or(ExchangeError::Unavailable)?),
+            Some(claims) => Some(
+                self.signer
+                    .sign(claims, clock::now())
+                    .ok_or(ExchangeError::Unavailable)?,
+            ),
             None => None,
         };
         let form = request.form(token, actor_token.as_ref().map(|token| token.as_str()))?;
@@ -133,8 +137,7 @@ impl ExchangeService {
         };
         match self.flights.join(question.clone(), answered) {
             Joined::First => {
-                let (flights, tokens, request) =
-                    (Arc::clone(&self.flights), Arc::clone(&self.tokens), request.clone());
+                let (flights, tokens, request) = (Arc::clone(&self.flights), Arc::clone(&self.tokens), request.clone());
                 self.runtime.spawn(async move {
                     let answer = ask(&asked, &endpoint, form, &request).await.map(Arc::new);
                     if let Ok(token) = &answer {

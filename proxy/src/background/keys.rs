@@ -60,7 +60,10 @@ impl KeysInUse {
             tracing::info!(keys = ids.join(" "), "session keys taken up");
             self.sessions = ids;
         }
-        for (purpose, running) in [(Purpose::Digests, &self.digests), (Purpose::DpopNonce, &self.dpop_nonce)] {
+        for (purpose, running) in [
+            (Purpose::Digests, &self.digests),
+            (Purpose::DpopNonce, &self.dpop_nonce),
+        ] {
             let Some(key) = store.active(purpose, now).filter(|key| key.id != *running) else {
                 continue;
             };

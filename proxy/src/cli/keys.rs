@@ -204,7 +204,10 @@ fn list(config: &Path, now: UnixTime) -> Result<Answer, KeysError> {
         }
     }
     for path in store.readable_by_others() {
-        pretty.push_str(&format!("note: everybody on this machine can read `{}`\n", path.display()));
+        pretty.push_str(&format!(
+            "note: everybody on this machine can read `{}`\n",
+            path.display()
+        ));
     }
     let missing: Vec<&str> = store.missing().map(Purpose::name).collect();
     let json = json!({"keys": listed, "missing": missing});

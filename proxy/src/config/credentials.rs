@@ -53,7 +53,12 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, around: &Surroundings<'_>) -> O
     for raw in &upstream.credentials {
         match credential(lowering, around, raw, &mut exchanges) {
             Some(credential) => groups.push(CredentialGroup {
-                tools: raw.value.tools.iter().map(|tool| Box::from(tool.value.as_str())).collect(),
+                tools: raw
+                    .value
+                    .tools
+                    .iter()
+                    .map(|tool| Box::from(tool.value.as_str()))
+                    .collect(),
                 credential,
             }),
             None => whole = false,
@@ -88,7 +93,10 @@ pub(super) fn place(server: &RawServer, error: &CredentialsError) -> Place {
         CredentialsError::Shared { second, .. } => Some(&**second),
         CredentialsError::ToolRepeated(tool) | CredentialsError::ToolUnmapped(tool) => Some(&**tool),
     };
-    let named = written.rev().find(|name| tool == Some(&*name.value)).map(|name| name.place);
+    let named = written
+        .rev()
+        .find(|name| tool == Some(&*name.value))
+        .map(|name| name.place);
     let default = upstream.credential.as_ref().map(|raw| raw.place);
     named.or(default).unwrap_or(upstream.url.place)
 }
@@ -147,7 +155,11 @@ fn shown(
 
 fn secret(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<UpstreamCredential> {
     let Some(written) = &raw.value.header else {
-        lowering.fault(Code::UpstreamInvalid, raw.place, "a secret needs the `header` that carries it");
+        lowering.fault(
+            Code::UpstreamInvalid,
+            raw.place,
+            "a secret needs the `header` that carries it",
+        );
         return None;
     };
     let header = header(lowering, written)?;
@@ -224,8 +236,14 @@ fn exchange(
     let terms = ExchangeTerms {
         issuer: Arc::clone(&issuer.url),
         source: Arc::clone(&source),
-        audience: written.audience.as_ref().map(|audience| Arc::from(audience.value.as_str())),
-        resource: written.resource.as_ref().map(|resource| Arc::from(resource.value.as_str())),
+        audience: written
+            .audience
+            .as_ref()
+            .map(|audience| Arc::from(audience.value.as_str())),
+        resource: written
+            .resource
+            .as_ref()
+            .map(|resource| Arc::from(resource.value.as_str())),
         scopes: match &written.scopes {
             Some(scopes) => Some(asked_scopes(lowering, scopes)?),
             None => None,
@@ -265,7 +283,12 @@ fn exchanging_issuer<'i>(
         }
     };
     let found = around.issuers.iter().find(|plan| *plan.url == *name);
-    let known: Vec<&str> = around.raw.issuers.iter().map(|at| at.value.issuer.value.as_str()).collect();
+    let known: Vec<&str> = around
+        .raw
+        .issuers
+        .iter()
+        .map(|at| at.value.issuer.value.as_str())
+        .collect();
     // An issuer that has its own fault is still a known name.
     if found.is_none() && !known.contains(&name) {
         let help = nearest(name, &known).map(|near| format!("did you mean `{near}`?"));
@@ -286,17 +309,17 @@ fn asked_scopes(lowering: &mut Lowering<'_>, written: &At<Vec<At<String>>>) -> O
         lowering.fault(Code::UpstreamInvalid, wrong.place, message);
         return None;
     }
-    let mut scopes: Vec<Box<str>> = written.value.iter().map(|scope| Box::from(scope.value.as_str())).collect();
+    let mut scopes: Vec<Box<str>> = written
+        .value
+        .iter()
+        .map(|scope| Box::from(scope.value.as_str()))
+        .collect();
     scopes.sort_unstable();
     scopes.dedup();
     Some(scopes.into())
 }
 
-fn assertion(
-    lowering: &mut Lowering<'_>,
-    around: &Surroundings<'_>,
-    raw: &At<RawAssertion>,
-) -> Option<AssertionTerms> {
+fn assertion(lowering: &mut Lowering<'_>, around: &Surroundings<'_>, raw: &At<RawAssertion>) -> Option<AssertionTerms> {
     let lifetime = match &raw.value.lifetime {
         Some(span) => {
             let whole = span.value.0.subsec_nanos() == 0;
@@ -349,8 +372,15 @@ fn forward_headers(
     };
     let upstream = &around.server.upstream;
     let shown = upstream.credential.iter().chain(&upstream.credentials);
-    let shown: Vec<&str> = shown.filter_map(|raw| raw.value.header.as_ref()).map(|name| &*name.value).collect();
-    let hops = around.raw.trusted_hops.iter().map(|hop| &*hop.client_certificate.header.value);
+    let shown: Vec<&str> = shown
+        .filter_map(|raw| raw.value.header.as_ref())
+        .map(|name| &*name.value)
+        .collect();
+    let hops = around
+        .raw
+        .trusted_hops
+        .iter()
+        .map(|hop| &*hop.client_certificate.header.value);
     let owned: Vec<&str> = shown.into_iter().chain(hops).collect();
     let request = crossing(lowering, &raw.request, |name| {
         let credential = matches!(name, "authorization" | "cookie" | "dpop" | "proxy-authorization");

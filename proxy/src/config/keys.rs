@@ -24,7 +24,9 @@ pub(crate) struct NamedKeys {
 /// [`Diagnostics`] for a text that is no configuration.
 pub(crate) fn key_places(path: &Path) -> Result<NamedKeys, Diagnostics> {
     let mut files = Files::new(path);
-    let source = files.read_config(path).map_err(|diagnostic| Diagnostics::from(*diagnostic))?;
+    let source = files
+        .read_config(path)
+        .map_err(|diagnostic| Diagnostics::from(*diagnostic))?;
     let raw = raw::read::<RawConfig>(&source).map_err(|error| diagnose::of_yaml(&error, path, &source))?;
     let places = lower::key_places(&raw, &files);
     let before = files.path(&raw.audit.directory.value).join("digest.key");

@@ -58,7 +58,11 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         10_000_000,
     );
     refusals.bytes(raw.act_depth_max.as_ref(), &mut limits.act_depth_max, 16);
-    refusals.bytes(raw.exchange_bytes_max.as_ref(), &mut limits.exchange_bytes_max, 16 * MIB);
+    refusals.bytes(
+        raw.exchange_bytes_max.as_ref(),
+        &mut limits.exchange_bytes_max,
+        16 * MIB,
+    );
     let exchanged = &mut limits.exchanged_tokens_max;
     refusals.bytes(raw.exchanged_tokens_max.as_ref(), exchanged, 10_000_000);
 }
@@ -97,7 +101,11 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.time(raw.stream_idle_deadline.as_ref(), &mut limits.stream_idle_deadline, DAY);
     refusals.time(raw.audit_deadline.as_ref(), &mut limits.audit_deadline, MINUTE);
     refusals.time(raw.exchange_deadline.as_ref(), &mut limits.exchange_deadline, MINUTE);
-    refusals.time(raw.exchanged_cached_max.as_ref(), &mut limits.exchanged_cached_max, HOUR);
+    refusals.time(
+        raw.exchanged_cached_max.as_ref(),
+        &mut limits.exchanged_cached_max,
+        HOUR,
+    );
 }
 
 struct Refusals(Vec<(Place, String)>);

@@ -20,9 +20,7 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{
-    CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
-};
+use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::Principal;
 use crate::jwks::JwksLimits;
@@ -59,6 +57,8 @@ pub(super) struct Setup {
     pub(super) keys: bool,
     /// What the server asks of senders.
     pub(super) sender: SenderRules,
+    /// What its upstream is shown.
+    pub(super) credentials: Credentials,
 }
 
 impl Default for Setup {
@@ -77,6 +77,7 @@ impl Default for Setup {
             },
             keys: true,
             sender: SenderRules::default(),
+            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
         }
     }
 }
@@ -164,7 +165,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             path: Arc::from("/mcp"),
             tls: true,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
         rate,
@@ -175,9 +176,14 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
+    let parts = server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
     let parts = ServerParts {
         sender: setup.sender,
-        ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
+        upstream: Upstream {
+            credentials: setup.credentials.clone(),
+            ..parts.upstream
+        },
+        ..parts
     };
     let server = Arc::new(Server::new(parts).unwrap());
     Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()
