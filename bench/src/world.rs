@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -100,7 +101,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
     };
     let parts = ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from(RESOURCE),
         audiences: Vec::new(),
@@ -125,8 +126,11 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
             per_second: 1_000_000_000,
             burst: 1_000_000_000,
         },
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     };
     Ok(Arc::new(Server::new(parts)?))
 }

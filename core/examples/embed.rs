@@ -15,6 +15,7 @@ use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -69,7 +70,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
     };
     Ok(Server::new(ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from(RESOURCE),
         audiences: Vec::new(),
@@ -93,8 +94,11 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
             per_second: 50,
             burst: 100,
         },
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     })?)
 }
 

@@ -9,11 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::credential;
+use crate::denial::{Denial, DenyReason};
 use crate::exchange::ExchangeLimits;
+use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
-use crate::token::{SenderRules, Target, TokenLimits};
+use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 pub use upstream::{
     CredentialGroup, CredentialKind, Credentials, CredentialsError, ForwardHeaders, Upstream, UpstreamCredential,
@@ -78,6 +81,8 @@ pub struct Limits {
     pub introspection_cached_max: Duration,
     /// How long its answer that a token is not active serves.
     pub introspection_refused_cached: Duration,
+    /// Places from which one token may be used before that is reported.
+    pub token_sources_reported: u16,
     /// Tokens a second of one issuer and one source that may fail, in the long run.
     pub failed_tokens_per_second: u32,
     /// Such tokens at once.
@@ -96,6 +101,8 @@ pub struct Limits {
     pub audit_queue_records: usize,
     /// How long a request waits for its record to be durable.
     pub audit_deadline: Duration,
+    /// How long after its token has expired a call that was permitted may still be answered.
+    pub expiry_grace: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
     /// Time of one exchange of a token for an upstream.
@@ -172,6 +179,7 @@ impl Default for Limits {
             introspection_bytes_max: 64 * 1024,
             introspection_cached_max: Duration::from_secs(60),
             introspection_refused_cached: Duration::from_secs(5),
+            token_sources_reported: 16,
             failed_tokens_per_second: 10,
             failed_tokens_burst: 100,
             revocations_max: 100_000,
@@ -181,6 +189,7 @@ impl Default for Limits {
             streams_max: 10_000,
             audit_queue_records: 65_536,
             audit_deadline: Duration::from_millis(100),
+            expiry_grace: Duration::from_secs(60),
             act_depth_max: 4,
             exchange_deadline: Duration::from_secs(2),
             exchange_bytes_max: 64 * 1024,
@@ -195,8 +204,8 @@ impl Default for Limits {
 pub struct ServerParts {
     /// The server's name: in records, in policy input, in logs.
     pub name: Arc<str>,
-    /// The tenant of its callers.
-    pub tenant: Arc<str>,
+    /// The only tenant whose callers it serves; `None` serves those of whichever their tokens name.
+    pub tenant: Option<Arc<str>>,
     /// The path of the gate's endpoint, starting with `/`.
     pub path: Arc<str>,
     /// The canonical URI of the resource (RFC 8707): the public URL of this endpoint.
@@ -218,18 +227,26 @@ pub struct ServerParts {
     pub policy: Arc<Policy>,
     /// Where calls go.
     pub upstream: Upstream,
-    /// The rate of one subject.
+    /// Names of query parameters that clients may send; their values are neither read nor forwarded.
+    pub query_names: Vec<Arc<str>>,
+    /// Takes the place of a token from peers on loopback; `None` for every server that others reach.
+    pub danger_shared_secret: Option<SharedSecret>,
+    /// The rate of one subject through one client.
     pub rate: Rate,
     /// What is asked of the senders of tokens, beyond what the tokens are bound to.
     pub sender: SenderRules,
     /// What the client may tell people: the name of the resource in its metadata.
     pub title: Option<Arc<str>>,
+    /// The machines that it knows by name.
+    pub machines: MachineIdentities,
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
 #[derive(Debug)]
 pub struct Server {
     parts: ServerParts,
+    /// The tenant of callers whose tokens name none.
+    tenant: Arc<str>,
     metadata_url: Arc<str>,
     target: Target,
     accepted_audiences: Arc<[Arc<str>]>,
@@ -252,17 +269,49 @@ pub enum ServerError {
     /// What its upstream is shown does not fit its tools.
     #[error("server `{0}`: {1}")]
     Credentials(Arc<str>, CredentialsError),
+    /// A machine is a client of an issuer that the server does not accept.
+    #[error("server `{0}` has a machine of the issuer `{1}`, which it does not accept")]
+    MachineIssuer(Arc<str>, Arc<str>),
+    /// A machine's URI lies in the name space of an issuer: who has a token could be taken for who has a certificate.
+    #[error(
+        "server `{0}` has a machine whose URI begins with the issuer `{1}`: its name would be one of that issuer's"
+    )]
+    MachineNameSpace(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
     /// The path does not start with `/` or holds a query, a fragment or a dot segment.
     #[error("server `{0}` has the path `{1}`: a path starts with `/` and has no query, fragment or dot segment")]
     Path(Arc<str>, Arc<str>),
+    /// A query parameter that may not be let in, or has no name.
+    #[error(
+        "server `{0}` lets the query parameter `{1}` in: a name has 1 to 64 letters, digits or `-._~`, and is none that \
+         credentials go by, such as `access_token` or `key`"
+    )]
+    QueryName(Arc<str>, Arc<str>),
     /// The resource is not an absolute http(s) URI without query and fragment.
     #[error(
         "server `{0}` has the resource `{1}`: a resource is an absolute http or https URL without query and fragment"
     )]
     Resource(Arc<str>, Arc<str>),
+    /// A secret of many would stand beside tokens that one sender must prove to hold.
+    #[error("server `{0}` asks for bound tokens (`dpop: {{required: true}}`) and has `danger_shared_secret`")]
+    SharedSecretBound(Arc<str>),
+    /// The tenant has no name, or a name that is too long.
+    #[error("server `{0}` has a tenant without a name, or with one of more than 128 bytes")]
+    Tenant(Arc<str>),
+    /// Every token of an issuer belongs to another tenant than the server's.
+    #[error(
+        "server `{server}` serves the tenant `{tenant}` alone, and every token of the issuer `{issuer}` belongs to another"
+    )]
+    TenantIssuer {
+        /// The server.
+        server: Arc<str>,
+        /// Its tenant.
+        tenant: Arc<str>,
+        /// The issuer.
+        issuer: Arc<str>,
+    },
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
@@ -292,6 +341,7 @@ impl Server {
             .credentials
             .check(&parts.tools)
             .map_err(|error| ServerError::Credentials(Arc::clone(name), error))?;
+        check_tenant(&parts)?;
         let plain = |text: &str| {
             !text.contains(['?', '#', ' ', '\\']) && !text.split('/').any(|part| part == ".." || part == ".")
         };
@@ -313,11 +363,19 @@ impl Server {
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
         check_issuer_audiences(&parts)?;
+        check_machines(&parts)?;
+        if let Some(query) = parts.query_names.iter().find(|query| !is_query_name(query)) {
+            return Err(ServerError::QueryName(Arc::clone(name), Arc::clone(query)));
+        }
+        if parts.danger_shared_secret.is_some() && parts.sender.dpop_required {
+            return Err(ServerError::SharedSecretBound(Arc::clone(name)));
+        }
         let listed = parts.issuer_audiences.iter();
         let issuer_audiences = listed
             .map(|(url, list)| (Arc::clone(url), Arc::from(list.as_slice())))
             .collect();
         Ok(Self {
+            tenant: parts.tenant.clone().unwrap_or_else(|| Arc::from(DEFAULT_TENANT)),
             parts,
             metadata_url,
             target,
@@ -332,9 +390,24 @@ impl Server {
         &self.parts.name
     }
 
-    /// The tenant of its callers.
-    pub fn tenant(&self) -> &Arc<str> {
-        &self.parts.tenant
+    /// The only tenant whose callers it serves, when there is only one.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.parts.tenant.as_ref()
+    }
+
+    /// The tenant of a caller whose proof names `told`: that one, else the server's own, else [`DEFAULT_TENANT`].
+    ///
+    /// # Errors
+    /// [`DenyReason::TenantForeign`] when the server serves another.
+    pub fn tenant_of<'t>(&'t self, told: Option<&'t Arc<str>>) -> Result<&'t Arc<str>, Denial> {
+        match (self.tenant(), told) {
+            (Some(own), Some(told)) if own != told => Err(Denial::new(
+                DenyReason::TenantForeign,
+                "the token belongs to another tenant than the server",
+            )),
+            (_, Some(told)) => Ok(told),
+            (_, None) => Ok(&self.tenant),
+        }
     }
 
     /// The path of the endpoint.
@@ -368,6 +441,11 @@ impl Server {
         self.issuer_audiences
             .get(issuer.url())
             .unwrap_or(&self.accepted_audiences)
+    }
+
+    /// An authority that clients may ask both servers for; `None` when a request can only mean one of them.
+    pub fn shared_host(&self, other: &Self) -> Option<&Arc<str>> {
+        self.accepted_hosts.iter().find(|host| other.accepts_host(host))
     }
 
     /// Whether a client may have asked for this authority; ASCII case does not count.
@@ -407,10 +485,34 @@ impl Server {
         self.parts.sender
     }
 
-    /// The rate of one subject.
+    /// The machines that it knows by name.
+    pub fn machines(&self) -> &MachineIdentities {
+        &self.parts.machines
+    }
+
+    /// Names of query parameters that clients may send.
+    pub fn query_names(&self) -> &[Arc<str>] {
+        &self.parts.query_names
+    }
+
+    /// What takes the place of a token from peers on loopback.
+    pub(crate) fn shared_secret(&self) -> Option<&SharedSecret> {
+        self.parts.danger_shared_secret.as_ref()
+    }
+
+    /// The rate of one subject through one client.
     pub fn rate(&self) -> Rate {
         self.parts.rate
     }
+}
+
+/// The tenant of callers for whom neither token nor server names one.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// Whether a query parameter of this name may be let in: nothing that needs an escape, and no name of a credential.
+fn is_query_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !credential::names_secret(name)
 }
 
 /// The origin and the authority of an absolute http(s) URI.
@@ -425,6 +527,26 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// Checks that the server's tenant, if it has one, can be that of tokens from each of its issuers.
+fn check_tenant(parts: &ServerParts) -> Result<(), ServerError> {
+    let Some(own) = &parts.tenant else {
+        return Ok(());
+    };
+    if !is_tenant(own) {
+        return Err(ServerError::Tenant(Arc::clone(&parts.name)));
+    }
+    let foreign =
+        |issuer: &&Arc<crate::token::Issuer>| matches!(issuer.tenant(), TokenTenant::Fixed(tenant) if tenant != own);
+    match parts.issuers.iter().find(foreign) {
+        Some(issuer) => Err(ServerError::TenantIssuer {
+            server: Arc::clone(&parts.name),
+            tenant: Arc::clone(own),
+            issuer: Arc::clone(issuer.url()),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Checks the audiences listed for single issuers, each of which the server must accept.
@@ -445,6 +567,19 @@ fn check_issuer_audiences(parts: &ServerParts) -> Result<(), ServerError> {
         }
     }
     Ok(())
+}
+
+/// Checks that machines are clients of accepted issuers, and that none has a name that such an issuer could give.
+fn check_machines(parts: &ServerParts) -> Result<(), ServerError> {
+    let accepted = |url: &Arc<str>| parts.issuers.iter().any(|issuer| issuer.url() == url);
+    let name = || Arc::clone(&parts.name);
+    if let Some(url) = parts.machines.client_issuers().find(|url| !accepted(url)) {
+        return Err(ServerError::MachineIssuer(name(), Arc::clone(url)));
+    }
+    match parts.machines.certificate_issuers().find(|issuer| accepted(issuer)) {
+        Some(issuer) => Err(ServerError::MachineNameSpace(name(), Arc::clone(issuer))),
+        None => Ok(()),
+    }
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

@@ -3,17 +3,21 @@
 //! Owns [`Credential`], [`BearerToken`] and [`Proof`]. A token is taken from the `Authorization` field alone: never from
 //! a query, a body, a cookie or another field. Never looks into a token or a proof, never prints one.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use crate::denial::{Denial, DenyReason};
-use crate::head::RequestHead;
+use crate::head::{ClientCertificate, RequestHead};
 
 /// What a client shows to prove who it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Credential<'r> {
     /// A bearer token.
     Bearer(BearerToken<'r>),
+    /// No token: the certificate of the connection alone (RFC 8446 section 4.4.2).
+    ClientCertificate(&'r ClientCertificate),
     /// A token with the proof that the client holds the key that it is bound to.
     Dpop {
         /// The access token.
@@ -24,17 +28,19 @@ pub(crate) enum Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The access token.
-    pub(crate) const fn token(&self) -> BearerToken<'r> {
+    /// The access token, when there is one.
+    #[cfg(test)]
+    pub(crate) const fn token(&self) -> Option<BearerToken<'r>> {
         match self {
-            Self::Bearer(token) | Self::Dpop { token, .. } => *token,
+            Self::Bearer(token) | Self::Dpop { token, .. } => Some(*token),
+            Self::ClientCertificate(_) => None,
         }
     }
 
     /// The proof of possession, when one came with the token.
     pub(crate) const fn proof(&self) -> Option<Proof<'r>> {
         match self {
-            Self::Bearer(_) => None,
+            Self::Bearer(_) | Self::ClientCertificate(_) => None,
             Self::Dpop { proof, .. } => Some(*proof),
         }
     }
@@ -97,17 +103,21 @@ pub(crate) fn names_dpop(head: &RequestHead<'_>) -> bool {
     })
 }
 
-/// Finds the credential of a request.
+/// Finds the credential of a request, whose query may hold nothing but `query_names`.
 ///
 /// # Errors
-/// [`DenyReason::QueryPresent`] for any query, since a token there ends in every log on the way;
+/// [`DenyReason::QueryPresent`] for any other query, since a token there ends in every log on the way;
+/// [`DenyReason::ApiKeyPresent`] for a field that brings an API key, also beside a token;
 /// [`DenyReason::CredentialMissing`] without an `Authorization` field; [`DenyReason::CredentialRepeated`] for two of
 /// them, or a bearer token beside a `DPoP` proof; [`DenyReason::CredentialScheme`] for another scheme than `Bearer` and
 /// `DPoP` (in any case, RFC 9110 section 11.1), and for a value that is not one token;
 /// [`DenyReason::DpopProofInvalid`] for the scheme `DPoP` without a proof, or with two (RFC 9449 section 4.3).
-pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial> {
-    if head.query.is_some() {
+pub(crate) fn find<'r>(head: &RequestHead<'r>, query_names: &[Arc<str>]) -> Result<Credential<'r>, Denial> {
+    if head.query.is_some_and(|query| !is_harmless(query, query_names)) {
         return Err(refused(DenyReason::QueryPresent, "the target has a query"));
+    }
+    if head.headers.keys().any(is_api_key) {
+        return Err(refused(DenyReason::ApiKeyPresent, "a field brings an API key"));
     }
     let mut values = head.headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
@@ -142,6 +152,92 @@ pub(crate) fn find<'r>(head: &RequestHead<'r>) -> Result<Credential<'r>, Denial>
         ));
     }
     Ok(Credential::Bearer(token))
+}
+
+/// The certificate of a request that `missing` was said of, where a certificate alone may stand for a credential.
+///
+/// # Errors
+/// `missing`, for another reason than an absent credential, without a certificate, and beside a proof of possession:
+/// that belongs to a token which did not come.
+pub(crate) fn certificate_alone<'r>(head: &RequestHead<'r>, missing: Denial) -> Result<Credential<'r>, Denial> {
+    match head.certificate {
+        Some(certificate) if missing.reason == DenyReason::CredentialMissing && !head.headers.contains_key(&DPOP) => {
+            Ok(Credential::ClientCertificate(certificate))
+        }
+        _ => Err(missing),
+    }
+}
+
+/// Whether a query is made of parameters of these names alone, each at most once. Compares names as they were sent, so
+/// that no escape makes one of another; never reads a value.
+fn is_harmless(query: &str, names: &[Arc<str>]) -> bool {
+    let name_of = |pair: &'_ str| pair.split_once('=').map_or(pair.len(), |(name, _)| name.len());
+    query.split('&').enumerate().all(|(place, pair)| {
+        let name = pair.get(..name_of(pair)).unwrap_or_default();
+        let again = query
+            .split('&')
+            .take(place)
+            .any(|earlier| earlier.get(..name_of(earlier)) == Some(name));
+        !again && names.iter().any(|known| **known == *name)
+    })
+}
+
+/// Whether the name of a query parameter says that its value is a secret, in any spelling: no configuration may let it
+/// in.
+pub(crate) fn names_secret(name: &str) -> bool {
+    const PARTS: [&str; 11] = [
+        "apikey",
+        "assertion",
+        "authent",
+        "authori",
+        "bearer",
+        "credential",
+        "jwt",
+        "passw",
+        "secret",
+        "signature",
+        "token",
+    ];
+    const WORDS: [&str; 11] = [
+        "auth", "code", "key", "oauth", "pass", "pin", "pwd", "session", "sid", "sig", "sign",
+    ];
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|character| character.to_ascii_lowercase())
+        .collect();
+    let mut words = name.split(['-', '_', '.', '~']);
+    plain.ends_with("key")
+        || PARTS.iter().any(|part| plain.contains(part))
+        || words.any(|word| WORDS.iter().any(|secret| word.eq_ignore_ascii_case(secret)))
+}
+
+/// Whether a field of this name is how API keys are sent: one secret for everybody, which names nobody.
+fn is_api_key(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "access-token"
+            | "access_token"
+            | "api-key"
+            | "api-token"
+            | "api_key"
+            | "api_token"
+            | "apikey"
+            | "auth-token"
+            | "ocp-apim-subscription-key"
+            | "x-access-token"
+            | "x-api-key"
+            | "x-api-secret"
+            | "x-api-token"
+            | "x-api_key"
+            | "x-apikey"
+            | "x-auth-key"
+            | "x-auth-token"
+            | "x-functions-key"
+            | "x-goog-api-key"
+            | "x-secret-key"
+            | "x_api_key"
+    )
 }
 
 /// The one proof of a request.

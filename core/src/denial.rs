@@ -374,8 +374,20 @@ pub struct Challenge {
     pub scope: Option<String>,
     /// The `resource_metadata` parameter: an absolute URL of the gate.
     pub resource_metadata: String,
+    /// The `acr_values` and `max_age` parameters (RFC 9470 section 3), when a stronger or fresher login is asked for.
+    pub authentication: Option<AuthenticationDemand>,
     /// The challenge of the scheme `DPoP`, when the client used it or should.
     pub dpop: Option<DpopChallenge>,
+}
+
+/// The login that is asked for (RFC 9470 section 3): at least one of both is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuthenticationDemand {
+    /// The acceptable values of `acr`, the preferred one first: visible ASCII without spaces, quotes and backslashes.
+    /// Empty when any is.
+    pub acr_values: Box<[Box<str>]>,
+    /// Seconds that may have passed since the login; `None` for any time.
+    pub max_age_s: Option<u32>,
 }
 
 /// The parts of a `WWW-Authenticate: DPoP` challenge (RFC 9449 section 7.1).
@@ -409,13 +421,15 @@ impl DpopError {
     }
 }
 
-/// The registered error codes of a bearer challenge (RFC 6750 section 3.1).
+/// The registered error codes of a bearer challenge (RFC 6750 section 3.1, RFC 9470 section 3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChallengeError {
     /// The token is not good for any request.
     InvalidToken,
     /// The token is good, its scopes are not enough.
     InsufficientScope,
+    /// The token is good, the login behind it is not fresh or strong enough (RFC 9470 section 3).
+    InsufficientUserAuthentication,
 }
 
 impl ChallengeError {
@@ -424,6 +438,7 @@ impl ChallengeError {
         match self {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod acts;
+mod authentication;
 mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
@@ -19,7 +20,9 @@ mod records;
 mod refusals;
 mod review;
 mod sender;
+mod sharing;
 mod snapshot;
+mod streams;
 mod ticket;
 mod visit;
 
@@ -47,6 +50,7 @@ use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
 pub use permit::{Forward, Needed, Permit, Recorded};
+pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
 pub use visit::{Evidence, Fetch, Step, Visit};
@@ -93,6 +97,7 @@ pub struct Gate {
     key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -104,6 +109,7 @@ pub struct Gate {
     proofs: SeenProofs,
     failures: Failures,
     revocations: RevocationList,
+    sharing: sharing::Sharing,
 }
 
 impl std::fmt::Debug for Gate {
@@ -157,6 +163,7 @@ impl Gate {
             key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),
@@ -168,6 +175,7 @@ impl Gate {
             proofs: SeenProofs::default(),
             failures: Failures::default(),
             revocations: RevocationList::default(),
+            sharing: sharing::Sharing::default(),
         }
     }
 
@@ -208,6 +216,16 @@ impl Gate {
     /// [`Ticket::review_ended`]; the rest is the gate's.
     pub fn stage_times(&self) -> &StageTimes {
         &self.stage_times
+    }
+
+    /// How many tokens were used from more places than [`Limits::token_sources_reported`].
+    pub fn shared_tokens(&self) -> u64 {
+        self.sharing.count()
+    }
+
+    /// The oldest report of such a token that was not taken yet: to be logged by the embedder.
+    pub fn take_shared_token(&self) -> Option<SharedToken> {
+        self.sharing.take()
     }
 
     /// Whether requests can be served: the log takes records, and every issuer has keys that may still serve.

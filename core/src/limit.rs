@@ -1,4 +1,4 @@
-//! Rates: a token bucket for each subject, and one for each source of tokens that fail their verification.
+//! Rates: a token bucket for each subject and client, and one for each source of tokens that fail their verification.
 //!
 //! Owns [`Limiter`]. Its map's shard lock is one of the few locks on the road: held for one look-up, never over I/O.
 //! Never reads a clock; a clock that steps backwards refills nothing and takes nothing away.
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 
 use crate::time::UnixTime;
 
-/// The rate of one subject: a token bucket of `burst` calls that refills at `per_second`.
+/// The rate of one subject through one client: a token bucket of `burst` calls that refills at `per_second`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
     /// Calls a second, in the long run; zero counts as one.
@@ -20,15 +20,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// Who is limited: nothing crosses a tenant or an issuer.
+/// Who is limited: nothing crosses a tenant, an issuer or a client, so that what one agent of somebody uses up is not
+/// missing to another.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Caller<'a> {
-    /// The tenant of the server.
+    /// The tenant of the subject.
     pub(crate) tenant: &'a str,
     /// The issuer of the subject.
     pub(crate) issuer: &'a str,
     /// The subject.
     pub(crate) subject: &'a str,
+    /// The client through which it calls.
+    pub(crate) client: &'a str,
 }
 
 /// Who sends tokens that fail, and in whose name.
@@ -42,14 +45,21 @@ impl<'a> Source<'a> {
     /// The source of tokens of `issuer` at `ip`: an address of version 6 stands for its /64, all of which one host
     /// may have.
     pub(crate) fn new(issuer: &'a str, ip: IpAddr) -> Self {
-        let network = match ip.to_canonical() {
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, ..] = ip.segments();
-                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-            }
-            ip @ IpAddr::V4(_) => ip,
-        };
-        Self { issuer, network }
+        Self {
+            issuer,
+            network: network_of(ip),
+        }
+    }
+}
+
+/// The network that one host may have as a whole: an address of version 4, a /64 of version 6.
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::Arc;
 mod checks;
 mod compile;
 mod decision;
+mod directory;
 mod input;
 mod pointer;
 mod reads;
@@ -24,6 +25,7 @@ mod syntax;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
+pub(crate) use directory::{Directory, Row};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
@@ -90,6 +92,7 @@ pub struct Policy {
 
 struct Inner {
     confirmed: Vec<Finding>,
+    directory: Directory,
     has_visible: bool,
     replicas: Box<[Arc<Replica>]>,
     request_reads: Reads,
@@ -112,6 +115,7 @@ impl Policy {
     /// that the compiled program cannot carry out safely.
     pub fn compile(source: &PolicySource, workers: usize) -> Result<Self, PolicyError> {
         let built = compile::build(source)?;
+        let directory = Directory::of(&built.replica.data);
         let mut replicas = vec![Arc::new(built.replica)];
         for _ in 1..workers {
             replicas.push(Arc::new(compile::build(source)?.replica));
@@ -119,6 +123,7 @@ impl Policy {
         Ok(Self {
             inner: Arc::new(Inner {
                 confirmed: built.confirmed,
+                directory,
                 has_visible: built.has_visible,
                 replicas: replicas.into_boxed_slice(),
                 request_reads: built.request_reads,
@@ -144,6 +149,17 @@ impl Policy {
         self.inner.response_reads.covers(&["request", "arguments"])
     }
 
+    /// Whom the policy's data knows.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// Whether a decision on a call, or on what a caller sees, may depend on this part of the input: `["subject",
+    /// "issuer"]` for `input.subject.issuer`. A policy that takes the whole of something reads each part of it.
+    pub fn decision_reads(&self, path: &[&str]) -> bool {
+        self.inner.request_reads.covers(path)
+    }
+
     /// Judges a call.
     ///
     /// # Errors
@@ -158,6 +174,11 @@ impl Policy {
         let value = input::request(input, &self.inner.request_reads, worker)?;
         let answer = worker.evaluate(self.replica(worker)?, Entry::Request, value, limits, ticks)?;
         decision::read(&answer)
+    }
+
+    /// Whether the policy says which tools are shown to whom.
+    pub(crate) fn has_visible(&self) -> bool {
+        self.inner.has_visible
     }
 
     /// Says whether a tool is shown to the caller; `true` when the policy has no `visible`, since the scope table
@@ -193,7 +214,12 @@ impl Policy {
     ) -> Result<Decision, PolicyFailure> {
         let value = input::response(input, &self.inner.response_reads, worker)?;
         let answer = worker.evaluate(self.replica(worker)?, Entry::Response, value, limits, ticks)?;
-        decision::read(&answer)
+        let decision = decision::read(&answer)?;
+        // The call was made: no later login changes who made it.
+        if decision.obligations.authenticate.is_some() {
+            return Err(PolicyFailure::Obligation);
+        }
+        Ok(decision)
     }
 
     /// The replica of this worker; workers beyond the number compiled for share.

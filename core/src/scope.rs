@@ -55,11 +55,17 @@ pub struct ScopeGrant<'t> {
     row: &'t Row,
 }
 
+/// What the table says of a tool, whether or not anybody's scopes cover it: proves nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToolNeeds<'t> {
+    row: &'t Row,
+}
+
 /// Why a table grants nothing.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ScopeRefusal<'t> {
-    /// At least one required scope is not covered; here are all that the tool requires.
-    Insufficient(&'t [Box<str>]),
+#[derive(Debug)]
+pub(crate) enum ScopeRefusal<'t> {
+    /// At least one required scope is not covered; here is all that the tool requires.
+    Insufficient(ToolNeeds<'t>),
     /// The tool has no row.
     Unmapped,
 }
@@ -125,7 +131,7 @@ impl ToolTable {
         if covered {
             Ok(ScopeGrant { row })
         } else {
-            Err(ScopeRefusal::Insufficient(&row.required))
+            Err(ScopeRefusal::Insufficient(ToolNeeds { row }))
         }
     }
 
@@ -157,6 +163,11 @@ impl ToolTable {
 }
 
 impl<'t> ScopeGrant<'t> {
+    /// What the call needed.
+    pub(crate) const fn needs(&self) -> ToolNeeds<'t> {
+        ToolNeeds { row: self.row }
+    }
+
     /// The scopes the call required, sorted.
     pub fn required(&self) -> &'t [Box<str>] {
         &self.row.required
@@ -164,6 +175,18 @@ impl<'t> ScopeGrant<'t> {
 
     /// The class of the tool, when its row has one.
     pub fn class(&self) -> Option<&'t str> {
+        self.row.class.as_deref()
+    }
+}
+
+impl<'t> ToolNeeds<'t> {
+    /// The scopes a call requires, sorted, each once.
+    pub(crate) fn required(self) -> &'t [Box<str>] {
+        &self.row.required
+    }
+
+    /// The class of the tool, when its row has one.
+    pub(crate) fn class(self) -> Option<&'t str> {
         self.row.class.as_deref()
     }
 }

@@ -30,6 +30,7 @@ mod nonce;
 mod profile;
 mod replay;
 mod sender;
+mod sources;
 mod target;
 pub mod raw;
 mod verified;
@@ -38,13 +39,17 @@ pub use cache::TokenCache;
 pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode};
-pub use mapping::ScopeForm;
+pub(crate) use issuer::is_tenant;
+pub use issuer::{
+    IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode, RolesFrom, TENANT_BYTES_MAX, TokenTenant,
+};
+pub use mapping::{MachineMark, MarkTest, ScopeForm};
 pub(crate) use nonce::Nonces;
 pub use profile::Profile;
 pub(crate) use replay::{ReplayLimits, SeenProofs};
 pub use sender::{Binding, Confirmation, SenderRules};
 pub(crate) use sender::{SenderCheck, Shown};
+pub(crate) use sources::Grown;
 pub use target::Target;
 pub use verified::{Actor, TokenDigest, VerifiedToken};
 

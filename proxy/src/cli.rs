@@ -89,6 +89,9 @@ struct CheckArguments {
     /// The form of the answer.
     #[arg(long, value_name = "FORMAT", default_value = "pretty")]
     format: Format,
+    /// Refuse a configuration with a warning, as one with a fault is.
+    #[arg(long)]
+    deny_warnings: bool,
 }
 
 /// The form of an answer.

@@ -13,9 +13,10 @@ use crate::background::introspect::IntrospectionPlan;
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
+use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::Diagnostics;
+pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
 pub(crate) use keys::{NamedKeys, key_places, open_keys};
 pub(crate) use raw::{RawConfig, Span};
@@ -30,9 +31,13 @@ mod issuer;
 mod keys;
 mod limits;
 mod lower;
+mod machines;
 mod raw;
 mod sender;
 mod server;
+mod shared_secret;
+mod tenants;
+mod trust;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -59,6 +64,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// SHA-256 over every file that was read but secrets.
     pub digest: [u8; 32],
+    /// What should be otherwise, in the order it was found.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One issuer, and how its keys are fetched.
@@ -76,6 +83,22 @@ pub(crate) struct IssuerPlan {
     pub danger_allow_private_addresses: bool,
     /// How it is asked about tokens; `None` for never.
     pub introspection: Option<IntrospectionPlan>,
+}
+
+impl Config {
+    /// Every trust in clients' certificates, in an order that is the same for configurations with the same listeners and
+    /// hops.
+    pub(crate) fn trust_stores(&self) -> Vec<Arc<TrustStore>> {
+        let control = match &self.operators.control {
+            Some(ControlPlan {
+                place: ControlPlace::Tcp(listener),
+                ..
+            }) => Some(listener),
+            Some(_) | None => None,
+        };
+        let of_listeners = self.listeners.iter().chain(control).filter_map(Listener::client_trust);
+        of_listeners.chain(self.trusted_hops.trust_stores()).cloned().collect()
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) fn readers(snapshot: &Snapshot, server: Option<&Server>, head: &Head)
     let (Some(origin), None) = (origins.next(), origins.next()) else {
         return Readers::default();
     };
-    let server = server.or_else(|| snapshot.server_at(&head.path).map(|server| &**server));
+    let server = server.or_else(|| snapshot.server_at(&head.path, &head.host).map(|server| &**server));
     let allowed = match (server, origin.to_str()) {
         (Some(server), Ok(text)) => server.accepts_origin(text),
         _ => false,

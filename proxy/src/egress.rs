@@ -26,13 +26,12 @@ pub(crate) struct Readers {
     pub(crate) origin: Option<HeaderValue>,
 }
 
-/// The session that the upstream names.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The field that names a session, on both sides.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// What of an upstream's head may leave, beside the type of its body, which is ours to say.
+/// What of an upstream's head may leave, beside its session and the type of its body, which are the gate's to say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passed {
-    session: Option<HeaderValue>,
     /// How it may be kept; `None` for not at all.
     caching: Option<HeaderValue>,
     further: Vec<(HeaderName, HeaderValue)>,
@@ -42,10 +41,8 @@ impl Passed {
     /// Picks it; `further` are the fields of the configuration. A field that is repeated or holds other bytes than
     /// visible ASCII is left out, and one that `Connection` names (RFC 9110 section 7.6.1) as well.
     pub(crate) fn of(headers: &HeaderMap, further: &[HeaderName]) -> Self {
-        let session = single(headers, &SESSION).filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic));
         let names = std::iter::once(&RETRY_AFTER).chain(further);
         Self {
-            session: session.cloned(),
             caching: single(headers, &CACHE_CONTROL)
                 .filter(|value| is_private(value))
                 .cloned(),
@@ -57,9 +54,6 @@ impl Passed {
     }
 
     fn write(&self, header: &mut ResponseHeader) -> Option<()> {
-        if let Some(session) = &self.session {
-            header.insert_header(SESSION, session.clone()).ok()?;
-        }
         if let Some(caching) = &self.caching {
             header.insert_header(CACHE_CONTROL, caching.clone()).ok()?;
         }
@@ -99,6 +93,8 @@ fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
 #[derive(Clone, Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) record_id: RecordId,
+    /// The session, as the gate lets the client know it.
+    pub(crate) session: Option<HeaderValue>,
     pub(crate) passed: &'a Passed,
     pub(crate) readers: &'a Readers,
     /// When the request began to arrive, in ticks.
@@ -110,6 +106,9 @@ impl Judged<'_> {
         let mut buffer = [0; 36];
         let record_id = HeaderValue::from_str(self.record_id.encode(&mut buffer)).ok()?;
         header.insert_header(record_id_name(), record_id).ok()?;
+        if let Some(session) = &self.session {
+            header.insert_header(SESSION, session.clone()).ok()?;
+        }
         self.passed.write(header)
     }
 }

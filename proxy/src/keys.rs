@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portcullis_core::time::UnixTime;
 use zeroize::Zeroizing;
@@ -125,14 +125,6 @@ pub(crate) struct KeyPlaces {
 }
 
 impl KeyPlaces {
-    /// A store that holds all keys.
-    pub(crate) fn of(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_path_buf(),
-            digests: None,
-        }
-    }
-
     /// The file of a purpose's keys.
     pub(crate) fn file(&self, purpose: Purpose) -> PathBuf {
         match (&self.digests, purpose) {
@@ -171,19 +163,11 @@ pub(crate) struct KeyStore {
 }
 
 impl KeyStore {
-    /// Reads the keys in a folder; a purpose without a file has none. Blocks on files.
+    /// Reads the keys of these places; a purpose without a file has none. Blocks on files.
     ///
     /// # Errors
     /// [`KeyStoreError`] for the first file that cannot be read, or that is no key file of its purpose.
-    pub(crate) fn open(directory: &Path) -> Result<Self, KeyStoreError> {
-        Self::open_at(&KeyPlaces::of(directory))
-    }
-
-    /// Reads the keys of these places.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub(crate) fn open_at(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
+    pub(crate) fn open(places: &KeyPlaces) -> Result<Self, KeyStoreError> {
         let mut store = Self {
             keys: Default::default(),
             readable: Vec::new(),

@@ -25,6 +25,7 @@ mod shutdown;
 mod signer;
 mod telemetry;
 mod tls;
+mod trust;
 mod upstream;
 
 #[global_allocator]

@@ -70,16 +70,20 @@ impl<'p> Page<'p> {
         path.strip_suffix(RESOURCE).map(Self::Resource)
     }
 
-    /// The server that the page is about; the root page only speaks for an only server.
-    fn server(self, snapshot: &Snapshot) -> Option<&Arc<Server>> {
+    /// The server that the page is about: of several at one path that of the host that was asked for. The root page
+    /// only speaks for an only server, at all or at that host.
+    fn server<'s>(self, snapshot: &'s Snapshot, host: &str) -> Option<&'s Arc<Server>> {
         let (Self::Issuer(path) | Self::Resource(path)) = self;
         let root = path.is_empty() || path == "/";
-        let exact = snapshot.server_at(if path.is_empty() { "/" } else { path });
+        let exact = snapshot.server_at(if path.is_empty() { "/" } else { path }, host);
         exact.or_else(|| {
-            let mut servers = snapshot.servers();
+            let mut servers = snapshot.servers().filter(|_| root);
             match (servers.next(), servers.next()) {
-                (Some(only), None) if root => Some(only),
-                _ => None,
+                (only, None) => only,
+                (_, Some(_)) => {
+                    let mut servers = snapshot.servers().filter(|server| server.accepts_host(host));
+                    servers.next().filter(|_| servers.next().is_none())
+                }
             }
         })
     }
@@ -101,7 +105,7 @@ pub(crate) async fn answer(
     head: &Head,
     sees_certificates: bool,
 ) -> Result<(), ClientLost> {
-    let server = page.server(snapshot);
+    let server = page.server(snapshot, &head.host);
     let readers = match server {
         Some(server) => crate::cors::readers(snapshot, Some(server), head),
         None => Readers::default(),

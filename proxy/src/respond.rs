@@ -10,7 +10,7 @@ use http::header::{ALLOW, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use portcullis_core::Algorithm;
-use portcullis_core::denial::{Blame, Challenge, Denial, DenyReason, DpopChallenge};
+use portcullis_core::denial::{AuthenticationDemand, Blame, Challenge, Denial, DenyReason, DpopChallenge};
 use portcullis_core::rpc::ProtocolVersion;
 use portcullis_core::token::PROOF_ALGORITHMS;
 
@@ -137,6 +137,14 @@ fn challenge_of(challenge: &Challenge, description: &str) -> String {
     push("resource_metadata", &challenge.resource_metadata);
     if challenge.error.is_some() {
         push("error_description", description);
+    }
+    if let Some(AuthenticationDemand { acr_values, max_age_s }) = &challenge.authentication {
+        if !acr_values.is_empty() {
+            push("acr_values", &acr_values.join(" "));
+        }
+        if let Some(seconds) = max_age_s {
+            push("max_age", &seconds.to_string());
+        }
     }
     value
 }

@@ -242,7 +242,12 @@ impl Service {
     /// Whether the client's connection serves again after this request.
     fn set_keepalive(&self, session: &mut ServerSession, head: &Head) {
         let asked = session.get_keepalive().is_some();
-        let keeps = asked && !head.is_chunked() && !self.shutdown.is_draining();
+        // A client whose certificate is not trusted any more may come back with another one.
+        let refused = head
+            .view()
+            .certificate
+            .is_some_and(|certificate| certificate.refused.is_some());
+        let keeps = asked && !head.is_chunked() && !refused && !self.shutdown.is_draining();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
     }
 
@@ -386,19 +391,24 @@ impl Service {
             Ok(sent) => sent,
             Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
+        if let Some(id) = &exchange.session_id {
+            ticket.upstream_session(id.as_bytes());
+        }
         let passed = exchange.passed.clone();
-        let judged = Judged {
+        let mut judged = Judged {
             record_id,
+            session: None,
             passed: &passed,
             readers,
             began_ns,
         };
         let Some(answer) = answer else {
-            return self.relay_stream(session, exchange, ticket, limits, &judged).await;
+            return self.relay_stream(session, exchange, ticket, limits, judged).await;
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
         let released = self.release(reviewed, &mut ticket, limits).await;
+        judged.session = ticket.session_for_client();
         let sent = send(session, released, &judged).await;
         self.count_connection(began_ns, ticket.stages_ns());
         let outcome = if sent.is_ok() {

@@ -21,7 +21,7 @@ use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::Forward;
 use zeroize::Zeroizing;
 
-use crate::egress::Passed;
+use crate::egress::{Passed, SESSION};
 
 /// How long an unused connection is kept: Node closes its side after 5 s, and a call may not be sent again.
 const IDLE_DEADLINE: Duration = Duration::from_secs(4);
@@ -93,6 +93,8 @@ pub(crate) struct Exchange {
     peer: HttpPeer,
     pub(crate) status: u16,
     pub(crate) form: Form,
+    /// The session that the head names; empty when it names several.
+    pub(crate) session_id: Option<HeaderValue>,
     pub(crate) passed: Passed,
 }
 
@@ -146,12 +148,13 @@ impl Upstreams {
             .map_err(broke_off)?;
         session.finish_request_body().await.map_err(broke_off)?;
         let further = &forward.upstream().forward_headers.response;
-        let (status, form, passed) = answer_head(&mut session, further).await?;
+        let (status, form, session_id, passed) = answer_head(&mut session, further).await?;
         Ok(Exchange {
             session,
             peer,
             status,
             form,
+            session_id,
             passed,
         })
     }
@@ -284,7 +287,10 @@ fn request_head(forward: &Forward, made: Option<HeaderValue>) -> Option<RequestH
 }
 
 /// Reads the answer's head, past interim ones.
-async fn answer_head(session: &mut HttpSession, further: &[HeaderName]) -> Result<(u16, Form, Passed), UpstreamError> {
+async fn answer_head(
+    session: &mut HttpSession,
+    further: &[HeaderName],
+) -> Result<(u16, Form, Option<HeaderValue>, Passed), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
         let read = session.read_response_header().await;
         let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
@@ -294,6 +300,7 @@ async fn answer_head(session: &mut HttpSession, further: &[HeaderName]) -> Resul
             return Ok((
                 head.status.as_u16(),
                 form_of(head.status, &head.headers)?,
+                session_id(&head.headers),
                 Passed::of(&head.headers, further),
             ));
         }
@@ -301,6 +308,15 @@ async fn answer_head(session: &mut HttpSession, further: &[HeaderName]) -> Resul
     Err(UpstreamError::Failed(
         "the upstream sent interim heads without an answer",
     ))
+}
+
+/// The session that a head names; empty when it names several, since then it names none.
+fn session_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(SESSION).iter();
+    match (values.next(), values.next()) {
+        (first, None) => first.cloned(),
+        (_, Some(_)) => Some(HeaderValue::from_static("")),
+    }
 }
 
 /// In which form the answer comes, when it is one that can be judged.

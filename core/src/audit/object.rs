@@ -11,6 +11,7 @@ use crate::crypto;
 use crate::json::write_string;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
+use crate::token::Actor;
 
 /// A JSON object under construction; member names are constants that need no escaping.
 pub(super) struct Object<'o> {
@@ -131,6 +132,21 @@ impl<'o> Object<'o> {
         self.digest("principal_id", Some(identities.principal_id));
     }
 
+    pub(super) fn actors(&mut self, name: &str, actors: &[Actor]) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, actor) in actors.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let mut entry = Object::open(self.out);
+            entry.text("id", &actor.subject);
+            entry.text("issuer", &actor.issuer);
+            entry.end();
+        }
+        self.out.push(b']');
+    }
+
     /// A member whose value is JSON already.
     pub(super) fn json(&mut self, name: &str, json: &serde_json::Value) {
         self.name(name);
@@ -149,6 +165,7 @@ impl<'o> Object<'o> {
             Revocation::NotChecked => object.text("revocation", "not_checked"),
         }
         object.text("binding", token.binding.code());
+        object.maybe_number("sources", token.sources);
         object.end();
     }
 

@@ -12,7 +12,7 @@ use crate::audit::object::Object;
 use crate::denial::DenyReason;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
-use crate::token::Binding;
+use crate::token::{Actor, Binding};
 
 /// What was decided about a request, written before the request may leave.
 ///
@@ -36,6 +36,10 @@ pub struct RequestRecord<'a, S> {
     pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
+    /// Who acted before the actor, by the token's chain of `act`, the last one first.
+    pub actors_prior: &'a [Actor],
+    /// Where the subject's groups and roles come from: `token`, `policy_data` or `configuration`.
+    pub roles_from: &'a str,
     /// What proved all that.
     pub token: TokenEvidence<'a>,
     /// The scopes of the token.
@@ -85,6 +89,8 @@ pub struct ResponseRecord<'a> {
     pub tenant: &'a str,
     /// The server's name.
     pub server: &'a str,
+    /// Digest of the session that the answer opens.
+    pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
     /// The JSON-RPC method that is answered.
@@ -294,7 +300,8 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token, or of the certificate that stands in for one.
     pub digest: Option<&'a [u8; 32]>,
-    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain,
+    /// `shared_secret` by being one.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,
@@ -302,6 +309,8 @@ pub struct TokenEvidence<'a> {
     pub revocation: Revocation,
     /// What the sender has proven to hold.
     pub binding: Binding,
+    /// From how many places it was used, an estimate: more than a few are many clients with one token.
+    pub sources: Option<u64>,
 }
 
 /// Whether the revocation of a token was looked up.
@@ -371,6 +380,8 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.text("resource", self.resource);
         object.digest("session", self.session);
         object.identities(&self.identities);
+        object.actors("actors_prior", self.actors_prior);
+        object.text("roles_from", self.roles_from);
         object.token(&self.token);
         object.texts("scopes", self.scopes);
         object.maybe_text("protocol", self.protocol);
@@ -398,6 +409,7 @@ impl ResponseRecord<'_> {
         let mut object = Object::record(out, self.record_id, phase.code(), phase.number(), self.time);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
+        object.digest("session", self.session);
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);

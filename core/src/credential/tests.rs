@@ -1,18 +1,20 @@
 //! Where a token is found, and where it is not looked for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{BearerToken, Credential, Proof, find, names_dpop};
+use super::{BearerToken, Credential, Proof, find, names_dpop, names_secret};
 use crate::denial::DenyReason;
 use crate::head::RequestHead;
 
 fn check(fields: &[(&str, &[u8])], has_query: bool, expected: Result<&str, DenyReason>) {
     with_head(fields, has_query, |head| {
-        let found = match find(head) {
+        let found = match find(head, &[]) {
             Ok(Credential::Bearer(token)) => Ok(token.as_str()),
             Ok(Credential::Dpop { .. }) => panic!("{fields:?} came with a proof"),
+            Ok(Credential::ClientCertificate(_)) => panic!("a certificate is no token"),
             Err(denial) => Err(denial.reason),
         };
         assert_eq!(found, expected, "{fields:?} {has_query}");
@@ -97,10 +99,127 @@ fn no_other_field_carries_a_credential() {
         "x-authorization",
         "x-forwarded-authorization",
         "cookie",
-        "x-api-key",
         "dpop",
     ] {
         check(&[(name, b"Bearer a.b.c")], false, Err(DenyReason::CredentialMissing));
+    }
+}
+
+#[test]
+fn an_api_key_is_refused_beside_a_token_too() {
+    let good: (&str, &[u8]) = ("authorization", b"Bearer a.b.c");
+    for name in [
+        "X-API-Key",
+        "api-key",
+        "apikey",
+        "x-apikey",
+        "x_api_key",
+        "x-auth-token",
+        "X-Access-Token",
+        "x-auth-key",
+        "x-goog-api-key",
+        "Ocp-Apim-Subscription-Key",
+    ] {
+        for value in [&b"secret"[..], b"", b"\xff"] {
+            check(&[(name, value)], false, Err(DenyReason::ApiKeyPresent));
+            check(&[good, (name, value)], false, Err(DenyReason::ApiKeyPresent));
+        }
+    }
+    for name in [
+        "x-api-version",
+        "x-request-id",
+        "x-apikeys",
+        "idempotency-key",
+        "mcp-param-key",
+    ] {
+        check(&[good, (name, b"secret")], false, Ok("a.b.c"));
+    }
+}
+
+#[test]
+fn a_query_holds_listed_names_alone_and_each_once() {
+    let names: [Arc<str>; 2] = ["lang".into(), "v.1".into()];
+    let fields: [(&str, &[u8]); 1] = [("authorization", b"Bearer a.b.c")];
+    let found = |query: &str, names: &[Arc<str>]| {
+        let mut found = None;
+        with_head(&fields, false, |head| {
+            let head = RequestHead {
+                query: Some(query),
+                ..*head
+            };
+            found = Some(find(&head, names).map(|_| ()).map_err(|denial| denial.reason));
+        });
+        found.unwrap()
+    };
+    for query in [
+        "lang=de",
+        "lang",
+        "lang=",
+        "v.1=a=b?c",
+        "lang=de&v.1=2",
+        "v.1&lang=%26token%3Da",
+    ] {
+        assert_eq!(found(query, &names), Ok(()), "{query}");
+        assert_eq!(found(query, &[]), Err(DenyReason::QueryPresent), "{query}");
+    }
+    for query in [
+        "",
+        "&",
+        "=",
+        "=de",
+        "lang=de&",
+        "&lang=de",
+        "lang=de&lang=de",
+        "lang&v.1&lang",
+        "lang=de&access_token=a",
+        "Lang=de",
+        "lan",
+        "langs=de",
+        "v21=2",
+        "%6cang=de",
+        "lang%3Dde",
+        "lang;v.1=2",
+        "lang+=de",
+    ] {
+        assert_eq!(found(query, &names), Err(DenyReason::QueryPresent), "{query}");
+    }
+}
+
+#[test]
+fn names_of_credentials_are_known_in_any_spelling() {
+    for name in [
+        "access_token",
+        "Access-Token",
+        "accesstoken",
+        "id_token",
+        "token",
+        "api_key",
+        "API-KEY",
+        "apikey",
+        "x.api.key",
+        "key",
+        "subscription-key",
+        "secret",
+        "client_secret",
+        "password",
+        "passwd",
+        "pwd",
+        "sig",
+        "X-Amz-Signature",
+        "code",
+        "auth",
+        "Authorization",
+        "jwt",
+        "client_assertion",
+        "sid",
+        "t_o_k_e_n",
+    ] {
+        assert!(names_secret(name), "{name}");
+    }
+    for name in [
+        "lang", "version", "author", "region", "encoding", "page", "design", "v.1", "format",
+    ] {
+        assert!(!names_secret(name), "{name}");
     }
 }
 
@@ -110,12 +229,12 @@ fn the_scheme_dpop_comes_with_one_proof() {
     let found = |fields: &[(&str, &[u8])]| {
         let mut found = None;
         with_head(fields, false, |head| {
-            found = Some(match find(head) {
+            found = Some(match find(head, &[]) {
                 Ok(credential @ Credential::Dpop { .. }) => Ok((
-                    credential.token().as_str().to_owned(),
+                    credential.token().unwrap().as_str().to_owned(),
                     credential.proof().unwrap().as_str().to_owned(),
                 )),
-                Ok(Credential::Bearer(_)) => panic!("{fields:?} came without a proof"),
+                Ok(_) => panic!("{fields:?} came without a proof"),
                 Err(denial) => Err(denial.reason),
             });
         });

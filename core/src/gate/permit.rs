@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::case::Case;
+use super::case::{Case, Session};
 use super::ticket::Ticket;
 use crate::assertion;
 use crate::audit::{self, Durable, Position};
@@ -157,7 +157,7 @@ pub struct Forward {
     pub body: Bytes,
     /// The server the call is for.
     pub server: Arc<Server>,
-    /// The client's fields that cross, as it sent them, and two of the gate's own.
+    /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
@@ -188,7 +188,7 @@ const FORWARDED: [HeaderName; 3] = [
 ];
 
 /// The field that names a session of the legacy era.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// Fields that change nothing of what was judged.
 static PASSED: [HeaderName; 2] = [ACCEPT_LANGUAGE, USER_AGENT];
@@ -202,23 +202,27 @@ const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 /// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none of the protocol's own is
 /// repeated; `further` are those of the configuration.
 ///
-/// `in_session` says whether the call was judged as one of a session: what was not judged and recorded is not sent.
-/// Beside the protocol's own, which `Connection` cannot take out, no field crosses that `Connection` names (RFC 9110
-/// section 7.6.1), that is repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
+/// `session` is the one that the call was judged in: what was not judged and recorded is not sent. Beside the protocol's
+/// own, which `Connection` cannot take out, no field crosses that `Connection` names (RFC 9110 section 7.6.1), that is
+/// repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
 pub(super) fn forward_headers(
     headers: &HeaderMap,
-    in_session: bool,
+    session: Option<&Session>,
     further: &[HeaderName],
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut forwarded = vec![
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     ];
-    for name in FORWARDED.into_iter().chain(in_session.then_some(SESSION)) {
+    for name in FORWARDED {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
         }
     }
+    if let Some(session) = session {
+        forwarded.push((SESSION, session.upstream.clone()));
+    }
+    let in_session = session.is_some();
     let passed = PASSED.iter().chain(in_session.then_some(&LAST_EVENT_ID)).chain(further);
     for name in passed {
         if let Some(value) = end_to_end(headers, name) {

@@ -13,7 +13,7 @@ use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
-use crate::token::RevocationMode;
+use crate::token::{Binding, RevocationMode};
 
 use super::refusals::Source;
 use super::{Gate, Snapshot};
@@ -31,6 +31,8 @@ pub(super) struct PartFacts {
     /// The code of a refusal, when one was made.
     pub(super) refusal: Option<&'static str>,
     pub(super) redactions: u64,
+    /// The digest of the session that the answer opens.
+    pub(super) session: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -62,8 +64,10 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         tenant: principal.tenant(),
         server: server.name(),
         resource: server.resource(),
-        session: call.and_then(|call| call.session_digest.as_ref()),
+        session: case.session.as_ref().map(|session| &session.digest),
         identities: identities(case),
+        actors_prior: principal.actors_prior(),
+        roles_from: principal.roles_origin().as_str(),
         token: evidence(principal.proof(), case.now),
         scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),
@@ -72,13 +76,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
         decision: effect,
         rule: decision.map(|decision| &*decision.rule),
-        reason: decision.map_or(code, |decision| {
-            if decision.reason.is_empty() {
-                code
-            } else {
+        reason: match decision {
+            // The policy's words are about its own answer, which another refusal is not.
+            Some(decision) if decision.effect == policy_effect(effect) && !decision.reason.is_empty() => {
                 &*decision.reason
             }
-        }),
+            _ => code,
+        },
         obligations: &redact,
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
@@ -96,9 +100,29 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
     .write_json(out);
 }
 
+const fn policy_effect(effect: Effect) -> crate::policy::Effect {
+    match effect {
+        Effect::Allow => crate::policy::Effect::Allow,
+        Effect::Deny => crate::policy::Effect::Deny,
+    }
+}
+
 /// What proves who calls.
 fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
     match proof {
+        Proof::Certificate { sha256, is_listed, .. } => TokenEvidence {
+            jti: None,
+            digest: Some(sha256),
+            kind: "certificate",
+            evidence_age_s: None,
+            revocation: match is_listed {
+                // A list in force is looked up again whenever it or the time has changed.
+                true => Revocation::CheckedAt(now),
+                false => Revocation::NotChecked,
+            },
+            binding: Binding::Mtls,
+            sources: None,
+        },
         Proof::Token(token) => TokenEvidence {
             jti: token.jti(),
             digest: Some(token.digest_bytes()),
@@ -112,6 +136,17 @@ fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
                     .map_or(Revocation::NotChecked, Revocation::CheckedAt),
             },
             binding: token.confirmation().binding(),
+            sources: Some(u64::from(token.sources().estimate())),
+        },
+        Proof::SharedSecret => TokenEvidence {
+            jti: None,
+            // Whoever reads records could try what a digest of a secret is the digest of.
+            digest: None,
+            kind: "shared_secret",
+            evidence_age_s: None,
+            revocation: Revocation::NotChecked,
+            binding: Binding::None,
+            sources: None,
         },
     }
 }
@@ -156,12 +191,15 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         time: now,
         tenant: case.principal.tenant(),
         server: server.name(),
+        session: facts.session.as_ref(),
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.tool.as_deref()),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),
+            // What came too late; the close of a stream that was cut judges nothing.
+            (Outcome::Expired, _) if facts.refusal.is_some() => Some(Effect::Deny),
             (_, Some(_)) => Some(Effect::Allow),
             (_, None) => None,
         },
@@ -219,6 +257,7 @@ impl PartFacts {
             decision: None,
             refusal: None,
             redactions: 0,
+            session: None,
         }
     }
 

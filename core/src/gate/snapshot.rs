@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Limits, Server};
+use crate::denial::{Denial, DenyReason};
 use crate::jwks::KeySet;
 use crate::time::UnixTime;
 use crate::token::{Issuer, IssuerKeys};
@@ -16,8 +17,8 @@ use crate::token::{Issuer, IssuerKeys};
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     limits: Arc<Limits>,
-    /// By path.
-    routes: BTreeMap<Arc<str>, Arc<Route>>,
+    /// By path; where several servers share one, no two share a host.
+    routes: BTreeMap<Arc<str>, Vec<Arc<Route>>>,
     /// By issuer and by where its keys come from.
     keys: BTreeMap<(Arc<str>, Arc<str>), Arc<KeySet>>,
     config_digest: [u8; 32],
@@ -36,39 +37,58 @@ pub enum SnapshotError {
     /// There is no server at all.
     #[error("no server is configured")]
     Empty,
+    /// Two servers at the same path accept the same host.
+    #[error("the servers `{first}` and `{second}` share the path `{path}` and the host `{host}`")]
+    HostRepeated {
+        /// The server that stands first.
+        first: Arc<str>,
+        /// The other one.
+        second: Arc<str>,
+        /// Their path.
+        path: Arc<str>,
+        /// The host.
+        host: Arc<str>,
+    },
     /// Two servers have the same name.
     #[error("two servers are named `{0}`")]
     NameRepeated(Arc<str>),
-    /// Two servers have the same path.
-    #[error("two servers have the path `{0}`")]
-    PathRepeated(Arc<str>),
 }
 
 impl Snapshot {
     /// A snapshot of `servers` whose issuers have no keys yet; `config_digest` is SHA-256 over what the operator wrote.
     ///
     /// # Errors
-    /// [`SnapshotError`] when names or paths meet.
+    /// [`SnapshotError`] when names meet, or hosts at one path.
     pub fn new(servers: Vec<Arc<Server>>, limits: Limits, config_digest: [u8; 32]) -> Result<Self, SnapshotError> {
         if servers.is_empty() {
             return Err(SnapshotError::Empty);
         }
-        let mut routes: BTreeMap<Arc<str>, Arc<Route>> = BTreeMap::new();
+        let mut routes: BTreeMap<Arc<str>, Vec<Arc<Route>>> = BTreeMap::new();
         for server in servers {
-            if routes.values().any(|route| route.server.name() == server.name()) {
+            if routes
+                .values()
+                .flatten()
+                .any(|route| route.server.name() == server.name())
+            {
                 return Err(SnapshotError::NameRepeated(Arc::clone(server.name())));
             }
             let path: Arc<str> = Arc::from(server.path());
-            if routes.contains_key(&path) {
-                return Err(SnapshotError::PathRepeated(path));
+            let neighbours = routes.entry(Arc::clone(&path)).or_default();
+            for first in neighbours.iter().map(|route| &route.server) {
+                if let Some(host) = first.shared_host(&server).map(Arc::clone) {
+                    let [first, second] = [first, &server].map(|server| Arc::clone(server.name()));
+                    return Err(SnapshotError::HostRepeated {
+                        first,
+                        second,
+                        path,
+                        host,
+                    });
+                }
             }
-            routes.insert(
-                path,
-                Arc::new(Route {
-                    server,
-                    issuers: Vec::new(),
-                }),
-            );
+            neighbours.push(Arc::new(Route {
+                server,
+                issuers: Vec::new(),
+            }));
         }
         let mut snapshot = Self {
             limits: Arc::new(limits),
@@ -87,12 +107,13 @@ impl Snapshot {
 
     /// The servers, sorted by path.
     pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
-        self.routes.values().map(|route| &route.server)
+        self.routes.values().flatten().map(|route| &route.server)
     }
 
-    /// The server whose endpoint is exactly at `path`.
-    pub fn server_at(&self, path: &str) -> Option<&Arc<Server>> {
-        self.route_at(path).map(|route| &route.server)
+    /// The server whose endpoint is exactly at `path`, of several the one that `host` means. The only server at a path
+    /// is found for every host: whether it is one of its own is checked on each request.
+    pub fn server_at(&self, path: &str, host: &str) -> Option<&Arc<Server>> {
+        self.route_at(path, host).ok().map(|route| &route.server)
     }
 
     /// SHA-256 of the configuration as the operator wrote it.
@@ -105,8 +126,27 @@ impl Snapshot {
         self.keys.get(&place(issuer))
     }
 
-    pub(super) fn route_at(&self, path: &str) -> Option<&Arc<Route>> {
-        self.routes.get(path)
+    /// The route to the server of [`Self::server_at`].
+    ///
+    /// # Errors
+    /// [`DenyReason::RouteUnknown`] and, for a host of none of several servers, [`DenyReason::HostUnknown`].
+    pub(super) fn route_at(&self, path: &str, host: &str) -> Result<&Arc<Route>, Denial> {
+        match self.routes.get(path).map(Vec::as_slice) {
+            None | Some([]) => Err(Denial::new(
+                DenyReason::RouteUnknown,
+                "no server is configured at this path",
+            )),
+            Some([only]) => Ok(only),
+            Some(several) => several
+                .iter()
+                .find(|route| route.server.accepts_host(host))
+                .ok_or_else(|| {
+                    Denial::new(
+                        DenyReason::HostUnknown,
+                        "the host is not one of those of the servers at this path",
+                    )
+                }),
+        }
     }
 
     /// The age of an issuer's key set; `None` without one.
@@ -131,7 +171,7 @@ impl Snapshot {
     /// Gives every route the newest keys of its issuers, and forgets keys that no route asks for.
     fn join_keys(&mut self) {
         let mut used = BTreeMap::new();
-        for route in self.routes.values_mut() {
+        for route in self.routes.values_mut().flatten() {
             let issuers = route.server.issuers();
             for issuer in issuers {
                 if let Some(keys) = self.keys.get(&place(issuer)) {

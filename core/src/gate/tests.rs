@@ -2,13 +2,19 @@
 
 mod arrival;
 mod audiences;
+mod challenges;
+mod continuity;
 mod credentials;
 mod decision;
 mod faults;
+mod forms;
 mod records;
 mod review;
 mod revocation;
+mod secrets;
 mod sender;
+mod sessions;
 mod stage;
 mod stream;
+mod tenants;
 mod times;

@@ -2,27 +2,29 @@
 //!
 //! Owns [`Visit`], [`Step`] and [`Fetch`]. Never waits: what it needs from outside it names, and it is resumed once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderName;
 use http::header::ORIGIN;
 
 use super::case::{Case, Verdict};
 use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
-use super::{Gate, Scratch, Snapshot, records, sender};
+use super::{Gate, Scratch, Snapshot, authentication, records, sender};
 use crate::config::{Limits, Server};
-use crate::credential::{self, Credential};
+use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
-use crate::identity::{self, Principal};
+use crate::identity::{self, Principal, Proof};
 use crate::json;
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::limit::Caller;
 use crate::policy::{Decision, Worker};
 use crate::rpc::{self, Call};
-use crate::scope::{ScopeGrant, ScopeRefusal};
+use crate::scope::{ScopeGrant, ScopeRefusal, ToolNeeds};
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 use crate::token::{self, Answered, IntrospectionRequest, Terms, Verification};
@@ -109,8 +111,8 @@ impl<'g> Visit<'g> {
 
     /// Stages 2 to 4: finds the server, the credential, verifies it and binds the caller.
     ///
-    /// The order of the checks is the order of their refusals: route, host, origin, query, credential, token,
-    /// identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
+    /// The order of the checks is the order of their refusals: route, host, origin, an untrusted certificate, query,
+    /// credential, token, identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
     ///
     /// # Errors
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
@@ -214,9 +216,9 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
                 let upstream = route.server.upstream();
-                case.forward_headers = forward_headers(head.headers, in_session, &upstream.forward_headers.request);
+                let further = &upstream.forward_headers.request;
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
                 let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
                 case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
@@ -244,17 +246,12 @@ impl<'g> Visit<'g> {
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
         (self.route, self.bound) = (None, None);
-        let Some(route) = self.snapshot.route_at(head.path).cloned() else {
-            return Err(Denial::new(
-                DenyReason::RouteUnknown,
-                "no server is configured at this path",
-            ));
-        };
+        let route = self.snapshot.route_at(head.path, head.host).map(Arc::clone)?;
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
-        let credential = credential::find(head).map_err(|denial| challenged(denial, server))?;
-        let principal = match self.by_token(&route, head, &credential)? {
+        let credential = credential_of(head, server).map_err(|denial| challenged(denial, server))?;
+        let principal = match self.bind(&route, head, &credential)? {
             Bound::Principal(principal) => principal,
             without @ Bound::Without { .. } => return Ok(without),
         };
@@ -263,6 +260,10 @@ impl<'g> Visit<'g> {
             .revocations
             .check(&principal, self.now, limits.leeway)
             .map_err(|denial| challenged(denial, server))?;
+        if let Some(token) = principal.token() {
+            let reported = limits.token_sources_reported;
+            self.gate.sharing.used(token, head, server, reported);
+        }
         self.check_rate(server, &principal)?;
         if head.method != http::Method::POST {
             return Err(Denial::new(
@@ -272,13 +273,57 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
     }
 
+    /// Binds who shows this credential.
+    fn bind(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+        let server = &route.server;
+        match credential {
+            Credential::ClientCertificate(certificate) => server
+                .machines()
+                .bind(certificate, server.tenant_of(None)?, self.now, &self.gate.key)
+                .map(Bound::Principal)
+                .map_err(|denial| challenged(denial, server)),
+            Credential::Bearer(token) => match self.by_shared_secret(server, head, *token)? {
+                Some(principal) => Ok(Bound::Principal(principal)),
+                None => self.by_token(route, head, credential, *token),
+            },
+            Credential::Dpop { token, .. } => self.by_token(route, head, credential, *token),
+        }
+    }
+
+    /// Whom the server's own secret stands for, when it came, and from this machine: a peer that forwards for somebody
+    /// else speaks for another machine. Whatever else came is judged as a token.
+    fn by_shared_secret(
+        &self,
+        server: &Server,
+        head: &RequestHead<'_>,
+        token: BearerToken<'_>,
+    ) -> Result<Option<Principal>, Denial> {
+        let Some(secret) = server.shared_secret() else {
+            return Ok(None);
+        };
+        let forwarded = FORWARDING.iter().any(|name| head.headers.contains_key(name));
+        let local = head.client_ip.to_canonical().is_loopback() && !forwarded;
+        if !(local && secret.is(token)) {
+            return Ok(None);
+        }
+        let tenant = server.tenant_of(None)?;
+        Ok(Some(identity::bind_shared_secret(secret, tenant, &self.gate.key)))
+    }
+
     /// Verifies the token of a request, then what its sender proves, and binds it.
-    fn by_token(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+    fn by_token(
+        &self,
+        route: &Route,
+        head: &RequestHead<'_>,
+        credential: &Credential<'_>,
+        token: BearerToken<'_>,
+    ) -> Result<Bound, Denial> {
         let (server, limits) = (&route.server, self.snapshot.limits());
         let bounds = limits.token_limits();
         let terms = Terms {
@@ -294,7 +339,7 @@ impl<'g> Visit<'g> {
             let otherwise = Box::new(challenged(otherwise, server));
             Ok(Bound::Without { fetch, otherwise })
         };
-        let token = match token::verify(credential.token(), &terms) {
+        let token = match token::verify(token, &terms) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => return without(Fetch::Jwks(issuer), otherwise),
             Ok(Verification::NeedsIntrospection { request, otherwise }) => {
@@ -303,8 +348,9 @@ impl<'g> Visit<'g> {
             Err(denial) => return Err(challenged(denial, server)),
         };
         sender::check(self, server, head, credential, &token)?;
-        identity::bind(token, server.tenant(), limits.act_depth_max, &self.gate.key)
-            .map(Bound::Principal)
+        let tenant = server.tenant_of(token.tenant()).map(Arc::clone)?;
+        identity::bind(token, &tenant, limits.act_depth_max, &self.gate.key)
+            .map(|principal| Bound::Principal(server.machines().grant(principal)))
             .map_err(|denial| challenged(denial, server))
     }
 
@@ -314,6 +360,7 @@ impl<'g> Visit<'g> {
             tenant: principal.tenant(),
             issuer: subject.issuer(),
             subject: subject.id(),
+            client: principal.client_id(),
         };
         self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
@@ -321,6 +368,14 @@ impl<'g> Visit<'g> {
         })
     }
 }
+
+/// Fields by which a proxy says that it speaks for another machine (RFC 7239, RFC 9110 section 7.6.3).
+static FORWARDING: [HeaderName; 4] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("via"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// What one attempt to know the caller came to.
 enum Bound {
@@ -349,19 +404,37 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
     }
 }
 
+/// The credential of a request; a certificate alone is one where the server knows machines by theirs.
+///
+/// # Errors
+/// [`DenyReason::CertificateRefused`] for one that is not trusted, whatever it comes with, and those of
+/// [`credential::find`].
+fn credential_of<'r>(head: &RequestHead<'r>, server: &Server) -> Result<Credential<'r>, Denial> {
+    if let Some(operator) = head.certificate.and_then(|certificate| certificate.refused) {
+        return Err(Denial::new(DenyReason::CertificateRefused, operator));
+    }
+    credential::find(head, server.query_names()).or_else(|missing| match server.machines().knows_certificates() {
+        true => credential::certificate_alone(head, missing),
+        false => Err(missing),
+    })
+}
+
 /// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
 #[cold]
 pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
-        DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
+        DenyReason::CertificateRefused | DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
         // The token may be good; the challenge for a proof says what is wrong.
         DenyReason::DpopNonceMissing | DenyReason::DpopProofInvalid => None,
-        DenyReason::CredentialRepeated
+        DenyReason::ApiKeyPresent
+        | DenyReason::CredentialRepeated
         | DenyReason::DpopUnavailable
         | DenyReason::IntrospectionUnavailable
         | DenyReason::KeysUnavailable
         | DenyReason::QueryPresent
         | DenyReason::RateLimited
+        // No other token of the same caller would do.
+        | DenyReason::TenantForeign
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };
@@ -370,6 +443,7 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         error,
         scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
         resource_metadata: server.metadata_url().to_owned(),
+        authentication: None,
         dpop: None,
     })
 }
@@ -423,7 +497,10 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = decide(case, &call, &mut scratch.worker, &mut laps);
+    let verdict = match case.look_up() {
+        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Err(unlisted) => Err(unlisted.into()),
+    };
     case.laps = laps;
     verdict.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();
@@ -441,9 +518,17 @@ fn parse<'b>(
 ) -> Result<Call<'b>, Denial> {
     let limits = case.snapshot.limits();
     // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.expires().after(limits.leeway) <= case.now {
-        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
-        return Err(challenged(denial, &case.server));
+    if case.principal.accepted_until(limits.leeway) <= case.now {
+        let (reason, operator) = match case.principal.proof() {
+            Proof::Certificate { .. } => (
+                DenyReason::CertificateRefused,
+                "the certificate expired before the body was whole",
+            ),
+            Proof::SharedSecret | Proof::Token(_) => {
+                (DenyReason::TokenExpired, "the token expired before the body was whole")
+            }
+        };
+        return Err(challenged(Denial::new(reason, operator), &case.server));
     }
     case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
@@ -452,6 +537,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 
@@ -464,14 +550,25 @@ pub(super) fn decide(
 ) -> Result<Verdict, Refusal> {
     let grant = grant(case, call);
     laps.end(Stage::Scope, case.gate.ticks.now_ns());
-    let verdict = ask(case, call, &grant?, worker);
+    let verdict = match grant {
+        Ok(grant) => ask(case, call, &grant, worker),
+        Err(ScopeRefusal::Insufficient(needs)) if case.server.policy().has_visible() => {
+            Err(uncovered_if_visible(case, call, needs, worker).into())
+        }
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
+        Err(ScopeRefusal::Unmapped) => {
+            let operator = "the tool has no row in the scope table";
+            return Err(Denial::new(DenyReason::ToolUnmapped, operator).into());
+        }
+    };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
     verdict
 }
 
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
-    let Some(input) = case.input(call.tool(), grant, call.arguments(), case.now) else {
+    let needs = grant.needs();
+    let Some(input) = case.input(call.tool(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
@@ -481,11 +578,27 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
             .visible(&input, worker, &limits, ticks)
             .map_err(super::policy_failed)?
     {
-        return Err(Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller").into());
+        return Err(hidden().into());
     }
     let decision = policy
         .decide(&input, worker, &limits, ticks)
         .map_err(super::policy_failed)?;
+    if let Some(demand) = &decision.obligations.authenticate
+        && !authentication::satisfies(&case.principal, demand, case.now, case.snapshot.limits().leeway)
+    {
+        let challenge = challenge(case, call, needs, ChallengeError::InsufficientUserAuthentication);
+        let denial = Denial::new(
+            DenyReason::AuthenticationInsufficient,
+            "the policy asks for a fresher or stronger login than the token tells",
+        );
+        return Err(Refusal {
+            denial: denial.with_challenge(Challenge {
+                authentication: Some(demand.clone()),
+                ..challenge
+            }),
+            decision: Some(Box::new(decision)),
+        });
+    }
     Verdict::of(decision).map_err(|decision| Refusal {
         denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
         decision: Some(Box::new(decision)),
@@ -493,42 +606,63 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
 }
 
 /// Stage 7. A call without a tool needs no scope; the policy decides.
-fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, Denial> {
+fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, ScopeRefusal<'c>> {
     let tools = case.server.tools();
-    let Some(tool) = call.tool() else {
-        return Ok(tools.grant_without_tool());
-    };
-    let principal = &case.principal;
-    match tools.grant(tool, |scope| principal.has_scope(scope)) {
-        Ok(grant) => Ok(grant),
-        Err(ScopeRefusal::Unmapped) => Err(Denial::new(
-            DenyReason::ToolUnmapped,
-            "the tool has no row in the scope table",
-        )),
-        Err(ScopeRefusal::Insufficient(required)) => {
-            let denial = Denial::new(
-                DenyReason::ScopeInsufficient,
-                "the token's scopes do not cover the tool",
-            );
-            Err(denial.with_challenge(Challenge {
-                error: Some(ChallengeError::InsufficientScope),
-                scope: Some(step_up_scope(required, principal.scopes(), call.version().is_modern())),
-                resource_metadata: case.server.metadata_url().to_owned(),
-                dpop: None,
-            }))
-        }
+    match call.tool() {
+        Some(tool) => tools.grant(tool, |scope| case.principal.has_scope(scope)),
+        None => Ok(tools.grant_without_tool()),
     }
 }
 
-/// The scopes to ask for: the required ones; for clients of the legacy era, which replace what they had, the granted
-/// ones too (mcp-duties 1.5 and section 6).
+/// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
+/// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
+#[cold]
+fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, worker: &mut Worker) -> Denial {
+    let limits = super::eval_limits(case.snapshot.limits());
+    let ticks = &*case.gate.ticks;
+    let visible = case
+        .input(call.tool(), needs, call.arguments(), case.now)
+        .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
+    match visible {
+        Some(Ok(true)) => uncovered(case, call, needs),
+        Some(Ok(false) | Err(_)) | None => hidden(),
+    }
+}
+
+/// The refusal that names every scope which the call needs.
+#[cold]
+fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>) -> Denial {
+    let denial = Denial::new(
+        DenyReason::ScopeInsufficient,
+        "the token's scopes do not cover the tool",
+    );
+    denial.with_challenge(challenge(case, call, needs, ChallengeError::InsufficientScope))
+}
+
+#[cold]
+fn hidden() -> Denial {
+    Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")
+}
+
+/// The challenge to come back with a better token, with every scope that this call needs.
+#[cold]
+fn challenge(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, error: ChallengeError) -> Challenge {
+    let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
+    Challenge {
+        error: Some(error),
+        scope: (!scope.is_empty()).then_some(scope),
+        resource_metadata: case.server.metadata_url().to_owned(),
+        authentication: None,
+        dpop: None,
+    }
+}
+
+/// The scopes to ask for, sorted and each once, so that the same need always reads the same: the required ones; for
+/// clients of the legacy era, which replace what they had, the granted ones too (mcp-duties 1.5 and section 6).
 #[cold]
 fn step_up_scope(required: &[Box<str>], granted: &[Box<str>], modern: bool) -> String {
-    let mut scopes: Vec<&str> = required.iter().map(|scope| &**scope).collect();
-    if !modern {
-        scopes.extend(granted.iter().map(|scope| &**scope));
-        scopes.sort_unstable();
-        scopes.dedup();
-    }
+    let granted = if modern { &[][..] } else { granted };
+    let scopes: BTreeSet<&str> = required.iter().chain(granted).map(|scope| &**scope).collect();
+    let scopes: Vec<&str> = scopes.into_iter().collect();
     scopes.join(" ")
 }

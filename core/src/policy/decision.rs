@@ -6,9 +6,14 @@
 use regorus::Value;
 
 use super::pointer::Pointer;
+use crate::denial::AuthenticationDemand;
 
 /// The most redactions that one decision may ask for.
 const REDACTIONS_MAX: usize = 256;
+/// The most `acr` values that one decision may accept.
+const ACR_VALUES_MAX: usize = 16;
+/// The longest `acr` value, in bytes.
+const ACR_BYTES_MAX: usize = 256;
 /// The longest rule name that is kept, in bytes.
 const RULE_BYTES_MAX: usize = 256;
 /// The longest reason that is kept, in bytes.
@@ -23,7 +28,7 @@ pub struct Decision {
     pub rule: Box<str>,
     /// Why, as the policy says it; cut at 1,024 bytes.
     pub reason: Box<str>,
-    /// What must be done to the answer; empty on a denial.
+    /// What must hold or be done; on a denial `authenticate` alone, which tells how to come back.
     pub obligations: Obligations,
 }
 
@@ -37,9 +42,11 @@ pub enum Effect {
     Deny,
 }
 
-/// What an allow demands.
+/// What a decision demands.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Obligations {
+    /// The login that the caller must have made (RFC 9470); only of a request.
+    pub authenticate: Option<AuthenticationDemand>,
     /// The parts of the answer to change, in the order of the policy.
     pub redact: Vec<Redaction>,
 }
@@ -181,7 +188,7 @@ pub(super) fn read(answer: &Value) -> Result<Decision, PolicyFailure> {
     let rule = cut(rule.unwrap_or_default(), RULE_BYTES_MAX);
     let reason = cut(reason.unwrap_or_default(), REASON_BYTES_MAX);
     let (effect, obligations) = match allow {
-        Some(Value::Bool(false)) => (Effect::Deny, Obligations::default()),
+        Some(Value::Bool(false)) => (Effect::Deny, read_demand(obligations)?),
         // An allow that no rule answers for could not be explained from its record.
         Some(Value::Bool(true)) if rule.is_empty() => return Err(PolicyFailure::Shape),
         Some(Value::Bool(true)) => (Effect::Allow, read_obligations(obligations)?),
@@ -201,9 +208,12 @@ fn read_obligations(value: Option<&Value>) -> Result<Obligations, PolicyFailure>
         Some(Value::Object(members)) => members,
         Some(_) => return Err(PolicyFailure::Obligation),
     };
-    let mut redact = Vec::new();
+    let (mut redact, mut authenticate) = (Vec::new(), None);
     for (key, value) in members.iter() {
         match (key, value) {
+            (Value::String(name), demand) if &**name == "authenticate" => {
+                authenticate = Some(read_authenticate(demand)?);
+            }
             (Value::String(name), Value::Array(items)) if &**name == "redact" && items.len() <= REDACTIONS_MAX => {
                 redact = items.iter().map(read_redaction).collect::<Result<_, _>>()?;
             }
@@ -214,7 +224,59 @@ fn read_obligations(value: Option<&Value>) -> Result<Obligations, PolicyFailure>
             _ => return Err(PolicyFailure::Obligation),
         }
     }
-    Ok(Obligations { redact })
+    Ok(Obligations { authenticate, redact })
+}
+
+/// What a denial says about how to come back; whatever else stands there obliges nobody.
+fn read_demand(value: Option<&Value>) -> Result<Obligations, PolicyFailure> {
+    let authenticate = match value {
+        Some(Value::Object(members)) => members.get(&Value::from("authenticate")),
+        _ => None,
+    };
+    Ok(Obligations {
+        authenticate: authenticate.map(read_authenticate).transpose()?,
+        redact: Vec::new(),
+    })
+}
+
+/// A demand that can be told in a challenge: nothing in it may need an escape in a quoted string, and an `acr` value
+/// with a space would be read as two.
+fn read_authenticate(value: &Value) -> Result<AuthenticationDemand, PolicyFailure> {
+    let Value::Object(members) = value else {
+        return Err(PolicyFailure::Obligation);
+    };
+    let mut acr_values: Box<[Box<str>]> = Box::default();
+    let mut max_age_s = None;
+    for (key, value) in members.iter() {
+        match (key, value) {
+            // An array alone: the order tells what is preferred.
+            (Value::String(name), Value::Array(items)) if &**name == "acr_values" => {
+                if items.is_empty() || ACR_VALUES_MAX < items.len() {
+                    return Err(PolicyFailure::Obligation);
+                }
+                acr_values = items.iter().map(read_acr).collect::<Result<_, _>>()?;
+            }
+            (Value::String(name), Value::Number(seconds)) if &**name == "max_age" => {
+                let seconds = seconds.as_u64().and_then(|seconds| u32::try_from(seconds).ok());
+                max_age_s = Some(seconds.ok_or(PolicyFailure::Obligation)?);
+            }
+            _ => return Err(PolicyFailure::Obligation),
+        }
+    }
+    if acr_values.is_empty() && max_age_s.is_none() {
+        return Err(PolicyFailure::Obligation);
+    }
+    Ok(AuthenticationDemand { acr_values, max_age_s })
+}
+
+fn read_acr(value: &Value) -> Result<Box<str>, PolicyFailure> {
+    let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    match value {
+        Value::String(acr) if !acr.is_empty() && acr.len() <= ACR_BYTES_MAX && acr.bytes().all(allowed) => {
+            Ok((&**acr).into())
+        }
+        _ => Err(PolicyFailure::Obligation),
+    }
 }
 
 fn read_redaction(value: &Value) -> Result<Redaction, PolicyFailure> {

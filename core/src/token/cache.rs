@@ -69,7 +69,8 @@ impl TokenCache {
 
     pub(super) fn insert(&self, token: Arc<VerifiedToken>) {
         let digest = token.digest();
-        if self.tokens.insert(digest, token).is_some() {
+        if let Some(earlier) = self.tokens.insert(digest, Arc::clone(&token)) {
+            token.sources().join(earlier.sources());
             return;
         }
         if let Some(oldest) = self.order.force_push(digest) {

@@ -7,10 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::{Generation, KeySet};
 use crate::time::UnixTime;
+use crate::token::sources::Sources;
 use crate::token::{Confirmation, Issuer, TokenLimits};
 
 /// The SHA-256 digest of a whole token, signature included: two tokens that differ in one byte have two.
@@ -25,6 +26,13 @@ impl TokenDigest {
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// In hexadecimal, as records have it.
+impl std::fmt::Display for TokenDigest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&hex(&self.0))
     }
 }
 
@@ -45,10 +53,31 @@ pub struct Actor {
     pub issuer: Arc<str>,
 }
 
+/// Who may become the actor, by a `may_act` claim (RFC 8693 section 4.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct MayAct {
+    /// Whom it names.
+    actor: Actor,
+    /// Whether it says more about that somebody than its `sub` and `iss`, which cannot be judged here.
+    narrower: bool,
+}
+
+impl MayAct {
+    pub(super) const fn new(actor: Actor, narrower: bool) -> Self {
+        Self { actor, narrower }
+    }
+
+    /// Whether it lets this somebody act.
+    pub(crate) fn permits(&self, subject: &str, issuer: &str) -> bool {
+        !self.narrower && *self.actor.subject == *subject && *self.actor.issuer == *issuer
+    }
+}
+
 /// What a token says, read and typed.
 pub(super) struct Claims {
     pub(super) subject: Arc<str>,
     pub(super) client_id: Arc<str>,
+    pub(super) clients_own: bool,
     pub(super) scopes: Box<[Box<str>]>,
     pub(super) audiences: Box<[Box<str>]>,
     pub(super) expires: u64,
@@ -60,7 +89,9 @@ pub(super) struct Claims {
     pub(super) amr: Box<[Box<str>]>,
     pub(super) auth_time: Option<u64>,
     pub(super) actors: Box<[Actor]>,
+    pub(super) may_act: Option<MayAct>,
     pub(super) human: Option<Arc<str>>,
+    pub(super) tenant: Option<Arc<str>>,
     pub(super) groups: Box<[Box<str>]>,
     pub(super) roles: Box<[Box<str>]>,
     pub(super) confirmation: Confirmation,
@@ -77,6 +108,8 @@ pub struct VerifiedToken {
     keys_fetched_at: AtomicU64,
     /// When the issuer last said that the token is active, in nanoseconds; zero for never.
     introspected_at: AtomicU64,
+    /// From where it was used, since it was first remembered.
+    sources: Sources,
     claims: Claims,
 }
 
@@ -98,6 +131,7 @@ impl VerifiedToken {
             generation: Some(keys.generation()),
             keys_fetched_at: AtomicU64::new(keys.fetched_at().nanos()),
             introspected_at: AtomicU64::new(0),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -110,6 +144,7 @@ impl VerifiedToken {
             generation: None,
             keys_fetched_at: AtomicU64::new(0),
             introspected_at: AtomicU64::new(now.nanos()),
+            sources: Sources::default(),
             claims,
         }
     }
@@ -211,6 +246,11 @@ impl VerifiedToken {
         }
     }
 
+    /// From where it was used, since it was first remembered.
+    pub(crate) const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// `sub`.
     pub const fn subject(&self) -> &Arc<str> {
         &self.claims.subject
@@ -219,6 +259,12 @@ impl VerifiedToken {
     /// `client_id`, or `azp`.
     pub const fn client_id(&self) -> &Arc<str> {
         &self.claims.client_id
+    }
+
+    /// Whether the client got the token for itself, without a person: its `sub` is the client (RFC 9068 section 2.2), or
+    /// it has a mark of its issuer's machines.
+    pub const fn is_clients_own(&self) -> bool {
+        self.claims.clients_own
     }
 
     /// The scopes, sorted, each once.
@@ -289,9 +335,19 @@ impl VerifiedToken {
         &self.claims.actors
     }
 
+    /// Who alone may act for the subject, when the token says so.
+    pub(crate) const fn may_act(&self) -> Option<&MayAct> {
+        self.claims.may_act.as_ref()
+    }
+
     /// The human in the claim that the issuer's form names.
     pub(crate) const fn human(&self) -> Option<&Arc<str>> {
         self.claims.human.as_ref()
+    }
+
+    /// The tenant that it belongs to, when its issuer's rules or its claim tell.
+    pub const fn tenant(&self) -> Option<&Arc<str>> {
+        self.claims.tenant.as_ref()
     }
 
     /// What the token is bound to: whoever accepts it has proof of that, see [`Confirmation::binding`].
@@ -299,12 +355,12 @@ impl VerifiedToken {
         &self.claims.confirmation
     }
 
-    /// The subject's groups, from the issuer's mapped claim.
+    /// The subject's groups, from the issuer's mapped claim; none where roles come from elsewhere.
     pub fn groups(&self) -> &[Box<str>] {
         &self.claims.groups
     }
 
-    /// The subject's roles, from the issuer's mapped claim.
+    /// The subject's roles, from the issuer's mapped claim, likewise.
     pub fn roles(&self) -> &[Box<str>] {
         &self.claims.roles
     }

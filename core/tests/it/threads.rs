@@ -9,6 +9,7 @@ use std::thread;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
 use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -86,7 +87,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
     };
     Server::new(ServerParts {
         name: Arc::from("crm"),
-        tenant: Arc::from("default"),
+        tenant: None,
         path: Arc::from("/crm"),
         resource: Arc::from("https://gate.example/crm"),
         audiences: Vec::new(),
@@ -111,6 +112,9 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             burst: 100,
         },
         title: None,
+        machines: MachineIdentities::default(),
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
     })
     .unwrap()

@@ -47,7 +47,7 @@ const fn sample_index(place: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_fixtures::policy::sample_data_of;
+    use portcullis_fixtures::policy::{TENANT, sample_data_of};
     use serde_json::Value;
 
     use super::{sample, sample_population};
@@ -59,7 +59,7 @@ mod tests {
             let last = subjects.last().unwrap();
             assert_eq!(sample_population(count), last.index + 1);
             let data: Value = serde_json::from_str(&sample_data_of("i", sample_population(count))).unwrap();
-            let rows = data["subjects"]["i"].as_object().unwrap();
+            let rows = data["subjects"][TENANT]["i"].as_object().unwrap();
             for subject in &subjects {
                 let row = &rows[&subject.name];
                 assert_eq!(row["groups"][0], "sales", "{}", subject.name);

@@ -31,6 +31,7 @@ impl Metrics {
     pub(super) fn new(store: Arc<RevocationStore>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
+        registry.register_collector(Box::new(Tokens(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Revocations(store)));
         registry.register_collector(Box::new(Process));
         Self { registry }
@@ -67,6 +68,23 @@ impl Collector for Stages {
                 .encode_histogram::<NoLabelSet>(seconds(histogram.sum_ns()), histogram.count(), &buckets, None)?;
         }
         Ok(())
+    }
+}
+
+/// What was noticed about tokens.
+#[derive(Debug)]
+struct Tokens(Arc<Gate>);
+
+impl Collector for Tokens {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encoder
+            .encode_descriptor(
+                "portcullis_tokens_shared",
+                "Tokens that were used from more places than one client has",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, u64, f64>(&self.0.shared_tokens(), None)
     }
 }
 

@@ -1,8 +1,9 @@
 //! A new configuration for a gate that runs: on SIGHUP, and when the address of an upstream has moved.
 //!
 //! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up, and the gate's
-//! own keys are read with it, before anything changes, and one fault leaves everything as it was. Never touches listeners, the admin listener or the audit log: what they are
-//! made of takes a restart, and a reload that would change it is refused.
+//! own keys are read with it, before anything changes, and one fault leaves everything as it was. Never touches listeners,
+//! the admin listener or the audit log: what they are made of takes a restart, and a reload that would change it is
+//! refused. What they trust clients' certificates by is read anew, from the same files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use super::issuers::Issuers;
 use super::jwks::StartError;
 use super::keys::{self, GateKeysError, KeysInUse};
 use crate::clock;
-use crate::config::{self, BuildError, Config, Diagnostics, Names};
+use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
+use crate::trust::TrustStore;
 
 /// The owner of the configuration in force.
 pub(crate) struct Reload {
@@ -26,6 +28,8 @@ pub(crate) struct Reload {
     gate: Arc<Gate>,
     issuers: Arc<Issuers>,
     keys: KeysInUse,
+    /// What the listeners and hops of the running gate trust.
+    trust: Vec<Arc<TrustStore>>,
 }
 
 /// Why a reload changed nothing.
@@ -61,6 +65,10 @@ impl Reload {
         issuers: Arc<Issuers>,
         keys: KeysInUse,
     ) -> Self {
+        let trust = config.trust_stores();
+        for store in &trust {
+            store.warn_of_old_lists(clock::now());
+        }
         Self {
             path,
             workers,
@@ -68,6 +76,7 @@ impl Reload {
             gate,
             issuers,
             keys,
+            trust,
         }
     }
 
@@ -94,21 +103,13 @@ impl Reload {
 
     async fn on_hangup(&mut self) {
         match self.reload().await {
-            Ok(()) => tracing::info!(servers = self.config.servers.len(), "configuration reloaded"),
+            Ok(()) => {
+                self.config.warnings.iter().for_each(Diagnostic::log);
+                tracing::info!(servers = self.config.servers.len(), "configuration reloaded");
+            }
             Err(ReloadError::Config(diagnostics)) => {
                 for fault in &diagnostics.diagnostics {
-                    tracing::error!(
-                        code = fault.code,
-                        name = fault.name,
-                        file = fault.file,
-                        line = fault.line,
-                        column = fault.column,
-                        key = fault.key,
-                        nearest = fault.nearest,
-                        help = fault.help,
-                        "{}",
-                        fault.message
-                    );
+                    fault.log();
                 }
                 tracing::error!(faults = diagnostics.diagnostics.len(), "{REFUSED}");
             }
@@ -132,7 +133,11 @@ impl Reload {
         let snapshot = snapshot(&config)?;
         let sessions = keys::sessions(&store)?;
         let prepared = self.issuers.prepare(&config)?;
-        // From here on nothing can fail.
+        // From here on nothing can fail. The same listeners and hops, hence the same order.
+        for (running, read) in self.trust.iter().zip(config.trust_stores()) {
+            running.exchange(&read);
+            running.warn_of_old_lists(clock::now());
+        }
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
         self.keys.renew(&self.gate, &store, &sessions, clock::now());

@@ -5,6 +5,7 @@
 use std::io::{self, Write as _};
 
 use schemars::schema_for;
+use serde_json::json;
 
 use super::{CheckArguments, Exit, Format};
 use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
@@ -16,26 +17,33 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         let keys = config::open_keys(&config.keys, &arguments.config)?;
         Ok((config, keys))
     });
+    let denied = arguments.deny_warnings && checked.as_ref().is_ok_and(|(config, _)| !config.warnings.is_empty());
     match (arguments.format, &checked) {
         (Format::Pretty, Ok((config, keys))) => {
+            for warning in &config.warnings {
+                eprintln!("{warning}\n");
+            }
             for note in notes(config, keys) {
                 println!("note: {note}");
             }
-            println!("{}", praise(config));
+            match denied {
+                true => eprintln!("{}, and `--deny-warnings`", counted(config.warnings.len(), "warning")),
+                false => println!("{}", praise(config)),
+            }
         }
         (Format::Json, Ok((config, keys))) => {
             let notes: Vec<String> = notes(config, keys).collect();
-            println!("{}", serde_json::json!({"ok": true, "diagnostics": [], "notes": notes}));
+            let answer = json!({"ok": !denied, "diagnostics": [], "warnings": config.warnings, "notes": notes});
+            println!("{answer}");
         }
         (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
         (Format::Json, Err(Diagnostics { diagnostics })) => {
-            println!(
-                "{}",
-                serde_json::json!({"ok": false, "diagnostics": diagnostics, "notes": []})
-            );
+            let answer = json!({"ok": false, "diagnostics": diagnostics, "warnings": [], "notes": []});
+            println!("{answer}");
         }
     }
     Ok(match checked {
+        Ok(_) if denied => Exit::Invalid,
         Ok(_) => Exit::Ok,
         Err(diagnostics) => exit_of(&diagnostics),
     })
@@ -75,10 +83,16 @@ fn notes(config: &Config, keys: &KeyStore) -> impl Iterator<Item = String> {
 
 fn praise(config: &Config) -> String {
     let (servers, issuers) = (config.servers.len(), config.issuers.len());
-    let plural = |count| if count == 1 { "" } else { "s" };
-    format!(
-        "ok: {servers} server{}, {issuers} issuer{}",
-        plural(servers),
-        plural(issuers)
-    )
+    let mut praise = format!("ok: {}, {}", counted(servers, "server"), counted(issuers, "issuer"));
+    if !config.warnings.is_empty() {
+        praise.push_str(", ");
+        praise.push_str(&counted(config.warnings.len(), "warning"));
+    }
+    praise
+}
+
+/// A number of things.
+fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }

@@ -170,7 +170,7 @@ fn init(config: &Path, now: UnixTime) -> Result<Answer, KeysError> {
 
 fn list(config: &Path, now: UnixTime) -> Result<Answer, KeysError> {
     let places = config::key_places(config)?.places;
-    let store = KeyStore::open_at(&places).map_err(MakeError::from)?;
+    let store = KeyStore::open(&places).map_err(MakeError::from)?;
     let mut pretty = format!(
         "{:<11} {:<9} {:<9} {:<28} {:<28} source\n",
         "purpose", "id", "state", "since", "until"
@@ -254,7 +254,7 @@ fn rotate(arguments: &RotateArguments, now: UnixTime) -> Result<Answer, KeysErro
 
 fn public(config: &Path, now: UnixTime) -> Result<Answer, KeysError> {
     let places = config::key_places(config)?.places;
-    let store = KeyStore::open_at(&places).map_err(MakeError::from)?;
+    let store = KeyStore::open(&places).map_err(MakeError::from)?;
     if store.keys(Purpose::Assertion).is_empty() {
         return Err(MakeError::Missing(Purpose::Assertion).into());
     }

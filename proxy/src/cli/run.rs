@@ -27,7 +27,7 @@ use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
 use crate::clock;
-use crate::config::{self, Config, Names};
+use crate::config::{self, Config, Diagnostic, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
@@ -85,6 +85,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     for path in store.readable_by_others() {
         tracing::warn!(path = %path.display(), "everybody on this machine can read a key file");
     }
+    config.warnings.iter().for_each(Diagnostic::log);
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
     let (keys_in_use, keys) = KeysInUse::take(&store, clock::now())?;
@@ -151,7 +152,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
-    gate.flush_refusals(clock::now());
+    sum_up(&gate);
     drop(background);
     writer.seal()?;
     match served {
@@ -302,10 +303,23 @@ impl Background {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {
                 ticks.tick().await;
-                gate.flush_refusals(clock::now());
+                sum_up(&gate);
             }
         });
         Ok(())
+    }
+}
+
+/// Writes the records of early refusals, and warns of tokens that many clients use.
+fn sum_up(gate: &Gate) {
+    gate.flush_refusals(clock::now());
+    while let Some(shared) = gate.take_shared_token() {
+        tracing::warn!(
+            server = &*shared.server,
+            token_digest = %shared.digest,
+            sources = shared.sources,
+            "one token is used from many places"
+        );
     }
 }
 

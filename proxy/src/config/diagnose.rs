@@ -95,7 +95,35 @@ impl Code {
     }
 }
 
-/// One fault: where it is, what it is and what helps.
+/// What a configuration may have and is used with, but should not have. A code never changes its meaning.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Warning {
+    /// A policy takes people of two issuers for one another.
+    IssuerUnread,
+    /// A policy takes people of two tenants for one another.
+    TenantUnread,
+}
+
+impl Warning {
+    /// The number and the name, as people search for it.
+    const fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::IssuerUnread => ["W0701", "issuer_unread"],
+            Self::TenantUnread => ["W0702", "tenant_unread"],
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Severity {
+    /// The configuration is not used.
+    Fault,
+    /// It is used all the same.
+    Warning,
+}
+
+/// One fault or warning: where it is, what it is and what helps.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Diagnostic {
     /// The code, such as `E0101`.
@@ -118,12 +146,23 @@ pub(crate) struct Diagnostic {
     pub excerpt: Option<String>,
     /// What helps.
     pub help: Option<String>,
+    /// The JSON form has a list for each.
+    #[serde(skip)]
+    severity: Severity,
 }
 
 impl Diagnostic {
-    /// A diagnostic without excerpt and help.
+    /// A fault without excerpt and help.
     pub(crate) fn new(code: Code, file: &Path, place: Place, message: impl Into<String>) -> Self {
-        let [code, name] = code.words();
+        Self::of(code.words(), Severity::Fault, file, place, message.into())
+    }
+
+    /// A warning without excerpt and help.
+    pub(crate) fn warning(warning: Warning, file: &Path, place: Place, message: impl Into<String>) -> Self {
+        Self::of(warning.words(), Severity::Warning, file, place, message.into())
+    }
+
+    fn of([code, name]: [&'static str; 2], severity: Severity, file: &Path, place: Place, message: String) -> Self {
         Self {
             code,
             name,
@@ -132,9 +171,10 @@ impl Diagnostic {
             column: place.column,
             key: None,
             nearest: None,
-            message: message.into(),
+            message,
             excerpt: None,
             help: None,
+            severity,
         }
     }
 
@@ -150,11 +190,39 @@ impl Diagnostic {
         self.excerpt = index.and_then(|index| source.lines().nth(index)).map(masked);
         self
     }
+
+    /// Tells it to the log of a running gate.
+    pub(crate) fn log(&self) {
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    code = self.code,
+                    name = self.name,
+                    file = self.file,
+                    line = self.line,
+                    column = self.column,
+                    key = self.key,
+                    nearest = self.nearest,
+                    help = self.help,
+                    "{}",
+                    self.message
+                )
+            };
+        }
+        match self.severity {
+            Severity::Fault => event!(error),
+            Severity::Warning => event!(warn),
+        }
+    }
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "error[{} {}]: {}", self.code, self.name, self.message)?;
+        let word = match self.severity {
+            Severity::Fault => "error",
+            Severity::Warning => "warning",
+        };
+        write!(out, "{word}[{} {}]: {}", self.code, self.name, self.message)?;
         match self.line {
             0 => write!(out, "\n  --> {}", self.file)?,
             line => write!(out, "\n  --> {}:{line}:{}", self.file, self.column)?,
@@ -269,7 +337,10 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
     let credential = expected.contains(&"value_file") && matches!(field, "value" | "secret" | "token" | "password");
     let client = expected.contains(&"client_secret_file")
         && matches!(field, "client_secret" | "secret" | "password" | "private_key");
-    if credential || client {
+    let shared = expected.contains(&"subject")
+        && expected.contains(&"env")
+        && matches!(field, "value" | "secret" | "token" | "password");
+    if credential || client || shared {
         let mut diagnostic = Diagnostic::new(
             Code::SecretInline,
             file,
@@ -280,6 +351,8 @@ fn unknown_key(field: &str, expected: &[&str], file: &Path, place: Place) -> Dia
         return diagnostic.help(if client {
             "write it to a file and name that by `client_secret_file` or `private_key_file`, or name a variable by \
              `client_secret_env`"
+        } else if shared {
+            "write it to a file and name that by `file`, or name a variable by `env`"
         } else {
             "write the value to a file and name it by `value_file`, or name a variable by `value_env`"
         });

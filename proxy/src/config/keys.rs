@@ -43,7 +43,7 @@ pub(crate) fn key_places(path: &Path) -> Result<NamedKeys, Diagnostics> {
 /// [`Diagnostics`] that name each missing key, its file and the command that makes it.
 pub(crate) fn open_keys(places: &KeyPlaces, path: &Path) -> Result<KeyStore, Diagnostics> {
     let fault = |code, message| Diagnostics::from(Diagnostic::new(code, path, Place::default(), message));
-    let store = KeyStore::open_at(places).map_err(|error| fault(Code::KeyUnusable, error.to_string()))?;
+    let store = KeyStore::open(places).map_err(|error| fault(Code::KeyUnusable, error.to_string()))?;
     let missing: Vec<_> = store.missing().collect();
     if missing.is_empty() {
         return Ok(store);

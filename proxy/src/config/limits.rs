@@ -42,6 +42,10 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
     refusals.bytes(raw.dpop_proofs_per_key_max.as_ref(), per_key, 100_000_000);
     let answer_bytes = &mut limits.introspection_bytes_max;
     refusals.bytes(raw.introspection_bytes_max.as_ref(), answer_bytes, 16 * MIB);
+    let mut sources = u32::from(limits.token_sources_reported);
+    // The estimate ends at 266.
+    refusals.count(raw.token_sources_reported.as_ref(), &mut sources, 250);
+    limits.token_sources_reported = u16::try_from(sources).unwrap_or(limits.token_sources_reported);
     let failed = &mut limits.failed_tokens_per_second;
     refusals.count(raw.failed_tokens_per_second.as_ref(), failed, 1_000_000);
     refusals.count(
@@ -95,6 +99,11 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         // No tolerance at all is strict, hence fine.
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,
         leeway => refusals.time(leeway, &mut limits.leeway, 5 * MINUTE),
+    }
+    match raw.expiry_grace.as_ref() {
+        // No grace at all is strict, hence fine.
+        Some(grace) if grace.value.0.is_zero() => limits.expiry_grace = Duration::ZERO,
+        grace => refusals.time(grace, &mut limits.expiry_grace, HOUR),
     }
     let first_byte = &mut limits.upstream_first_byte_deadline;
     refusals.time(raw.upstream_first_byte_deadline.as_ref(), first_byte, DAY);

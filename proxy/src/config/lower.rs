@@ -8,14 +8,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portcullis_core::config::Server;
 use zeroize::Zeroizing;
 
-use super::diagnose::{Code, Diagnostic, Diagnostics};
+use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
-use super::{Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server};
+use super::{
+    Config, IssuerPlan, Names, ServerPlan, admin, issuer, limits, sender, server, shared_secret, tenants, trust,
+};
+use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
-use crate::listen::{Listener, TlsFiles};
+use crate::listen::Listener;
 use crate::tls;
 
 /// Lowers `raw`, which was read from `source`.
@@ -36,6 +40,7 @@ pub(super) fn lower(
         names,
         workers,
         faults: Vec::new(),
+        warnings: Vec::new(),
     };
     let (limits, refusals) = limits::lower(raw.limits.as_ref());
     for (place, message) in refusals {
@@ -47,6 +52,7 @@ pub(super) fn lower(
     let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
+    shared_secret::check_reach(&mut lowering, raw, &listeners);
     let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
         let path = lowering.files.path(&name.value);
         if let Err(error) = tls::checked_roots(&path) {
@@ -55,6 +61,7 @@ pub(super) fn lower(
         path
     });
     let trusted_hops = sender::hops(&mut lowering, &raw.trusted_hops);
+    check_certificates(&mut lowering, raw, &listeners, &trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {
         node: Arc::from(node),
@@ -68,6 +75,7 @@ pub(super) fn lower(
         trusted_hops,
         limits,
         digest: lowering.files.digest(),
+        warnings: lowering.warnings,
     };
     if lowering.faults.is_empty() {
         Ok(config)
@@ -87,7 +95,7 @@ pub(super) fn key_places(raw: &RawConfig, files: &Files) -> KeyPlaces {
     }
 }
 
-/// What every step of lowering needs, and the faults so far.
+/// What every step of lowering needs, and the faults and warnings so far.
 pub(super) struct Lowering<'s> {
     source: &'s str,
     path: PathBuf,
@@ -98,6 +106,7 @@ pub(super) struct Lowering<'s> {
     /// Policy replicas.
     pub workers: usize,
     faults: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Lowering<'_> {
@@ -116,6 +125,12 @@ impl Lowering<'_> {
     /// Notes a fault of a file that the configuration names.
     pub(super) fn fault_elsewhere(&mut self, diagnostic: Diagnostic) {
         self.faults.push(diagnostic);
+    }
+
+    /// Notes what should be otherwise, and what would be better.
+    pub(super) fn warn(&mut self, warning: Warning, place: Place, message: impl Into<String>, help: &str) {
+        let diagnostic = Diagnostic::warning(warning, &self.path, place, message).excerpt_of(self.source);
+        self.warnings.push(diagnostic.help(help));
     }
 
     /// The text of a file that the configuration names, or a fault.
@@ -181,17 +196,46 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
         let Some(address) = socket_address(lowering, &listener.address, help) else {
             continue;
         };
-        let tls = listener.tls.as_ref().map(|tls| TlsFiles {
-            certificate: lowering.files.path(&tls.certificate.value),
-            key: lowering.files.path(&tls.key.value),
-            client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
-        });
+        let tls = match &listener.tls {
+            Some(tls) => match trust::tls(lowering, tls) {
+                Some(files) => Some(files),
+                None => continue,
+            },
+            None => None,
+        };
         if let Some(Err(error)) = tls.as_ref().map(tls::settings) {
             lowering.fault(Code::ListenerInvalid, listener.address.place, error.to_string());
         }
         listeners.push(Listener { address, tls });
     }
     listeners
+}
+
+/// A machine that is known by its certificate needs somebody who verifies certificates.
+fn check_certificates(lowering: &mut Lowering<'_>, raw: &RawConfig, listeners: &[Listener], hops: &TrustedHops) {
+    let written = raw
+        .listen
+        .iter()
+        .any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()))
+        || raw
+            .trusted_hops
+            .iter()
+            .any(|hop| hop.client_certificate.client_ca.is_some());
+    let verified =
+        listeners.iter().any(|listener| listener.client_trust().is_some()) || hops.trust_stores().next().is_some();
+    let mut machines = raw.servers.iter().flat_map(|server| &server.value.machine_identities);
+    // A trust that has its own fault is still one that was written.
+    if !written
+        && !verified
+        && let Some(uri) = machines.find_map(|machine| machine.value.uri.as_ref())
+    {
+        let message = format!(
+            "`{}` could never be shown: no listener and no hop verifies certificates",
+            uri.value
+        );
+        let help = "write `client_ca` in the `tls` of a listener, or in `trusted_hops[].client_certificate`";
+        lowering.fault_with(Code::ServerInvalid, uri.place, message, Some(help));
+    }
 }
 
 /// An IP address with a port; `None` after a fault.
@@ -211,23 +255,16 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
     // An issuer that has its own fault is still a known name: one fault, one diagnostic.
     let known: Vec<&str> = raw.issuers.iter().map(|at| at.value.issuer.value.as_str()).collect();
     let mut names = BTreeSet::new();
-    let mut paths = BTreeSet::new();
     let mut resources = BTreeSet::new();
     let mut servers = Vec::new();
+    let mut built: Vec<Server> = Vec::new();
     for at in &raw.servers {
-        let (name, path) = (&at.value.name, &at.value.path);
+        let name = &at.value.name;
         if !names.insert(name.value.as_str()) {
             lowering.fault(
                 Code::Repeated,
                 name.place,
                 format!("the server `{}` stands twice", name.value),
-            );
-        }
-        if !paths.insert(path.value.as_str()) {
-            lowering.fault(
-                Code::Repeated,
-                path.place,
-                format!("the path `{}` has two servers", path.value),
             );
         }
         // A token for one of the two would be one for the other.
@@ -241,7 +278,12 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
-        servers.extend(server::lower(lowering, at, raw, issuers, &known));
+        if let Some((plan, server)) = server::lower(lowering, at, raw, issuers, &known) {
+            tenants::check_hosts(lowering, &at.value, &server, built.iter());
+            tenants::warn(lowering, at, &server);
+            servers.push(plan);
+            built.push(server);
+        }
     }
     servers
 }

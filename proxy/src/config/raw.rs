@@ -12,12 +12,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 pub(crate) use issuer::{
-    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation, RawScopeForm,
+    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawMachineMark, RawRevocation,
+    RawRolesFrom, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
-pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
+pub(crate) use listen::{
+    RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
+    RawTls, RawTrustedHop,
+};
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawPolicy, RawServer, RawTools,
+    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
+    RawServer, RawSharedSecret, RawTools,
 };
 
 mod issuer;

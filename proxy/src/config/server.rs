@@ -13,6 +13,7 @@ use http::Uri;
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::gate::SnapshotError;
+use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -21,7 +22,7 @@ use super::diagnose::{self, Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
 use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
-use super::{IssuerPlan, Names, credentials, sender};
+use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -29,7 +30,7 @@ use crate::background::exchange::ExchangePlan;
 pub(crate) struct ServerPlan {
     name: Arc<str>,
     title: Option<Arc<str>>,
-    tenant: Arc<str>,
+    tenant: Option<Arc<str>>,
     path: Arc<str>,
     resource: Arc<str>,
     audiences: Vec<Arc<str>>,
@@ -42,8 +43,11 @@ pub(crate) struct ServerPlan {
     upstream: Upstream,
     port: u16,
     exchanges: Vec<ExchangePlan>,
+    query_names: Vec<Arc<str>>,
+    danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
+    machines: MachineIdentities,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +101,7 @@ impl ServerPlan {
         let parts = ServerParts {
             name: Arc::clone(&self.name),
             title: self.title.clone(),
-            tenant: Arc::clone(&self.tenant),
+            tenant: self.tenant.clone(),
             path: Arc::clone(&self.path),
             resource: Arc::clone(&self.resource),
             audiences: self.audiences.clone(),
@@ -108,8 +112,11 @@ impl ServerPlan {
             tools: self.tools.table()?,
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
+            query_names: self.query_names.clone(),
+            danger_shared_secret: self.danger_shared_secret.clone(),
             rate: self.rate,
             sender: self.sender,
+            machines: self.machines.clone(),
         };
         Ok(Server::new(parts)?)
     }
@@ -126,14 +133,14 @@ impl ServerPlan {
     }
 }
 
-/// Lowers one server; `None` after a fault.
+/// Lowers one server: its plan, and what the core makes of that; `None` after a fault.
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,
     at: &At<RawServer>,
     config: &RawConfig,
     issuers: &[IssuerPlan],
     known: &[&str],
-) -> Option<ServerPlan> {
+) -> Option<(ServerPlan, Server)> {
     let raw = &at.value;
     let name = raw.name.value.as_str();
     let accepted = accepted_issuers(lowering, at, issuers, known);
@@ -156,12 +163,17 @@ pub(super) fn lower(
     };
     let upstream = upstream(lowering, &around);
     let rate = rate(lowering, raw);
+    let machines = machines::lower(lowering, raw, known);
+    let shared_secret = match &raw.danger_shared_secret {
+        Some(raw) => shared_secret::lower(lowering, raw).map(Some),
+        None => Some(None),
+    };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
     let (upstream, port, exchanges) = upstream?;
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
-        tenant: Arc::from(raw.tenant.as_ref().map_or("default", |tenant| &tenant.value)),
+        tenant: raw.tenant.as_ref().map(|tenant| Arc::from(tenant.value.as_str())),
         path: Arc::from(raw.path.value.as_str()),
         resource: Arc::from(resource?.value.as_str()),
         audiences: arcs(&raw.audiences),
@@ -174,20 +186,32 @@ pub(super) fn lower(
         upstream,
         port,
         exchanges,
+        query_names: arcs(&raw.query_names),
+        danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        machines: machines?,
     };
-    if let Err(error) = plan.build() {
-        let place = match &error {
+    let built = plan.build();
+    if let Err(error) = &built {
+        let place = match error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
             BuildError::Server(ServerError::Credentials(_, error)) => credentials::place(raw, error),
+            BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
+                raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
+            }
+            BuildError::Server(ServerError::QueryName(_, refused)) => {
+                let mut names = raw.query_names.iter();
+                names
+                    .find(|name| *name.value == **refused)
+                    .map_or(at.place, |name| name.place)
+            }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
-        return None;
     }
-    Some(plan)
+    Some((plan, built.ok()?))
 }
 
 fn accepted_issuers(

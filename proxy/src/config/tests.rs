@@ -12,6 +12,8 @@ mod pages;
 mod profiles;
 mod sender;
 mod servers;
+mod shared_secrets;
+mod tenants;
 
 /// A configuration that is right; every test changes one thing.
 const RIGHT: &str = r#"listen:
@@ -246,7 +248,7 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `admin`, `audit`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, `state_dir`, `revocation_file`, `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `keys`, `issuers`, `servers`, `upstream_ca`, `trusted_hops`, `state_dir`, `revocation_file`, `limits`",
         }])
     );
 }

@@ -78,7 +78,7 @@ pub(crate) struct Rotated {
 /// [`MakeError`]; what was made before stays.
 pub(crate) fn init(places: &KeyPlaces, now: UnixTime) -> Result<Vec<Made>, MakeError> {
     let _lock = lock(&places.directory)?;
-    let store = KeyStore::open_at(places)?;
+    let store = KeyStore::open(places)?;
     let mut made = Vec::new();
     for purpose in store.missing() {
         let key = generate(purpose, UnixTime::from_secs(now.secs()))?;
@@ -112,7 +112,7 @@ pub(crate) fn rotate(
         return Err(MakeError::Outside(purpose, path));
     }
     let _lock = lock(&places.directory)?;
-    let store = KeyStore::open_at(places)?;
+    let store = KeyStore::open(places)?;
     let active = store.active(purpose, now).ok_or(MakeError::Missing(purpose))?;
     // Files count whole seconds. An active key may have been made within this one.
     let from = UnixTime::from_secs(now.after(rotation.activate_after).secs()).max(active.from);

@@ -1,7 +1,9 @@
 use super::{challenge_of, error_body, face, head};
 use crate::egress::Readers;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use portcullis_core::denial::{Challenge, ChallengeError, Denial, DenyReason, DpopChallenge, DpopError};
+use portcullis_core::denial::{
+    AuthenticationDemand, Challenge, ChallengeError, Denial, DenyReason, DpopChallenge, DpopError,
+};
 use serde_json::Value;
 
 fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
@@ -9,6 +11,7 @@ fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
         error,
         scope: scope.map(str::to_owned),
         resource_metadata: "https://gate.example/.well-known/oauth-protected-resource/mcp".to_owned(),
+        authentication: None,
         dpop: None,
     }
 }
@@ -42,6 +45,8 @@ fn statuses_and_codes_follow_the_standards() {
         (DenyReason::CredentialRepeated, 400, 40_001),
         (DenyReason::QueryPresent, 400, 40_001),
         (DenyReason::TokenExpired, 401, 40_101),
+        (DenyReason::ApiKeyPresent, 400, 40_001),
+        (DenyReason::AuthenticationInsufficient, 401, 40_101),
         (DenyReason::ScopeInsufficient, 403, 40_302),
         (DenyReason::PolicyDenied, 403, 40_301),
         (DenyReason::PolicyFailed, 503, 50_301),
@@ -100,6 +105,25 @@ fn a_challenge_has_its_parameters_in_one_order() {
     ];
     for (challenge, expected) in cases {
         assert_eq!(challenge_of(&challenge, "why"), expected);
+    }
+    let mut login = challenge(Some(ChallengeError::InsufficientUserAuthentication), Some("a"));
+    for (acr_values, max_age_s, expected) in [
+        (
+            &["loa3", "loa2"][..],
+            Some(300),
+            r#", acr_values="loa3 loa2", max_age="300""#,
+        ),
+        (&["loa3"], None, r#", acr_values="loa3""#),
+        (&[], Some(0), r#", max_age="0""#),
+    ] {
+        login.authentication = Some(AuthenticationDemand {
+            acr_values: acr_values.iter().map(|&acr| acr.into()).collect(),
+            max_age_s,
+        });
+        let begins = format!(
+            r#"Bearer error="insufficient_user_authentication", scope="a", {metadata}, error_description="why""#
+        );
+        assert_eq!(challenge_of(&login, "why"), format!("{begins}{expected}"));
     }
     let hostile = challenge(None, Some("a\"\r\n, error=\\x\u{e9}"));
     assert_eq!(

@@ -2,7 +2,8 @@
 //
 // It never touches the protocol itself: discovery, registration, PKCE, token requests and refresh are the SDK's own.
 // The tour is what every client of the test does, starting without a token; its findings go out as one JSON line.
-// A plan is {"url","login","mode","call","refused","step_up"}, each call {"tool","arguments"}.
+// A plan is {"url","login","mode","refresh","call","refused","step_up"}, each call {"tool","arguments"}; without
+// `refresh` the client registers for no refresh tokens.
 import { randomUUID } from 'node:crypto';
 
 export const REDIRECT = 'http://127.0.0.1:1/callback';
@@ -27,12 +28,12 @@ async function authorize(url) {
 
 /** An `OAuthClientProvider` of either SDK that keeps all in memory and logs `login` in when sent to the authorization server. */
 export class Session {
-  constructor(name, login) {
+  constructor(name, login, refresh) {
     this.login = login;
     this.clientMetadata = {
       application_type: 'native',
       client_name: name,
-      grant_types: ['authorization_code', 'refresh_token'],
+      grant_types: refresh ? ['authorization_code', 'refresh_token'] : ['authorization_code'],
       redirect_uris: [REDIRECT],
       response_types: ['code'],
       token_endpoint_auth_method: 'none',
@@ -82,7 +83,7 @@ const told = (error) => ({
 
 /** Runs the tour with one SDK's own classes: `client()`, `transport(session, fetch)`, `finish(transport, answer)` and the rest. */
 export async function tour(name, plan, sdk) {
-  const session = new Session(name, plan.login);
+  const session = new Session(name, plan.login, plan.refresh);
   const trace = [];
   const found = { client: name };
   // The SDK throws once it has sent the person to the authorization server; the application finishes and tries again.
@@ -109,11 +110,11 @@ export async function tour(name, plan, sdk) {
   found.call = await call(plan.call);
   found.refused = await call(plan.refused).catch(told);
   found.step_up = await authorized(() => call(plan.step_up)).catch(told);
-  // A signature that no longer fits: the gate answers 401, and the SDK goes for its refresh token.
+  // A signature that no longer fits: the gate answers 401, and the SDK goes for its refresh token, or for a new login.
   const before = session.saved;
   const mark = trace.length;
   session.saved = { ...before, access_token: spoil(before.access_token) };
-  found.call_after_refresh = await call(plan.call);
+  found.call_after_refresh = await authorized(() => call(plan.call));
   found.refreshed = trace.slice(mark).some((step) => step.grant_type === 'refresh_token' && step.status === 200)
     && session.saved.access_token !== before.access_token;
   await client.close();

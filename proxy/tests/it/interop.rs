@@ -5,7 +5,7 @@
 
 pub(crate) mod install;
 pub(crate) mod process;
-mod stage;
+pub(crate) mod stage;
 
 use std::time::Duration;
 
@@ -23,24 +23,36 @@ struct Client {
     modern: bool,
     /// How its SDK documents an HTTP 403 that no scope cures: class and code (or HTTP status).
     refusal: (&'static str, i64),
-    /// It gets the scopes that a challenge asks for. The v1 SDK tries its refresh token first, which brings the old scopes
-    /// again, and then gives up with the same class as for any other 403.
+    /// It registers for refresh tokens.
+    refreshes: bool,
+    /// It gets the scopes that a challenge asks for. With a refresh token the v1 SDK tries that first, which brings the old
+    /// scopes again, and then gives up with the same class as for any other 403; without one it logs in again.
     steps_up: bool,
 }
 
-const CLIENTS: [Client; 5] = [
+const CLIENTS: [Client; 6] = [
     Client {
         script: "client-v1.mjs",
         mode: "legacy",
         modern: false,
         refusal: ("StreamableHTTPError", 403),
+        refreshes: true,
         steps_up: false,
     },
     Client {
+        script: "client-v1.mjs",
+        mode: "legacy",
+        modern: false,
+        refusal: ("StreamableHTTPError", 403),
+        refreshes: false,
+        steps_up: true,
+    },
+    Client {
         script: "client-v2.mjs",
         mode: "legacy",
         modern: false,
         refusal: ("SdkHttpError", 403),
+        refreshes: true,
         steps_up: true,
     },
     Client {
@@ -48,6 +60,7 @@ const CLIENTS: [Client; 5] = [
         mode: "auto",
         modern: true,
         refusal: ("SdkHttpError", 403),
+        refreshes: true,
         steps_up: true,
     },
     Client {
@@ -55,6 +68,7 @@ const CLIENTS: [Client; 5] = [
         mode: "legacy",
         modern: false,
         refusal: ("MCPError", 40301),
+        refreshes: true,
         steps_up: true,
     },
     Client {
@@ -62,6 +76,7 @@ const CLIENTS: [Client; 5] = [
         mode: "auto",
         modern: true,
         refusal: ("MCPError", 40301),
+        refreshes: true,
         steps_up: true,
     },
 ];
@@ -73,6 +88,8 @@ struct Upstream {
     call: (&'static str, &'static str, &'static str),
     refused: (&'static str, &'static str),
     step_up: (&'static str, &'static str, &'static str),
+    /// The scope that it needs.
+    step_up_scope: &'static str,
     /// Has a row of scopes, yet the policy shows it to nobody.
     hidden: &'static str,
 }
@@ -84,6 +101,7 @@ const UPSTREAMS: [Upstream; 2] = [
         call: ("echo", r#"{"message":"hello"}"#, "Echo: hello"),
         refused: ("echo", r#"{"message":"forbidden"}"#),
         step_up: ("get-sum", r#"{"a":1,"b":2}"#, "The sum of 1 and 2 is 3."),
+        step_up_scope: "mcp:sum",
         hidden: "get-env",
     },
     Upstream {
@@ -92,6 +110,7 @@ const UPSTREAMS: [Upstream; 2] = [
         call: ("add", r#"{"a":1,"b":2}"#, "3"),
         refused: ("add", r#"{"a":1,"b":13}"#),
         step_up: ("salesforce.opportunity.read", r#"{"account_id":"acme"}"#, "acme"),
+        step_up_scope: "salesforce:read",
         hidden: "salesforce.opportunity.write",
     },
 ];
@@ -103,7 +122,7 @@ fn released_clients_reach_released_servers_through_the_gate() {
     for upstream in &UPSTREAMS {
         for client in &CLIENTS {
             let found = tour(&parts, &stage, client, upstream);
-            check_login(&found, upstream);
+            check_login(&found, client, upstream);
             check_calls(&found, client, upstream);
         }
         check_captured(&stage, upstream);
@@ -116,6 +135,7 @@ fn tour(parts: &Parts, stage: &Stage, client: &Client, upstream: &Upstream) -> V
         "url": stage.url(upstream.name),
         "login": "alice",
         "mode": client.mode,
+        "refresh": client.refreshes,
         "call": call(upstream.call.0, upstream.call.1),
         "refused": call(upstream.refused.0, upstream.refused.1),
         "step_up": call(upstream.step_up.0, upstream.step_up.1),
@@ -140,7 +160,7 @@ fn call(tool: &str, arguments: &str) -> Value {
 
 /// From nothing over the 401 and both metadata documents through code and PKCE to a token, and later to a fresh one.
 #[track_caller]
-fn check_login(found: &Value, upstream: &Upstream) {
+fn check_login(found: &Value, client: &Client, upstream: &Upstream) {
     let endpoint = format!("/{}/mcp", upstream.name);
     let metadata = format!("/.well-known/oauth-protected-resource{endpoint}");
     let steps = found["trace"].as_array().unwrap();
@@ -163,7 +183,7 @@ fn check_login(found: &Value, upstream: &Upstream) {
         assert!(road.contains(&wanted), "{wanted:?} is not in {road:?}");
     }
     assert_eq!(found["pkce"], "S256", "{found}");
-    assert_eq!(found["refreshed"], true, "{found}");
+    assert_eq!(found["refreshed"], client.refreshes, "{found}");
     assert_eq!(
         found["call_after_refresh"]["content"], found["call"]["content"],
         "{found}"
@@ -202,19 +222,39 @@ fn check_calls(found: &Value, client: &Client, upstream: &Upstream) {
     let code_shown = code == 40301 || refused["message"].as_str().unwrap().contains("40301");
     assert!(code_shown, "{found}");
 
-    let challenged = found["trace"].as_array().unwrap().iter().any(|step| {
-        step["status"] == 403
-            && step["challenge"]
-                .as_str()
-                .is_some_and(|text| text.contains("error=\"insufficient_scope\""))
-    });
-    assert!(challenged, "{found}");
+    check_challenges(found, era, upstream);
     let step_up = found["step_up"].to_string();
     if client.steps_up {
         assert!(step_up.contains(upstream.step_up.2), "{found}");
         assert!(!step_up.contains("jo@example.com"), "not redacted: {found}");
     } else {
         assert_eq!(found["step_up"]["class"], class, "{found}");
+    }
+}
+
+/// Everything that is missing stands in one challenge, the same each time; a client of the older era is told what it has
+/// too, since it asks for nothing else.
+#[track_caller]
+fn check_challenges(found: &Value, era: &str, upstream: &Upstream) {
+    let scope = match era {
+        "2026-07-28" => upstream.step_up_scope.to_owned(),
+        _ => {
+            let mut both = ["mcp:tools", upstream.step_up_scope];
+            both.sort_unstable();
+            both.join(" ")
+        }
+    };
+    let begins = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\", resource_metadata=\"http://");
+    let refused = found["trace"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["status"] == 403);
+    let challenges: Vec<&str> = refused.filter_map(|step| step["challenge"].as_str()).collect();
+    assert!(!challenges.is_empty(), "{found}");
+    for challenge in &challenges {
+        assert!(challenge.starts_with(&begins), "{challenge} is not {begins}");
+        assert_eq!(challenge, &challenges[0], "{found}");
     }
 }
 

@@ -1,15 +1,16 @@
-//! The binary as an operator meets it: exit statuses, what it prints, reload and files that it makes.
+//! The binary as an operator meets it: exit statuses, what it prints, reload.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 
 use portcullis_fixtures::issuer::{Issuer, IssuerSettings};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::gate::make_keys;
 
 /// A policy that refuses everything.
 const POLICY: &str = r#"package portcullis
@@ -41,6 +42,7 @@ servers:
     );
     fs::write(folder.path().join("gate.yaml"), config).unwrap();
     fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
+    make_keys(&folder.path().join("gate.yaml"));
     folder
 }
 
@@ -162,6 +164,56 @@ fn a_check_answers_programs_in_json() {
 }
 
 #[test]
+fn a_warning_is_told_and_refuses_only_when_it_is_denied() {
+    let folder = folder("https://login.example.test", "127.0.0.1:0", "http://127.0.0.1:9/mcp");
+    let config = folder.path().join("gate.yaml");
+    let one = fs::read_to_string(&config).unwrap();
+    let two = one
+        .replacen("servers:", "  - issuer: https://other.example.test\nservers:", 1)
+        .replacen(
+            "[https://login.example.test]",
+            "[https://login.example.test, https://other.example.test]",
+            1,
+        );
+    let check = |text: &str, denied: bool, status: i32, warnings: usize| {
+        fs::write(&config, text).unwrap();
+        let mut arguments = vec!["check", "-c", "gate.yaml"];
+        arguments.extend(denied.then_some("--deny-warnings"));
+        let output = portcullis(&arguments, folder.path());
+        let (told, praise) = [&output.stderr, &output.stdout]
+            .map(|bytes| String::from_utf8_lossy(bytes))
+            .into();
+        assert_eq!(output.status.code(), Some(status), "{told}");
+        assert_eq!(
+            told.matches("warning[W0701 issuer_unread]: server `").count(),
+            warnings,
+            "{told}"
+        );
+        assert_eq!(told.contains("--deny-warnings"), status == 3, "{told}");
+        assert_eq!(praise.contains("ok: 1 server, "), status == 0, "{praise}");
+        assert_eq!(praise.contains(", 1 warning"), status == 0 && warnings == 1, "{praise}");
+        arguments.extend(["--format", "json"]);
+        let output = portcullis(&arguments, folder.path());
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(status));
+        assert_eq!(answer["ok"], status == 0);
+        assert_eq!(answer["warnings"].as_array().unwrap().len(), warnings);
+        if warnings == 1 {
+            let warning = &answer["warnings"][0];
+            assert_eq!(
+                (&warning["code"], &warning["name"]),
+                (&"W0701".into(), &"issuer_unread".into())
+            );
+            assert!(warning["help"].is_string() && warning["line"].is_number(), "{warning}");
+        }
+    };
+    check(&one, false, 0, 0);
+    check(&one, true, 0, 0);
+    check(&two, false, 0, 1);
+    check(&two, true, 3, 1);
+}
+
+#[test]
 fn the_schema_is_json() {
     let here = tempfile::tempdir().unwrap();
     let schema: Value = serde_json::from_slice(&portcullis(&["config", "schema"], here.path()).stdout).unwrap();
@@ -231,8 +283,6 @@ fn a_reload_is_whole_or_nothing() {
     let mut gate = Running::start(folder.path());
     let listening = gate.output.next().unwrap().unwrap();
     assert!(listening.starts_with("listening http://127.0.0.1:"), "{listening}");
-    let key = folder.path().join("audit/digest.key");
-    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
     let config = folder.path().join("gate.yaml");
     let right = fs::read_to_string(&config).unwrap();

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::http1::{Connection, request};
+use portcullis_fixtures::issuer::now_s;
 use portcullis_fixtures::mcp::{Answers, Canned};
 use portcullis_fixtures::persona::{ALICE, BOB};
 use portcullis_fixtures::server::End;
+use portcullis_fixtures::token::TokenBuilder;
 use serde_json::Value;
 
-use crate::gate::{Gate, HOST, ORIGIN, PATH, until};
+use crate::gate::{Gate, HOST, ORIGIN, PATH, RESOURCE, until};
 
 /// A tool whose answers are passed on as they are.
 const TOOL: &str = "demo.echo";
@@ -80,6 +82,8 @@ fn an_allowed_call_arrives_byte_for_byte_and_without_the_token() {
 fn a_refused_request_never_arrives() {
     let gate = Gate::start("  body_bytes_max: 2000");
     let token = gate.token(&ALICE);
+    let narrow = TokenBuilder::for_persona(&ALICE, gate.issuer.url(), RESOURCE, now_s()).scope("repo");
+    let narrow = gate.issuer.sign(&narrow);
     let bearer = format!("Bearer {token}");
     let good = allowed(1);
     let call = |call: &Call| call.to_http(HOST, PATH);
@@ -125,8 +129,9 @@ fn a_refused_request_never_arrives() {
             403,
         ),
         ("another account", call(&of_alice(1).bearer(&gate.token(&BOB))), 403),
+        ("a tool of another scope", call(&of_alice(1).bearer(&narrow)), 403),
         (
-            "a tool of another scope",
+            "a hidden tool of another scope",
             call(&Call::tools_call(Era::Modern, 1, "salesforce.account.delete", "{}").bearer(&token)),
             403,
         ),

@@ -9,7 +9,7 @@ use portcullis_fixtures::persona::{AGENT_FOR_ALICE, AGENT_FOR_CAROL, ALICE, BOB,
 
 use super::stage::*;
 use crate::audit::AuditSettings;
-use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
+use crate::denial::{Denial, DenyReason};
 use crate::gate::{Scratch, Step};
 
 /// The refusal of a call; its record is the newest and has the same id.
@@ -61,7 +61,7 @@ fn a_call_passes_only_for_whom_the_policy_and_the_scopes_let_it() {
             "a tool beyond the scopes",
             ALICE,
             call("salesforce.account.delete", "{}"),
-            Some(DenyReason::ScopeInsufficient),
+            hidden,
         ),
         (
             "a tool without a row",
@@ -85,7 +85,7 @@ fn an_unknown_agent_passes_for_nobody() {
     let stage = Stage::new();
     let claims = token(&AGENT_FOR_ALICE).without("act").act("agent-2");
     let request = Request::with_token(&read_call(Era::Legacy), &claims.sign(keys::es256()));
-    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::ToolHidden);
+    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::SubjectUnlisted);
     assert_eq!(stage.last()["actor"]["id"], "agent-2");
 }
 
@@ -133,31 +133,6 @@ fn a_body_that_cannot_be_read_is_refused_on_record() {
     let denial = refused(&stage, &request);
     assert_eq!(denial.reason, DenyReason::HeaderMismatch);
     assert_eq!((denial.request_id.as_deref(), denial.modern), (Some("1"), true));
-}
-
-#[test]
-fn a_scope_challenge_names_everything_the_client_should_ask_for() {
-    let stage = Stage::new();
-    for (era, scope) in [
-        // A legacy client replaces the scopes it had by those of the challenge.
-        (Era::Legacy, "repo salesforce:read salesforce:write"),
-        (Era::Modern, "salesforce:write"),
-    ] {
-        let call = Call::tools_call(era, 7, "salesforce.account.delete", "{}");
-        let denial = refused(&stage, &Request::by(&ALICE, &call));
-        assert_eq!(denial.reason, DenyReason::ScopeInsufficient);
-        assert_eq!(denial.modern, era == Era::Modern);
-        assert_eq!(denial.request_id.as_deref(), Some("7"));
-        let expected = Challenge {
-            error: Some(ChallengeError::InsufficientScope),
-            scope: Some(scope.to_owned()),
-            resource_metadata: "https://gate.example/.well-known/oauth-protected-resource/crm".to_owned(),
-            dpop: None,
-        };
-        assert_eq!(denial.challenge.as_deref(), Some(&expected));
-    }
-    let unmapped = Call::tools_call(Era::Legacy, 7, "unknown", "{}");
-    assert_eq!(refused(&stage, &Request::by(&ALICE, &unmapped)).challenge, None);
 }
 
 #[test]
@@ -240,11 +215,12 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
     // Layout that no serialiser would keep.
     call.body = call.body.replacen('{', "{ \t\n", 1);
     let mut request = Request::by(&ALICE, &call);
+    let session = stage.session(&ALICE, "session-1");
     for (name, value) in [
-        ("mcp-session-id", "session-1"),
+        ("mcp-session-id", &*session),
         ("cookie", "a=b"),
         ("x-forwarded-for", "192.0.2.7"),
-        ("x-api-key", "mine"),
+        ("x-portcullis-subject", "root"),
         ("forwarded", "for=192.0.2.7"),
         ("last-event-id", "4"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),

@@ -22,7 +22,7 @@ use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
 use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
-use crate::identity::Principal;
+use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
@@ -32,8 +32,11 @@ use crate::token::{Issuer, IssuerParts, SenderRules};
 pub(super) const NOW_S: u64 = 1_800_000_000;
 pub(super) const NOW: UnixTime = UnixTime::from_secs(NOW_S);
 pub(super) const ISSUER: &str = "https://issuer.example";
+pub(super) const TENANT: &str = "acme";
 pub(super) const RESOURCE: &str = "https://gate.example/crm";
 pub(super) const READ: &str = "salesforce.opportunity.read";
+/// What an upstream answers to `initialize`.
+pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"crm","version":"1"}}}"#;
 /// An argument of Alice's that the sample policy allows.
 pub(super) const OWN_ACCOUNT: &str = r#"{"account_id": "acc-1001"}"#;
 
@@ -93,7 +96,7 @@ pub(super) fn sample_policy() -> PolicySource {
             file(sample::REQUEST_FILE, sample::REQUEST_REGO.to_owned()),
             file(sample::RESPONSE_FILE, sample::RESPONSE_REGO.to_owned()),
         ],
-        data: vec![file(sample::DATA_FILE, sample::sample_data(ISSUER))],
+        data: vec![file(sample::DATA_FILE, sample::sample_data_in(TENANT, ISSUER))],
         tools_json: tools().to_json(),
     }
 }
@@ -148,7 +151,7 @@ pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
-        tenant: Arc::from("acme"),
+        tenant: Some(Arc::from(TENANT)),
         path: Arc::from(format!("/{name}")),
         resource: Arc::from(format!("https://gate.example/{name}")),
         audiences: Vec::new(),
@@ -169,8 +172,11 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             forward_headers: ForwardHeaders::default(),
         },
         rate,
+        query_names: Vec::new(),
+        danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     }
 }
 
@@ -254,7 +260,12 @@ impl Stage {
 
     /// Stages 2 to 9, without the writer.
     pub(super) fn record(&self, request: &Request) -> Result<Recorded<'_>, Denial> {
-        let mut visit = self.gate.begin(NOW);
+        self.record_at(request, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn record_at(&self, request: &Request, now: UnixTime) -> Result<Recorded<'_>, Denial> {
+        let mut visit = self.gate.begin(now);
         let Step::Done(principal) = visit.authenticate(&request.head())? else {
             panic!("the keys are there");
         };
@@ -262,14 +273,19 @@ impl Stage {
             principal,
             &request.head(),
             request.body.clone(),
-            NOW,
+            now,
             &mut self.scratch.borrow_mut(),
         )
     }
 
     /// Stages 2 to 10.
     pub(super) fn forward(&self, request: &Request) -> Result<(Forward, Ticket<'_>), Denial> {
-        let recorded = self.record(request)?;
+        self.forward_at(request, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn forward_at(&self, request: &Request, now: UnixTime) -> Result<(Forward, Ticket<'_>), Denial> {
+        let recorded = self.record_at(request, now)?;
         self.write();
         Ok(recorded.permit(self.gate.durable()).unwrap().spend())
     }
@@ -281,8 +297,21 @@ impl Stage {
 
     /// Stages 11 to 14 of one answer.
     pub(super) fn review(&self, ticket: &mut Ticket<'_>, answer: Answer) -> Release {
-        let reviewed = ticket.review(answer, NOW, &mut self.scratch.borrow_mut()).unwrap();
+        self.review_at(ticket, answer, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn review_at(&self, ticket: &mut Ticket<'_>, answer: Answer, now: UnixTime) -> Release {
+        let reviewed = ticket.review(answer, now, &mut self.scratch.borrow_mut()).unwrap();
         self.released(reviewed)
+    }
+
+    /// The session that a persona gets from `initialize` when the upstream names it so.
+    pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
+        let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
+        ticket.upstream_session(upstream.as_bytes());
+        self.review(&mut ticket, json(200, INITIALIZED));
+        ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }
 
     /// What the log refuses of the review of one answer.

@@ -3,6 +3,7 @@
 //! The ticks of these tests advance by one microsecond at each look, and the policy looks twice a question.
 
 use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::keys;
 use portcullis_fixtures::persona::{AGENT_FOR_CAROL, ALICE};
 
 use super::stage::*;
@@ -58,11 +59,17 @@ fn a_refused_call_counts_as_far_as_it_came() {
         ("half a body", torn, DenyReason::JsonMalformed, [1, 1, 0, 0, 1, 0, 0]),
         (
             "beyond the scopes",
-            Request::by(
-                &ALICE,
-                &Call::tools_call(Era::Legacy, 1, "salesforce.account.delete", "{}"),
+            Request::with_token(
+                &read_call(Era::Legacy),
+                &token(&ALICE).scope("repo").sign(keys::es256()),
             ),
             DenyReason::ScopeInsufficient,
+            [1, 1, 1, 3, 1, 0, 0],
+        ),
+        (
+            "no row",
+            Request::by(&ALICE, &Call::tools_call(Era::Legacy, 1, "unknown", "{}")),
+            DenyReason::ToolUnmapped,
             [1, 1, 1, 0, 1, 0, 0],
         ),
         (

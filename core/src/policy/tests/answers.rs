@@ -1,4 +1,5 @@
 use super::*;
+use crate::denial::AuthenticationDemand;
 
 fn answer(decision: &str) -> Result<Decision, PolicyFailure> {
     decide(&source(&format!("decision := {decision}")), "{}")
@@ -87,6 +88,55 @@ fn knows_every_obligation_or_refuses() {
         r#"{"redact": [{"at": ["/a"], "action": "mask"}]}"#,
     ] {
         assert_eq!(obliged(unknown), Err(PolicyFailure::Obligation), "{unknown}");
+    }
+}
+
+#[test]
+fn reads_what_login_is_asked_for_or_refuses() {
+    let obliged = |allow: bool, demand: &str| {
+        let decision = format!(r#"{{"allow": {allow}, "rule": "r", "obligations": {{"authenticate": {demand}}}}}"#);
+        answer(&decision).map(|decision| (decision.allows(), decision.obligations.authenticate))
+    };
+    let demand = |acr_values: &[&str], max_age_s| {
+        let acr_values = acr_values.iter().map(|&acr| acr.into()).collect();
+        Some(AuthenticationDemand { acr_values, max_age_s })
+    };
+    for allow in [true, false] {
+        for (written, expected) in [
+            (r#"{"acr_values": ["urn:mace:loa3"]}"#, demand(&["urn:mace:loa3"], None)),
+            (r#"{"max_age": 0}"#, demand(&[], Some(0))),
+            (
+                r#"{"acr_values": ["b", "a"], "max_age": 4294967295}"#,
+                demand(&["b", "a"], Some(u32::MAX)),
+            ),
+        ] {
+            assert_eq!(obliged(allow, written), Ok((allow, expected)), "{written}");
+        }
+        for wrong in [
+            "null",
+            "{}",
+            "[]",
+            "true",
+            r#"{"acr_values": []}"#,
+            r#"{"acr_values": "a"}"#,
+            r#"{"acr_values": {"a", "b"}}"#,
+            r#"{"acr_values": [""]}"#,
+            r#"{"acr_values": ["a b"]}"#,
+            r#"{"acr_values": ["a\"b"]}"#,
+            r#"{"acr_values": ["a\\b"]}"#,
+            r#"{"acr_values": ["a\nb"]}"#,
+            r#"{"acr_values": ["ä"]}"#,
+            r#"{"acr_values": [1]}"#,
+            r#"{"acr_values": ["a"], "max_age": null}"#,
+            r#"{"max_age": -1}"#,
+            r#"{"max_age": 1.5}"#,
+            r#"{"max_age": "300"}"#,
+            r#"{"max_age": 4294967296}"#,
+            r#"{"max_age": 300, "amr": ["otp"]}"#,
+            r#"{"acr_values": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}"#,
+        ] {
+            assert_eq!(obliged(allow, wrong), Err(PolicyFailure::Obligation), "{allow} {wrong}");
+        }
     }
 }
 

@@ -64,6 +64,9 @@ pub(crate) struct RawLimits {
     pub introspection_cached_max: Option<At<Span>>,
     /// How long its answer that a token is not active serves. Default: 5s.
     pub introspection_refused_cached: Option<At<Span>>,
+    /// Places (addresses, or /64s of version 6, and client certificates) from which one token may be used before the log
+    /// and the metric `portcullis_tokens_shared` report it. Default: 16.
+    pub token_sources_reported: Option<At<u32>>,
     /// Tokens a second of one issuer and one source (an address, or a /64 of version 6) that may fail their
     /// verification, in the long run; beyond that the source's new tokens get 429. Default: 10.
     pub failed_tokens_per_second: Option<At<u32>>,
@@ -83,6 +86,9 @@ pub(crate) struct RawLimits {
     pub audit_queue_records: Option<At<u32>>,
     /// How long a request waits for its record to be durable. Default: 100ms.
     pub audit_deadline: Option<At<Span>>,
+    /// How long after its token has expired (with `leeway`) a call that was permitted may still be answered, at most 1h.
+    /// Default: 1m.
+    pub expiry_grace: Option<At<Span>>,
     /// Depth of an `act` chain. Default: 4.
     pub act_depth_max: Option<At<u32>>,
     /// Time of one exchange of a token for an upstream. Default: 2s.

@@ -14,7 +14,8 @@ pub(crate) struct RawServer {
     pub name: At<String>,
     /// The name for people in the resource's metadata.
     pub title: Option<At<String>>,
-    /// The tenant of its callers. Default: `default`.
+    /// The only tenant whose callers it serves: a token that names another is refused. Default: whichever the token
+    /// names, and `default` when it names none.
     pub tenant: Option<At<String>>,
     /// The path of the gate's endpoint, such as `/crm/mcp`.
     pub path: At<String>,
@@ -42,10 +43,75 @@ pub(crate) struct RawServer {
     pub tools: Option<At<RawTools>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
-    /// The rate of one subject. Default: 50 calls a second, 100 at once.
+    /// Names of query parameters that clients may send, each once; their values are neither read nor logged nor
+    /// forwarded. Default: none, and any query is refused.
+    #[serde(default)]
+    pub query_names: Vec<At<String>>,
+    /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
+    /// loopback. Whoever has it is that caller, and no record tells who it was.
+    pub danger_shared_secret: Option<At<RawSharedSecret>>,
+    /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
     pub dpop: Option<RawDpop>,
+    /// Machines that the server knows by name, and what each may do. Default: none.
+    #[serde(default)]
+    pub machine_identities: Vec<At<RawMachine>>,
+}
+
+/// One machine: either the URI name of a certificate, or a client that gets tokens for itself.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMachine {
+    /// The one URI name of its certificate, such as `spiffe://prod.example/agents/reporter`, exactly. A request with that
+    /// certificate needs no token.
+    pub uri: Option<At<String>>,
+    /// The `client_id` of a client whose tokens for itself, not those of people, get what stands here.
+    pub client: Option<At<String>>,
+    /// The issuer of that client, required when the server has several.
+    pub issuer: Option<At<String>>,
+    /// What it is to the policy. Default: machine.
+    pub kind: Option<RawMachineKind>,
+    /// Its scopes. With a token that has scopes, those that stand in both.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Its groups, in place of a token's.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles, in place of a token's.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// What a machine is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawMachineKind {
+    /// Software that acts for others.
+    Agent,
+    /// Software that speaks for itself.
+    Machine,
+}
+
+/// A shared secret, and whom it stands for. The secret itself never stands in this file.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSharedSecret {
+    /// The file whose first line is the secret: at least 32 bytes, as a bearer token is written.
+    pub file: Option<At<String>>,
+    /// The environment variable that holds the secret.
+    pub env: Option<At<String>>,
+    /// The subject that it stands for.
+    pub subject: At<String>,
+    /// The scopes that this caller has.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Its groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// Proofs of possession (RFC 9449).

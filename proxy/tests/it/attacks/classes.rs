@@ -316,7 +316,6 @@ fn n4_ghsa_g53w_w6mj_hrpp_client_supplied_trust_headers() {
         "x-rewrite-url",
         "x-http-method-override",
         "x-auth-request-user",
-        "x-api-key",
         "cookie",
         "proxy-authorization",
         "traceparent",

@@ -6,9 +6,10 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use portcullis_fixtures::calls::Call;
 use portcullis_fixtures::driver::{self, Load};
 use portcullis_fixtures::http1::request;
-use portcullis_fixtures::issuer::{Behaviour, Issuer, IssuerSettings};
+use portcullis_fixtures::issuer::{Behaviour, Issuer, IssuerSettings, now_s};
 use portcullis_fixtures::keys::{self, Key, base64url};
 use serde_json::json;
 
@@ -376,6 +377,12 @@ fn c8_credentials_elsewhere() {
     }
     let twice = refusal(400, 40_001, "credential_repeated");
     trial.refused("two tokens", &echo().bearer(&good).bearer(&good), twice);
+    let digest = "Digest username=\"alice\", realm=\"crm\", nonce=\"n\", uri=\"/\", response=\"6629fae49393a053\"";
+    trial.refused(
+        "a digest",
+        &echo().header("authorization", digest),
+        token("credential_scheme"),
+    );
     let basic = echo().header("authorization", "Basic YWxpY2U6b3Blbi1zZXNhbWU=");
     trial.refused("a token and a password", &basic.clone().bearer(&good), twice);
     trial.refused("a password", &basic, token("credential_scheme"));
@@ -394,14 +401,21 @@ fn c8_credentials_elsewhere() {
             token("credential_scheme"),
         );
     }
+    let api_key = refusal(400, 40_001, "api_key_present");
     for field in [
         "x-api-key",
         "api-key",
+        "APIKEY",
         "x-access-token",
-        "x-authorization",
-        "cookie",
-        "proxy-authorization",
+        "X-Auth-Token",
+        "x_api_key",
     ] {
+        let with = |call: Call| call.header(field, STATIC_KEY);
+        trial.refused(field, &with(echo()), api_key);
+        trial.refused(&format!("{field} beside a token"), &with(echo().bearer(&good)), api_key);
+        trial.refused(&format!("{field} beside a password"), &with(basic.clone()), api_key);
+    }
+    for field in ["x-authorization", "cookie", "proxy-authorization"] {
         let call = echo()
             .header(field, &format!("Bearer {good}"))
             .header(field, STATIC_KEY);
@@ -413,6 +427,30 @@ fn c8_credentials_elsewhere() {
         .replacen("\"padding\" :\"a\"", &format!("\"access_token\":\"{good}\""), 1);
     trial.refused("a token in the body", &inside, token("credential_missing"));
     trial.refused_token("a static key", STATIC_KEY, "token_malformed");
+    // What never ends is a password, whoever signed it.
+    let (endless, now) = (trial.alice().without("exp"), now_s());
+    trial.refused_token(
+        "a token without an end",
+        &trial.gate.issuer.sign(&endless),
+        "token_claims",
+    );
+    let decade = trial.alice().expires(now + 315_360_000);
+    trial.refused_token(
+        "a token for ten years",
+        &trial.gate.issuer.sign(&decade),
+        "token_lifetime",
+    );
+    let later = trial.alice().expires(now + 86_400 + 2);
+    trial.refused_token(
+        "a token for a day and more",
+        &trial.gate.issuer.sign(&later),
+        "token_lifetime",
+    );
+    trial.refused_token(
+        "no JWT",
+        "an-opaque-token-that-nobody-is-asked-about",
+        "token_malformed",
+    );
     let long = trial.gate.issuer.sign(&trial.alice().claim("x", "x".repeat(1_500)));
     trial.refused_token("a long token", &long, "token_too_large");
     trial.accepted_token("where it belongs", &good);
