@@ -46,3 +46,5 @@ mod sizes;
 mod tls;
 #[cfg(test)]
 mod token_cli;
+#[cfg(test)]
+mod upstreams;

@@ -65,7 +65,7 @@ impl Authority {
     }
 
     /// A folder with the PEM files of a listener.
-    fn folder(&self) -> TempDir {
+    pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let Leaf { certificate, key } = &self.gate;
         for (name, text) in [
@@ -79,7 +79,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority alone.
-    fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
         self.client_with(protocol, with_certificate.then_some(&self.client))
     }
 
