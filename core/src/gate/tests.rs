@@ -4,6 +4,7 @@ mod arrival;
 mod audiences;
 mod challenges;
 mod continuity;
+mod credentials;
 mod decision;
 mod faults;
 mod forms;

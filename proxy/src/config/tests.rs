@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod admin;
+mod credentials;
 mod dangers;
 mod introspection;
 mod issuers;

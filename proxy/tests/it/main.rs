@@ -50,3 +50,5 @@ mod tenants;
 mod tls;
 #[cfg(test)]
 mod token_cli;
+#[cfg(test)]
+mod upstreams;

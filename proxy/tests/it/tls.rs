@@ -115,7 +115,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority alone.
-    fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
         self.client_with(protocol, with_certificate.then_some(&self.client))
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Setup {
     pub(super) sender: SenderRules,
     /// The machines that the server knows.
     pub(super) machines: MachineIdentities,
+    /// What its upstream is shown.
+    pub(super) credentials: Credentials,
 }
 
 impl Default for Setup {
@@ -81,6 +83,7 @@ impl Default for Setup {
             keys: true,
             sender: SenderRules::default(),
             machines: MachineIdentities::default(),
+            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
         }
     }
 }
@@ -168,7 +171,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             path: Arc::from("/mcp"),
             tls: true,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
         rate,
@@ -182,10 +185,15 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
+    let parts = server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
     let parts = ServerParts {
         sender: setup.sender,
         machines: setup.machines.clone(),
-        ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
+        upstream: Upstream {
+            credentials: setup.credentials.clone(),
+            ..parts.upstream
+        },
+        ..parts
     };
     let server = Arc::new(Server::new(parts).unwrap());
     Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()
