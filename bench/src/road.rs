@@ -54,6 +54,7 @@ pub fn gate(material: &Material, subjects: usize, tokens_cached_max: usize) -> R
         node: Arc::from("bench"),
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("bench"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

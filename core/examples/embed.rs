@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -86,7 +87,8 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {
             per_second: 50,
@@ -96,6 +98,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     })?)
 }
 
@@ -117,6 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Both come from the system's randomness in earnest; the key stays the same over restarts.
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("example"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

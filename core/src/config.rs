@@ -3,20 +3,24 @@
 //! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
 //! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
 
+mod upstream;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::credential;
 use crate::denial::{Denial, DenyReason};
-use crate::identity::SharedSecret;
+use crate::exchange::ExchangeLimits;
+use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::scope::ToolTable;
 use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
+
+pub use upstream::{
+    CredentialGroup, CredentialKind, Credentials, CredentialsError, ForwardHeaders, Upstream, UpstreamCredential,
+};
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -97,8 +101,18 @@ pub struct Limits {
     pub audit_queue_records: usize,
     /// How long a request waits for its record to be durable.
     pub audit_deadline: Duration,
+    /// How long after its token has expired a call that was permitted may still be answered.
+    pub expiry_grace: Duration,
     /// Depth of an `act` chain (RFC 8693 section 4.1).
     pub act_depth_max: usize,
+    /// Time of one exchange of a token for an upstream.
+    pub exchange_deadline: Duration,
+    /// Bytes of its answer.
+    pub exchange_bytes_max: usize,
+    /// How long a token that was got in exchange serves further calls.
+    pub exchanged_cached_max: Duration,
+    /// Such tokens that are kept.
+    pub exchanged_tokens_max: usize,
 }
 
 impl Limits {
@@ -117,6 +131,18 @@ impl Limits {
                 per_second: self.failed_tokens_per_second,
                 burst: self.failed_tokens_burst,
             },
+        }
+    }
+}
+
+impl Limits {
+    /// The bounds of an exchange.
+    pub const fn exchange_limits(&self) -> ExchangeLimits {
+        ExchangeLimits {
+            deadline: self.exchange_deadline,
+            bytes_max: self.exchange_bytes_max,
+            token_bytes_max: self.token_bytes_max,
+            cached_max: self.exchanged_cached_max,
         }
     }
 }
@@ -163,48 +189,14 @@ impl Default for Limits {
             streams_max: 10_000,
             audit_queue_records: 65_536,
             audit_deadline: Duration::from_millis(100),
+            expiry_grace: Duration::from_secs(60),
             act_depth_max: 4,
+            exchange_deadline: Duration::from_secs(2),
+            exchange_bytes_max: 64 * 1024,
+            exchanged_cached_max: Duration::from_secs(300),
+            exchanged_tokens_max: 10_000,
         }
     }
-}
-
-/// The secret header that the gate shows to an upstream in place of the client's token.
-#[derive(Clone)]
-pub struct UpstreamCredential {
-    /// The label that records name; never the value.
-    pub label: Arc<str>,
-    /// The field name, in lower case.
-    pub header: http::HeaderName,
-    /// The field value.
-    pub value: Zeroizing<String>,
-}
-
-impl std::fmt::Debug for UpstreamCredential {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("UpstreamCredential")
-            .field("label", &self.label)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Where a server's calls go.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// The label that records name.
-    pub name: Arc<str>,
-    /// The authority for the `Host` field, and the name checked in the certificate.
-    pub authority: Arc<str>,
-    /// The host of the authority, without port: the TLS server name.
-    pub host: Arc<str>,
-    /// The path of the MCP endpoint.
-    pub path: Arc<str>,
-    /// Whether the connection is TLS.
-    pub tls: bool,
-    /// The addresses that the name resolves to, at least one.
-    pub addresses: Vec<SocketAddr>,
-    /// What we show in place of the client's token; `None` sends no credential.
-    pub credential: Option<UpstreamCredential>,
 }
 
 /// What the operator wrote for one server, before it is checked by [`Server::new`].
@@ -239,12 +231,14 @@ pub struct ServerParts {
     pub query_names: Vec<Arc<str>>,
     /// Takes the place of a token from peers on loopback; `None` for every server that others reach.
     pub danger_shared_secret: Option<SharedSecret>,
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub rate: Rate,
     /// What is asked of the senders of tokens, beyond what the tokens are bound to.
     pub sender: SenderRules,
     /// What the client may tell people: the name of the resource in its metadata.
     pub title: Option<Arc<str>>,
+    /// The machines that it knows by name.
+    pub machines: MachineIdentities,
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
@@ -272,6 +266,17 @@ pub enum ServerError {
     /// An issuer's tokens may lack `aud`, and what may stand in for it is not listed.
     #[error("server `{0}` lists no audiences for the issuer `{1}`, whose tokens may lack `aud`")]
     AudienceUnlisted(Arc<str>, Arc<str>),
+    /// What its upstream is shown does not fit its tools.
+    #[error("server `{0}`: {1}")]
+    Credentials(Arc<str>, CredentialsError),
+    /// A machine is a client of an issuer that the server does not accept.
+    #[error("server `{0}` has a machine of the issuer `{1}`, which it does not accept")]
+    MachineIssuer(Arc<str>, Arc<str>),
+    /// A machine's URI lies in the name space of an issuer: who has a token could be taken for who has a certificate.
+    #[error(
+        "server `{0}` has a machine whose URI begins with the issuer `{1}`: its name would be one of that issuer's"
+    )]
+    MachineNameSpace(Arc<str>, Arc<str>),
     /// The server accepts no issuer.
     #[error("server `{0}` has no issuer: no token could be verified")]
     IssuerMissing(Arc<str>),
@@ -331,6 +336,11 @@ impl Server {
         if parts.upstream.addresses.is_empty() {
             return Err(ServerError::UpstreamAddress(Arc::clone(name)));
         }
+        parts
+            .upstream
+            .credentials
+            .check(&parts.tools)
+            .map_err(|error| ServerError::Credentials(Arc::clone(name), error))?;
         check_tenant(&parts)?;
         let plain = |text: &str| {
             !text.contains(['?', '#', ' ', '\\']) && !text.split('/').any(|part| part == ".." || part == ".")
@@ -353,6 +363,7 @@ impl Server {
         let mut accepted_audiences = parts.audiences.clone();
         accepted_audiences.extend(audience_forms(&parts.resource));
         check_issuer_audiences(&parts)?;
+        check_machines(&parts)?;
         if let Some(query) = parts.query_names.iter().find(|query| !is_query_name(query)) {
             return Err(ServerError::QueryName(Arc::clone(name), Arc::clone(query)));
         }
@@ -474,6 +485,11 @@ impl Server {
         self.parts.sender
     }
 
+    /// The machines that it knows by name.
+    pub fn machines(&self) -> &MachineIdentities {
+        &self.parts.machines
+    }
+
     /// Names of query parameters that clients may send.
     pub fn query_names(&self) -> &[Arc<str>] {
         &self.parts.query_names
@@ -484,19 +500,20 @@ impl Server {
         self.parts.danger_shared_secret.as_ref()
     }
 
-    /// The rate of one subject.
+    /// The rate of one subject through one client.
     pub fn rate(&self) -> Rate {
         self.parts.rate
     }
 }
+
+/// The tenant of callers for whom neither token nor server names one.
+pub const DEFAULT_TENANT: &str = "default";
 
 /// Whether a query parameter of this name may be let in: nothing that needs an escape, and no name of a credential.
 fn is_query_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !credential::names_secret(name)
 }
-/// The tenant of callers for whom neither token nor server names one.
-pub const DEFAULT_TENANT: &str = "default";
 
 /// The origin and the authority of an absolute http(s) URI.
 fn origin_of(uri: &str) -> Option<(&str, &str)> {
@@ -550,6 +567,19 @@ fn check_issuer_audiences(parts: &ServerParts) -> Result<(), ServerError> {
         }
     }
     Ok(())
+}
+
+/// Checks that machines are clients of accepted issuers, and that none has a name that such an issuer could give.
+fn check_machines(parts: &ServerParts) -> Result<(), ServerError> {
+    let accepted = |url: &Arc<str>| parts.issuers.iter().any(|issuer| issuer.url() == url);
+    let name = || Arc::clone(&parts.name);
+    if let Some(url) = parts.machines.client_issuers().find(|url| !accepted(url)) {
+        return Err(ServerError::MachineIssuer(name(), Arc::clone(url)));
+    }
+    match parts.machines.certificate_issuers().find(|issuer| accepted(issuer)) {
+        Some(issuer) => Err(ServerError::MachineNameSpace(name(), Arc::clone(issuer))),
+        None => Ok(()),
+    }
 }
 
 /// The resource as written, and with or without the trailing slash: SDKs normalise an origin to `origin/`.

@@ -9,13 +9,15 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use crate::denial::{Denial, DenyReason};
-use crate::head::RequestHead;
+use crate::head::{ClientCertificate, RequestHead};
 
 /// What a client shows to prove who it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Credential<'r> {
     /// A bearer token.
     Bearer(BearerToken<'r>),
+    /// No token: the certificate of the connection alone (RFC 8446 section 4.4.2).
+    ClientCertificate(&'r ClientCertificate),
     /// A token with the proof that the client holds the key that it is bound to.
     Dpop {
         /// The access token.
@@ -26,17 +28,19 @@ pub(crate) enum Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The access token.
-    pub(crate) const fn token(&self) -> BearerToken<'r> {
+    /// The access token, when there is one.
+    #[cfg(test)]
+    pub(crate) const fn token(&self) -> Option<BearerToken<'r>> {
         match self {
-            Self::Bearer(token) | Self::Dpop { token, .. } => *token,
+            Self::Bearer(token) | Self::Dpop { token, .. } => Some(*token),
+            Self::ClientCertificate(_) => None,
         }
     }
 
     /// The proof of possession, when one came with the token.
     pub(crate) const fn proof(&self) -> Option<Proof<'r>> {
         match self {
-            Self::Bearer(_) => None,
+            Self::Bearer(_) | Self::ClientCertificate(_) => None,
             Self::Dpop { proof, .. } => Some(*proof),
         }
     }
@@ -148,6 +152,20 @@ pub(crate) fn find<'r>(head: &RequestHead<'r>, query_names: &[Arc<str>]) -> Resu
         ));
     }
     Ok(Credential::Bearer(token))
+}
+
+/// The certificate of a request that `missing` was said of, where a certificate alone may stand for a credential.
+///
+/// # Errors
+/// `missing`, for another reason than an absent credential, without a certificate, and beside a proof of possession:
+/// that belongs to a token which did not come.
+pub(crate) fn certificate_alone<'r>(head: &RequestHead<'r>, missing: Denial) -> Result<Credential<'r>, Denial> {
+    match head.certificate {
+        Some(certificate) if missing.reason == DenyReason::CredentialMissing && !head.headers.contains_key(&DPOP) => {
+            Ok(Credential::ClientCertificate(certificate))
+        }
+        _ => Err(missing),
+    }
 }
 
 /// Whether a query is made of parameters of these names alone, each at most once. Compares names as they were sent, so

@@ -1,11 +1,12 @@
-//! Signatures, digests, MACs and strict base64url: the one module that touches `ring`.
+//! Signatures, digests, MACs, sealing and strict base64url: the one module that touches `ring`.
 //!
-//! Owns [`Algorithm`], [`PublicKey`], [`MacKey`], [`Sha256`] and [`decode_base64url`]. Follows RFC 7518 (JWA, sections
+//! Owns [`Algorithm`], [`PublicKey`], [`MacKey`], [`SealKey`], [`Sha256`] and [`decode_base64url`]. Follows RFC 7518 (JWA, sections
 //! 3.3 to 3.5 and 6) and RFC 8037 (Ed25519). Never chooses an algorithm from a token, never holds a private key, never
 //! makes randomness, and knows no symmetric JWS algorithm at all.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 use ring::{digest, hmac};
 use zeroize::Zeroizing;
@@ -293,6 +294,80 @@ impl MacKey {
     }
 }
 
+/// The key of an authenticated encryption, AES-256-GCM (NIST SP 800-38D); wiped when dropped, printed nowhere.
+///
+/// Deterministic: the nonce is a code of the context and the text, so that one text has one sealed form in one context,
+/// no randomness is needed, and a nonce comes again only with the very same text. Two texts share a nonce with a
+/// probability of 2^-96 a pair. The round keys are derived anew each time (some 0.2 us), since `ring` could not wipe
+/// them.
+pub(crate) struct SealKey {
+    cipher: Zeroizing<[u8; 32]>,
+    nonces: MacKey,
+}
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SealKey(..)")
+    }
+}
+
+/// What was to be opened was not sealed by this key in this context.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("it was not sealed by this key in this context")]
+pub(crate) struct SealBroken;
+
+impl SealKey {
+    /// What sealing adds to a text: a nonce in front and a tag behind.
+    pub(crate) const OVERHEAD: usize = NONCE_BYTES.saturating_add(TAG_BYTES);
+
+    /// The key that is derived from 32 secret, random bytes for `purpose`.
+    pub(crate) fn derive(secret: [u8; 32], purpose: &[u8]) -> Self {
+        let secret = MacKey::new(secret);
+        Self {
+            cipher: Zeroizing::new(secret.mac_framed(&[purpose, b"cipher"])),
+            nonces: MacKey::new(secret.mac_framed(&[purpose, b"nonces"])),
+        }
+    }
+
+    /// Appends `text`, sealed in `context`.
+    ///
+    /// # Errors
+    /// [`SealBroken`] for texts of more than 64 GiB; `out` is not to be used then.
+    pub(crate) fn seal(&self, context: &[u8; 32], text: &[u8], out: &mut Vec<u8>) -> Result<(), SealBroken> {
+        let code = self.nonces.mac_framed(&[context, text]);
+        let nonce = code.first_chunk::<NONCE_BYTES>().copied().ok_or(SealBroken)?;
+        out.extend(nonce);
+        let begin = out.len();
+        out.extend(text);
+        let sealed = out.get_mut(begin..).ok_or(SealBroken)?;
+        let tag = self
+            .cipher()?
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), sealed)
+            .map_err(|_| SealBroken)?;
+        out.extend(tag.as_ref());
+        Ok(())
+    }
+
+    /// Opens what was sealed in `context`, in its place. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`SealBroken`]; `sealed` is not to be used then.
+    pub(crate) fn open<'s>(&self, context: &[u8; 32], sealed: &'s mut [u8]) -> Result<&'s [u8], SealBroken> {
+        let (nonce, text) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(SealBroken)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.cipher()?
+            .open_in_place(nonce, Aad::from(context), text)
+            .map(|text| &*text)
+            .map_err(|_| SealBroken)
+    }
+
+    fn cipher(&self) -> Result<LessSafeKey, SealBroken> {
+        UnboundKey::new(&AES_256_GCM, &*self.cipher)
+            .map(LessSafeKey::new)
+            .map_err(|_| SealBroken)
+    }
+}
+
 /// A SHA-256 digest in the making, for text that comes in parts.
 #[derive(Clone)]
 pub(crate) struct Sha256(digest::Context);
@@ -376,6 +451,15 @@ pub(crate) fn decode_base64url(text: &[u8], out: &mut Vec<u8>) -> Result<(), Bas
     })
 }
 
+/// Decodes into the beginning of `out`, in the one form that [`decode_base64url`] takes, and gives that beginning.
+///
+/// # Errors
+/// [`Base64Invalid`], also for what does not fit.
+pub(crate) fn decode_base64url_into<'o>(text: &[u8], out: &'o mut [u8]) -> Result<&'o mut [u8], Base64Invalid> {
+    let length = URL_SAFE_NO_PAD.decode_slice(text, out).map_err(|_| Base64Invalid)?;
+    out.get_mut(..length).ok_or(Base64Invalid)
+}
+
 /// `bytes` in base64url without padding.
 pub(crate) fn encode_base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
@@ -424,6 +508,8 @@ const fn hex_digit(value: u8) -> u8 {
     }
 }
 
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
 const RSA_BITS_MIN: usize = 2_048;
 const RSA_BITS_MAX: usize = 8_192;
 /// 17 bits and odd: 65537 is the smallest such number (FIPS 186-5 section 5.4).

@@ -22,6 +22,7 @@ mod review;
 mod sender;
 mod sharing;
 mod snapshot;
+mod streams;
 mod ticket;
 mod visit;
 
@@ -48,7 +49,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
-pub use permit::{Forward, Permit, Recorded};
+pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
@@ -80,6 +81,8 @@ pub struct GateKeys {
     /// The key of argument digests, session digests and principal ids: with another one, records of one caller cannot
     /// be told to be one's.
     pub digests: Zeroizing<[u8; 32]>,
+    /// The name of that key, in every record.
+    pub digests_id: Arc<str>,
     /// The key of the nonces of proofs of possession (RFC 9449 section 8).
     pub nonces: Zeroizing<[u8; 32]>,
     /// The keys that seal sessions.
@@ -91,8 +94,10 @@ pub struct Gate {
     snapshot: Published<Snapshot>,
     audit: AuditLog,
     key: MacKey,
+    key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -155,8 +160,10 @@ impl Gate {
             snapshot: Published::new(parts.snapshot),
             audit: parts.audit,
             key: MacKey::new(*parts.keys.digests),
+            key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

@@ -37,6 +37,9 @@ pub struct ClientCertificate {
     pub sha256: [u8; 32],
     /// Who it names; `None` for one that may bind tokens and identifies nobody, since its chain was not verified here.
     pub identity: Option<CertificateIdentity>,
+    /// Why whoever verifies certificates here does not trust it, or no longer does, for the operator. No request that
+    /// shows such a certificate passes, whatever else it shows.
+    pub refused: Option<&'static str>,
 }
 
 /// Whom a certificate names. The embedder has verified its chain, its purpose and that it is not revoked.
@@ -44,8 +47,10 @@ pub struct ClientCertificate {
 pub struct CertificateIdentity {
     /// Its one URI name, such as a SPIFFE id; certificates with none or with several name nobody.
     pub uri: std::sync::Arc<str>,
-    /// The first instant at which it no longer serves: `notAfter`, or that of its issuer when it is earlier.
+    /// The first instant at which it no longer serves: `notAfter`.
     pub expires: UnixTime,
+    /// Whether a revocation list was in force that says it is not revoked.
+    pub is_listed: bool,
 }
 
 impl<'r> RequestHead<'r> {

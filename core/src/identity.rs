@@ -2,17 +2,22 @@
 //!
 //! Owns [`Principal`]: the subject (the human, when there is one), the actor (the agent, or the subject itself) and the
 //! client, built from one of three forms that the issuer's rules choose. The same human and agent give the same
-//! principal in all three. Never reads a header or `_meta`: a verified token is the only source,
-//! but for a server of this machine that was told to take a [`SharedSecret`].
+//! principal in all three. Never reads a header or `_meta`: a verified token is the only source, or (in `machine`) a
+//! verified certificate that the server's configuration names, or (in `shared_secret`) a secret that a server of this
+//! machine was told to take.
+
+mod machine;
+mod shared_secret;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
 use crate::time::UnixTime;
-use crate::token::{IdentityForm, VerifiedToken};
+use crate::token::{Actor, IdentityForm, RolesFrom, VerifiedToken};
 
-mod shared_secret;
+pub use machine::{MachineError, MachineIdentities, MachineName, MachineRow};
 
 pub(crate) use shared_secret::bind as bind_shared_secret;
 pub use shared_secret::{SharedSecret, SharedSecretError};
@@ -20,11 +25,11 @@ pub use shared_secret::{SharedSecret, SharedSecretError};
 /// What somebody is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum PartyKind {
-    /// Software that acts for others, or is listed as such.
+    /// Software that acts for others, or that says so of itself.
     Agent,
     /// A person.
     Human,
-    /// A client that speaks for itself alone.
+    /// A client with a token that it got for itself.
     Machine,
 }
 
@@ -73,7 +78,7 @@ impl Party {
 #[derive(Clone, Debug)]
 pub struct Principal(Arc<Bound>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Bound {
     tenant: Arc<str>,
     subject: Party,
@@ -88,6 +93,15 @@ struct Bound {
 /// What proves an identity.
 #[derive(Clone, Debug)]
 pub enum Proof {
+    /// A client's certificate, whose key the connection has proven.
+    Certificate {
+        /// SHA-256 of its DER form.
+        sha256: [u8; 32],
+        /// The first instant at which it no longer serves.
+        expires: UnixTime,
+        /// Whether a revocation list was in force that says it is not revoked.
+        is_listed: bool,
+    },
     /// The secret that a server of this machine shares with whoever calls it.
     SharedSecret,
     /// A verified access token.
@@ -103,6 +117,28 @@ pub struct Grants {
     pub groups: Box<[Box<str>]>,
     /// The roles.
     pub roles: Box<[Box<str>]>,
+}
+
+/// Where the groups and roles of a subject come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RolesOrigin {
+    /// From what the server's configuration gives to the caller.
+    Configuration,
+    /// From the subject's row in the data of the server's policy.
+    PolicyData,
+    /// From the token.
+    Token,
+}
+
+impl RolesOrigin {
+    /// The origin's name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Configuration => "configuration",
+            Self::PolicyData => "policy_data",
+            Self::Token => "token",
+        }
+    }
 }
 
 impl Principal {
@@ -140,7 +176,7 @@ impl Principal {
     /// The token that proves all this, when one does.
     pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         match &self.0.proof {
-            Proof::SharedSecret => None,
+            Proof::Certificate { .. } | Proof::SharedSecret => None,
             Proof::Token(token) => Some(token),
         }
     }
@@ -148,9 +184,20 @@ impl Principal {
     /// The first instant at which the proof no longer holds, without any tolerance.
     pub fn expires(&self) -> UnixTime {
         match &self.0.proof {
+            Proof::Certificate { expires, .. } => *expires,
             // It holds until the configuration drops it; what is open then is bounded as every stream is.
             Proof::SharedSecret => UnixTime::from_nanos(u64::MAX),
             Proof::Token(token) => token.expires(),
+        }
+    }
+
+    /// The first instant at which the proof is not accepted any more: an issuer's clock is tolerated to be behind ours by
+    /// `leeway`, while a certificate's time is meant as it stands there.
+    pub(crate) fn accepted_until(&self, leeway: Duration) -> UnixTime {
+        match &self.0.proof {
+            Proof::Certificate { expires, .. } => *expires,
+            Proof::SharedSecret => self.expires(),
+            Proof::Token(token) => token.expires().after(leeway),
         }
     }
 
@@ -158,7 +205,7 @@ impl Principal {
     pub fn scopes(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.scopes,
-            (None, Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.scopes(),
         }
     }
@@ -168,20 +215,40 @@ impl Principal {
         self.scopes().binary_search_by(|held| str::cmp(held, scope)).is_ok()
     }
 
-    /// The subject's groups.
+    /// Where the subject's groups and roles come from.
+    pub fn roles_origin(&self) -> RolesOrigin {
+        match (&self.0.grants, &self.0.proof) {
+            (Some(_), _) | (None, Proof::Certificate { .. } | Proof::SharedSecret) => RolesOrigin::Configuration,
+            (None, Proof::Token(token)) => match token.rules().roles_from() {
+                RolesFrom::PolicyData => RolesOrigin::PolicyData,
+                RolesFrom::Token => RolesOrigin::Token,
+            },
+        }
+    }
+
+    /// Who acted before the actor, as its chain of `act` tells it (RFC 8693 section 4.1), the last one first: history
+    /// that decides nothing.
+    pub fn actors_prior(&self) -> &[Actor] {
+        match &self.0.proof {
+            Proof::Certificate { .. } | Proof::SharedSecret => &[],
+            Proof::Token(token) => token.actors().get(1..).unwrap_or_default(),
+        }
+    }
+
+    /// The subject's groups; none where they stand in the policy's data.
     pub fn groups(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.groups,
-            (None, Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.groups(),
         }
     }
 
-    /// The subject's roles.
+    /// The subject's roles, likewise.
     pub fn roles(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.roles,
-            (None, Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
             (None, Proof::Token(token)) => token.roles(),
         }
     }
@@ -201,8 +268,8 @@ impl Principal {
 /// Binds a token to an identity within `tenant`, in the form that the rules of its issuer name.
 ///
 /// # Errors
-/// [`DenyReason::IdentityUnbound`] when the actor cannot be told for sure, or `act` is nested deeper than
-/// `act_depth_max`.
+/// [`DenyReason::IdentityUnbound`] when the actor cannot be told for sure, `may_act` names another one, or `act` is nested
+/// deeper than `act_depth_max`.
 pub(crate) fn bind(
     token: Arc<VerifiedToken>,
     tenant: &Arc<str>,
@@ -217,6 +284,12 @@ pub(crate) fn bind(
         IdentityForm::HumanClaim(_) => by_human_claim(&token)?,
         IdentityForm::ListedAgents(agents) => by_listed_agents(&token, agents.contains(&**token.client_id()))?,
     };
+    if let Some(may_act) = token.may_act()
+        && !actor.is(&subject)
+        && !may_act.permits(&actor.id, &actor.issuer)
+    {
+        return Err(unbound("`may_act` lets another one act than the one that acts"));
+    }
     let id = key.mac_framed(&[
         tenant.as_bytes(),
         subject.issuer.as_bytes(),
@@ -238,18 +311,17 @@ pub(crate) fn bind(
 
 /// The token is the subject's, and who acts for it stands in `act`.
 fn by_act(token: &VerifiedToken) -> (Party, Party) {
-    let alone = own_kind(token, PartyKind::Machine);
     let Some(current) = token.actors().first() else {
-        return (own(token, alone), own(token, alone));
+        return alone(token, PartyKind::Human);
     };
     let actor = Party {
         id: Arc::clone(&current.subject),
         issuer: Arc::clone(&current.issuer),
         kind: PartyKind::Agent,
     };
-    let subject = own(token, alone);
+    let subject = own(token, PartyKind::Human);
     if actor.is(&subject) {
-        return (actor.clone(), actor);
+        return alone(token, PartyKind::Agent);
     }
     (subject, actor)
 }
@@ -257,9 +329,13 @@ fn by_act(token: &VerifiedToken) -> (Party, Party) {
 /// The token is an agent's, and the human it acts for stands in a claim.
 fn by_human_claim(token: &VerifiedToken) -> Result<(Party, Party), Denial> {
     no_act(token)?;
-    let agent = own(token, PartyKind::Agent);
     let Some(human) = token.human() else {
-        return Ok((agent.clone(), agent));
+        return Ok(alone(token, PartyKind::Agent));
+    };
+    let agent = Party {
+        id: Arc::clone(token.subject()),
+        issuer: Arc::clone(token.issuer()),
+        kind: PartyKind::Agent,
     };
     let subject = Party {
         id: Arc::clone(human),
@@ -275,34 +351,32 @@ fn by_human_claim(token: &VerifiedToken) -> Result<(Party, Party), Denial> {
 /// The token is the subject's, and its client acts for it when it is listed as an agent.
 fn by_listed_agents(token: &VerifiedToken, listed: bool) -> Result<(Party, Party), Denial> {
     no_act(token)?;
-    if !listed {
-        let alone = own_kind(token, PartyKind::Machine);
-        return Ok((own(token, alone), own(token, alone)));
+    if !listed || token.is_clients_own() {
+        return Ok(alone(token, PartyKind::Human));
     }
     let actor = Party {
         id: Arc::clone(token.client_id()),
         issuer: Arc::clone(token.issuer()),
         kind: PartyKind::Agent,
     };
-    let subject = own(token, own_kind(token, PartyKind::Agent));
-    Ok((subject, actor))
+    Ok((own(token, PartyKind::Human), actor))
 }
 
-/// Whoever the token's `sub` is.
+/// Whoever the token's subject is, who acts for nobody.
+fn alone(token: &VerifiedToken, kind: PartyKind) -> (Party, Party) {
+    (own(token, kind), own(token, kind))
+}
+
+/// Whoever the token's subject is: a machine, when the client got the token for itself, else of this kind.
 fn own(token: &VerifiedToken, kind: PartyKind) -> Party {
     Party {
         id: Arc::clone(token.subject()),
         issuer: Arc::clone(token.issuer()),
-        kind,
-    }
-}
-
-/// A person, unless the client got the token for itself (RFC 9068 section 2.2: `sub` is then the client): then `alone`.
-fn own_kind(token: &VerifiedToken, alone: PartyKind) -> PartyKind {
-    if token.subject() == token.client_id() {
-        alone
-    } else {
-        PartyKind::Human
+        kind: if token.is_clients_own() {
+            PartyKind::Machine
+        } else {
+            kind
+        },
     }
 }
 

@@ -35,6 +35,8 @@ mod credential;
 pub mod jwks;
 pub mod token;
 pub mod identity;
+pub mod assertion;
+pub mod exchange;
 pub mod session;
 pub mod revocation;
 pub mod rpc;

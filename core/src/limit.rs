@@ -1,4 +1,4 @@
-//! Rates: a token bucket for each subject, and one for each source of tokens that fail their verification.
+//! Rates: a token bucket for each subject and client, and one for each source of tokens that fail their verification.
 //!
 //! Owns [`Limiter`]. Its map's shard lock is one of the few locks on the road: held for one look-up, never over I/O.
 //! Never reads a clock; a clock that steps backwards refills nothing and takes nothing away.
@@ -11,7 +11,7 @@ use dashmap::DashMap;
 
 use crate::time::UnixTime;
 
-/// The rate of one subject: a token bucket of `burst` calls that refills at `per_second`.
+/// The rate of one subject through one client: a token bucket of `burst` calls that refills at `per_second`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rate {
     /// Calls a second, in the long run; zero counts as one.
@@ -20,15 +20,18 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// Who is limited: nothing crosses a tenant or an issuer.
+/// Who is limited: nothing crosses a tenant, an issuer or a client, so that what one agent of somebody uses up is not
+/// missing to another.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Caller<'a> {
-    /// The tenant of the server.
+    /// The tenant of the subject.
     pub(crate) tenant: &'a str,
     /// The issuer of the subject.
     pub(crate) issuer: &'a str,
     /// The subject.
     pub(crate) subject: &'a str,
+    /// The client through which it calls.
+    pub(crate) client: &'a str,
 }
 
 /// Who sends tokens that fail, and in whose name.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 mod checks;
 mod compile;
 mod decision;
+mod directory;
 mod input;
 mod pointer;
 mod reads;
@@ -24,6 +25,7 @@ mod syntax;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
+pub(crate) use directory::{Directory, Row};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
@@ -90,6 +92,7 @@ pub struct Policy {
 
 struct Inner {
     confirmed: Vec<Finding>,
+    directory: Directory,
     has_visible: bool,
     replicas: Box<[Arc<Replica>]>,
     request_reads: Reads,
@@ -112,6 +115,7 @@ impl Policy {
     /// that the compiled program cannot carry out safely.
     pub fn compile(source: &PolicySource, workers: usize) -> Result<Self, PolicyError> {
         let built = compile::build(source)?;
+        let directory = Directory::of(&built.replica.data);
         let mut replicas = vec![Arc::new(built.replica)];
         for _ in 1..workers {
             replicas.push(Arc::new(compile::build(source)?.replica));
@@ -119,6 +123,7 @@ impl Policy {
         Ok(Self {
             inner: Arc::new(Inner {
                 confirmed: built.confirmed,
+                directory,
                 has_visible: built.has_visible,
                 replicas: replicas.into_boxed_slice(),
                 request_reads: built.request_reads,
@@ -142,6 +147,11 @@ impl Policy {
     /// Whether a review reads the arguments of the call: only then need the input carry them.
     pub fn review_reads_arguments(&self) -> bool {
         self.inner.response_reads.covers(&["request", "arguments"])
+    }
+
+    /// Whom the policy's data knows.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.inner.directory
     }
 
     /// Whether a decision on a call, or on what a caller sees, may depend on this part of the input: `["subject",

@@ -104,6 +104,16 @@ impl ToolTable {
         self.rows.is_empty()
     }
 
+    /// The scopes that `tool` requires, sorted; `None` for a tool without a row.
+    pub fn required(&self, tool: &str) -> Option<&[Box<str>]> {
+        self.rows.get(tool).map(|row| &*row.required)
+    }
+
+    /// Every tool with the scopes that it requires, sorted by name.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &[Box<str>])> {
+        self.rows.iter().map(|(tool, row)| (&**tool, &*row.required))
+    }
+
     /// Checks a call of `tool` against the scopes that `has` knows. Allocates nothing.
     ///
     /// # Errors
@@ -195,6 +205,17 @@ impl Row {
             covered_by,
         })
     }
+}
+
+/// What a scope is about: its part before the first `:`, `.` or `/`, and for one that is a URI its scheme and authority.
+pub(crate) fn scope_family(scope: &str) -> &str {
+    let authority = scope
+        .split_once("://")
+        .map_or(0, |(scheme, _)| scheme.len().saturating_add(3));
+    let rest = scope.get(authority..).unwrap_or_default();
+    let ends: &[char] = if authority == 0 { &[':', '.', '/'] } else { &['/'] };
+    let length = rest.find(ends).unwrap_or(rest.len());
+    scope.get(..authority.saturating_add(length)).unwrap_or(scope)
 }
 
 /// Every scope that covers `wanted`: itself first, then whatever implies it, over any number of steps.

@@ -40,8 +40,10 @@ pub use dpop::PROOF_ALGORITHMS;
 pub(crate) use failures::Failures;
 pub use introspection::{IntrospectedTokens, IntrospectionRequest, IntrospectionRules};
 pub(crate) use issuer::is_tenant;
-pub use issuer::{IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode, TENANT_BYTES_MAX, TokenTenant};
-pub use mapping::ScopeForm;
+pub use issuer::{
+    IdentityForm, Issuer, IssuerError, IssuerParts, RevocationMode, RolesFrom, TENANT_BYTES_MAX, TokenTenant,
+};
+pub use mapping::{MachineMark, MarkTest, ScopeForm};
 pub(crate) use nonce::Nonces;
 pub use profile::Profile;
 pub(crate) use replay::{ReplayLimits, SeenProofs};

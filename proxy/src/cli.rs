@@ -15,6 +15,7 @@ mod check;
 mod demo;
 mod input;
 mod jwks;
+mod keys;
 mod revoke;
 mod run;
 mod token;
@@ -54,6 +55,11 @@ enum Command {
     Jwks {
         #[command(subcommand)]
         command: jwks::JwksCommand,
+    },
+    /// Make, list and rotate the gate's own keys.
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
     },
     /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
@@ -174,6 +180,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Token { command } => token::token(&command),
         Command::Jwks { command } => jwks::jwks(&command),
+        Command::Keys { command } => keys::keys(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {

@@ -11,27 +11,34 @@ use portcullis_core::token::Issuer;
 
 use crate::background::introspect::IntrospectionPlan;
 use crate::ingress::TrustedHops;
+use crate::keys::KeyPlaces;
 use crate::listen::Listener;
+use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
 pub(crate) use diagnose::{Diagnostic, Diagnostics};
 pub(crate) use issuer::is_loopback;
-pub(crate) use raw::RawConfig;
+pub(crate) use keys::{NamedKeys, key_places, open_keys};
+pub(crate) use raw::{RawConfig, Span};
 pub(crate) use server::{BuildError, ServerPlan};
 
 mod admin;
+mod credentials;
 mod dangers;
 mod diagnose;
 mod files;
 mod introspection;
 mod issuer;
+mod keys;
 mod limits;
 mod lower;
+mod machines;
 mod raw;
 mod sender;
 mod server;
 mod shared_secret;
 mod tenants;
+mod trust;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]
@@ -42,8 +49,10 @@ pub(crate) struct Config {
     pub listeners: Vec<Listener>,
     /// What operators ask and do.
     pub operators: Operators,
-    /// Where records go.
-    pub audit: AuditPlace,
+    /// The folder of the audit log's segments.
+    pub audit: PathBuf,
+    /// Where the gate's own keys lie.
+    pub keys: KeyPlaces,
     /// The issuers, each once.
     pub issuers: Vec<IssuerPlan>,
     /// The servers, at least one, with distinct names and paths.
@@ -58,15 +67,6 @@ pub(crate) struct Config {
     pub digest: [u8; 32],
     /// What should be otherwise, in the order it was found.
     pub warnings: Vec<Diagnostic>,
-}
-
-/// Where the audit log lives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct AuditPlace {
-    /// The folder of the segments.
-    pub directory: PathBuf,
-    /// The file of the digest key.
-    pub digest_key: PathBuf,
 }
 
 /// One issuer, and how its keys are fetched.
@@ -84,6 +84,22 @@ pub(crate) struct IssuerPlan {
     pub danger_allow_private_addresses: bool,
     /// How it is asked about tokens; `None` for never.
     pub introspection: Option<IntrospectionPlan>,
+}
+
+impl Config {
+    /// Every trust in clients' certificates, in an order that is the same for configurations with the same listeners and
+    /// hops.
+    pub(crate) fn trust_stores(&self) -> Vec<Arc<TrustStore>> {
+        let control = match &self.operators.control {
+            Some(ControlPlan {
+                place: ControlPlace::Tcp(listener),
+                ..
+            }) => Some(listener),
+            Some(_) | None => None,
+        };
+        let of_listeners = self.listeners.iter().chain(control).filter_map(Listener::client_trust);
+        of_listeners.chain(self.trusted_hops.trust_stores()).cloned().collect()
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
-    HeaderName, TRANSFER_ENCODING, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
+    CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderValue, Version};
 use pingora_core::protocols::http::ServerSession;
@@ -26,37 +26,75 @@ pub(crate) struct Readers {
     pub(crate) origin: Option<HeaderValue>,
 }
 
-/// The one field of the upstream's head that reaches the client.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The field that names a session, on both sides.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// What of an upstream's head may leave: the session it names.
+/// What of an upstream's head may leave, beside its session and the type of its body, which are the gate's to say.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Passed(Option<HeaderValue>);
+pub(crate) struct Passed {
+    /// How it may be kept; `None` for not at all.
+    caching: Option<HeaderValue>,
+    further: Vec<(HeaderName, HeaderValue)>,
+}
 
 impl Passed {
-    /// Picks it; a field that is repeated or holds other bytes than visible ASCII is left out.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(SESSION).iter();
-        Self(match (values.next(), values.next()) {
-            (Some(value), None) => Some(value)
-                .filter(|value| value.as_bytes().iter().all(u8::is_ascii_graphic))
+    /// Picks it; `further` are the fields of the configuration. A field that is repeated or holds other bytes than
+    /// visible ASCII is left out, and one that `Connection` names (RFC 9110 section 7.6.1) as well.
+    pub(crate) fn of(headers: &HeaderMap, further: &[HeaderName]) -> Self {
+        let names = std::iter::once(&RETRY_AFTER).chain(further);
+        Self {
+            caching: single(headers, &CACHE_CONTROL)
+                .filter(|value| is_private(value))
                 .cloned(),
-            _ => None,
-        })
+            further: names
+                .filter(|name| !is_named_by_connection(headers, name))
+                .filter_map(|name| Some((name.clone(), single(headers, name)?.clone())))
+                .collect(),
+        }
     }
 
     fn write(&self, header: &mut ResponseHeader) -> Option<()> {
-        if let Some(session) = &self.0 {
-            header.insert_header(SESSION, session.clone()).ok()?;
+        if let Some(caching) = &self.caching {
+            header.insert_header(CACHE_CONTROL, caching.clone()).ok()?;
+        }
+        for (name, value) in &self.further {
+            header.insert_header(name.clone(), value.clone()).ok()?;
         }
         Some(())
     }
+}
+
+/// The one value of a field, in visible ASCII.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|value| value.to_str().is_ok())?;
+    values.next().is_none().then_some(value)
+}
+
+/// Whether no shared cache may keep the answer (RFC 9111 section 3): it was judged for one caller.
+fn is_private(value: &HeaderValue) -> bool {
+    let text = value.to_str().unwrap_or_default();
+    let mut directives = text.split(',').map(str::trim);
+    let names = |name: &str| {
+        let name = name.to_owned();
+        move |directive: &str| directive.eq_ignore_ascii_case(&name)
+    };
+    let kept = directives.clone().any(names("no-store")) || directives.clone().any(names("private"));
+    kept && !directives.any(names("public"))
+}
+
+fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let lists = headers.get_all(CONNECTION).iter();
+    let mut options = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 /// What every judged answer carries beside its body.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged<'a> {
     pub(crate) record_id: RecordId,
+    /// The session, as the gate lets the client know it.
+    pub(crate) session: Option<HeaderValue>,
     pub(crate) passed: &'a Passed,
     pub(crate) readers: &'a Readers,
     /// When the request began to arrive, in ticks.
@@ -68,6 +106,9 @@ impl Judged<'_> {
         let mut buffer = [0; 36];
         let record_id = HeaderValue::from_str(self.record_id.encode(&mut buffer)).ok()?;
         header.insert_header(record_id_name(), record_id).ok()?;
+        if let Some(session) = &self.session {
+            header.insert_header(SESSION, session.clone()).ok()?;
+        }
         self.passed.write(header)
     }
 }
@@ -189,3 +230,6 @@ fn stream_head(version: Version, judged: &Judged<'_>) -> Option<ResponseHeader> 
 pub(crate) async fn piece(session: &mut ServerSession, bytes: Bytes, last: bool) -> Result<(), ClientLost> {
     session.write_response_body(bytes, last).await.or(Err(ClientLost))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Version};
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
@@ -17,6 +17,7 @@ use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::head::{ClientCertificate, RequestHead};
 
 use crate::clock;
+use crate::trust::PeerChain;
 
 mod guard;
 mod hop;
@@ -82,6 +83,12 @@ impl Head {
             client_ip: self.client_ip,
             certificate: self.certificate.as_ref(),
         }
+    }
+
+    /// The token of the one `Authorization` field, whatever its scheme; the core has verified it.
+    pub(crate) fn token(&self) -> Option<&str> {
+        let value = self.headers.get(AUTHORIZATION)?.to_str().ok()?;
+        Some(value.trim().split_once(' ')?.1.trim())
     }
 
     /// Whether the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
@@ -156,10 +163,7 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         .client_addr()
         .and_then(|address| address.as_inet())
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-    let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
-    let own = digest.and_then(|digest| digest.cert_digest.as_slice().try_into().ok());
-    let told = hops.certificate(client_ip, &header.headers, own)?;
-    let certificate = told.map(|sha256| ClientCertificate { sha256, identity: None });
+    let certificate = hops.certificate(client_ip, &header.headers, || own_certificate(session))?;
     Ok(Head {
         method: header.method.clone(),
         path: header.uri.path().to_owned(),
@@ -171,6 +175,25 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         certificate,
         framing,
     })
+}
+
+/// The certificate that the peer has shown on its connection, as it is trusted now.
+fn own_certificate(session: &ServerSession) -> Option<ClientCertificate> {
+    let digest = session.digest().and_then(|digest| digest.ssl_digest.as_ref())?;
+    if let Some(chain) = digest.extension.get::<PeerChain>() {
+        return Some(chain.certificate(clock::now()));
+    }
+    // The chain is kept with every connection that has one; without it nothing can be judged.
+    digest
+        .cert_digest
+        .as_slice()
+        .try_into()
+        .ok()
+        .map(|sha256| ClientCertificate {
+            sha256,
+            identity: None,
+            refused: Some("the chain of the client's certificate was not kept"),
+        })
 }
 
 /// Checks the raw bytes of an HTTP/1 head: what the parser let pass or repaired without a word.

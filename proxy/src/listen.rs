@@ -31,7 +31,9 @@ use crate::ingress::TrustedHops;
 use crate::metadata::MetadataStore;
 use crate::service::{Entrance, IssuerEvidence, Service, server_options};
 use crate::shutdown::{Drain, Shutdown, Signals};
+use crate::signer::Signer;
 use crate::tls::{self, TlsError};
+use crate::trust::TrustStore;
 use crate::upstream::Upstreams;
 
 /// Connections that wait for being accepted.
@@ -53,8 +55,25 @@ pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     /// The private key.
     pub(crate) key: PathBuf,
-    /// The authorities of client certificates; when given, every client needs one.
-    pub(crate) client_ca: Option<PathBuf>,
+    /// What clients' certificates are verified by; `None` asks for none.
+    pub(crate) client: Option<ClientTrust>,
+}
+
+/// How a listener takes clients' certificates.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ClientTrust {
+    /// What they are verified by.
+    pub(crate) store: Arc<TrustStore>,
+    /// Whether every client needs one.
+    pub(crate) is_required: bool,
+}
+
+impl Listener {
+    /// What clients' certificates are verified by, when they are asked for.
+    pub(crate) fn client_trust(&self) -> Option<&Arc<TrustStore>> {
+        let client = self.tls.as_ref()?.client.as_ref()?;
+        Some(&client.store)
+    }
 }
 
 /// What [`serve`] needs.
@@ -73,6 +92,8 @@ pub(crate) struct ServeOptions {
     pub(crate) metadata: Arc<MetadataStore>,
     /// Who asks issuers on demand.
     pub(crate) issuers: Arc<dyn IssuerEvidence>,
+    /// Who signs what upstreams are told of callers.
+    pub(crate) signer: Arc<Signer>,
     /// Called once all sockets listen.
     pub(crate) on_listening: Box<dyn FnOnce(&Listening)>,
     /// The handle that ends the server.
@@ -166,13 +187,11 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(plan) = &options.control {
         listening.control = Some(add_control(&mut server, plan, &options.revocations)?);
     }
-    let asks_for_certificates = |listener: &Listener| {
-        let files = listener.tls.as_ref();
-        files.is_some_and(|files| files.client_ca.is_some())
-    };
+    let asks_for_certificates = |listener: &Listener| listener.client_trust().is_some();
     let service = Arc::new(Service {
         gate: Arc::clone(&options.gate),
         issuers: options.issuers,
+        signer: options.signer,
         metadata: options.metadata,
         revocations: options.revocations,
         shutdown: options.shutdown.clone(),

@@ -15,14 +15,17 @@ mod durable;
 mod egress;
 mod health;
 mod ingress;
+mod keys;
 mod listen;
 mod metadata;
 mod respond;
 mod scratch;
 mod service;
 mod shutdown;
+mod signer;
 mod telemetry;
 mod tls;
+mod trust;
 mod upstream;
 
 #[global_allocator]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Version;
+use http::{HeaderValue, Version};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
@@ -17,13 +17,15 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::exchange::{ExchangeError, ExchangeRequest, ExchangedToken};
 use portcullis_core::gate::{
-    Answer, Evidence, Fetch, Gate, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit,
+    Answer, Evidence, Fetch, Gate, Needed, Outcome, Permit, Recorded, Release, Reviewed, Step, Ticket, Visit,
 };
 use portcullis_core::identity::Principal;
 use portcullis_core::jwks::refresh::{FetchError, Fetched};
 use portcullis_core::stages::Stage;
 use portcullis_core::token::IntrospectionRequest;
+use zeroize::Zeroizing;
 
 use crate::background::revocation::RevocationStore;
 use crate::clock::{self, now};
@@ -31,7 +33,8 @@ use crate::egress::{self, ClientLost, Judged, Readers};
 use crate::ingress::{self, Guarded, Head, ReadError, TrustedHops};
 use crate::metadata::{self, MetadataStore, Page};
 use crate::shutdown::Shutdown;
-use crate::upstream::{Exchange, Form, UpstreamError, Upstreams};
+use crate::signer::{self, Signer};
+use crate::upstream::{self, Exchange, Form, UpstreamError, Upstreams};
 use crate::{cors, durable, health, respond, scratch};
 
 mod stream;
@@ -49,12 +52,16 @@ pub(crate) trait IssuerEvidence: Send + Sync {
 
     /// Returns when the issuer has answered about a token, or the request's deadline has passed.
     async fn introspect(&self, request: &IntrospectionRequest) -> Result<Arc<Fetched>, FetchError>;
+
+    /// Returns a token for an upstream in exchange for the client's, or why there is none within its deadline.
+    async fn exchange(&self, request: &ExchangeRequest, token: &str) -> Result<Arc<ExchangedToken>, ExchangeError>;
 }
 
 /// The application under Pingora's listening service.
 pub(crate) struct Service {
     pub(crate) gate: Arc<Gate>,
     pub(crate) issuers: Arc<dyn IssuerEvidence>,
+    pub(crate) signer: Arc<Signer>,
     pub(crate) metadata: Arc<MetadataStore>,
     pub(crate) revocations: Arc<RevocationStore>,
     pub(crate) shutdown: Shutdown,
@@ -202,7 +209,11 @@ impl Service {
             return egress::write_whole(session, header, Bytes::new()).await;
         }
         match self.judge(session, visit, &head, &limits).await {
-            Ok(permit) => self.forward(session, permit, &limits, &readers, began_ns).await,
+            Ok(permit) => match self.credential(session, permit, &head).await {
+                Ok((permit, made)) => self.forward(session, permit, made, &limits, &readers, began_ns).await,
+                Err(Stop::Gone) => Err(ClientLost),
+                Err(Stop::Refused(denial)) => self.refuse(session, &denial, &readers, began_ns).await,
+            },
             Err(Stop::Gone) => Err(ClientLost),
             Err(Stop::Refused(denial)) => self.refuse(session, &denial, &readers, began_ns).await,
         }
@@ -231,12 +242,20 @@ impl Service {
     /// Whether the client's connection serves again after this request.
     fn set_keepalive(&self, session: &mut ServerSession, head: &Head) {
         let asked = session.get_keepalive().is_some();
-        let keeps = asked && !head.is_chunked() && !self.shutdown.is_draining();
+        // A client whose certificate is not trusted any more may come back with another one.
+        let refused = head
+            .view()
+            .certificate
+            .is_some_and(|certificate| certificate.refused.is_some());
+        let keeps = asked && !head.is_chunked() && !refused && !self.shutdown.is_draining();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
     }
 
     /// What needs no token: the health of the gate and the way to the authorization server.
     async fn answer_openly(&self, session: &mut ServerSession, head: &Head) -> Option<Result<(), ClientLost>> {
+        if head.path == signer::JWKS_PATH {
+            return Some(signer::answer(session, &self.gate.snapshot(), &self.signer, head, now()).await);
+        }
         match (health::Page::of(&head.path), Page::of(&head.path)) {
             (Some(page), _) => Some(health::answer(session, page, &self.gate, &self.shutdown, head).await),
             (None, Some(page)) => {
@@ -310,11 +329,49 @@ impl Service {
         recorded.permit(log).map_err(|recorded| recorded.give_up(now()))
     }
 
-    /// Stages 10 to 14.
+    /// What the permitted call is made with, when it is not at hand: asked for after the record of the allow, and before
+    /// the upstream hears of the call.
+    async fn credential<'g>(
+        &self,
+        session: &mut ServerSession,
+        permit: Permit<'g>,
+        head: &Head,
+    ) -> Result<(Permit<'g>, Option<HeaderValue>), Stop> {
+        let header = match permit.credential() {
+            Some(credential) => credential.header.clone(),
+            None => return Ok((permit, None)),
+        };
+        let made = match permit.needs(now()) {
+            Ok(None) => return Ok((permit, None)),
+            Ok(Some(Needed::Assertion(claims))) => {
+                let token = self.signer.sign(&claims, now());
+                token.ok_or("the gate has no key to sign its assertion with")
+            }
+            Ok(Some(Needed::Exchange(request))) => {
+                let exchanged = tokio::select! {
+                    biased;
+                    exchanged = self.issuers.exchange(&request, head.token().unwrap_or_default()) => exchanged,
+                    // Dropped, the permit closes its pair of records as not forwarded.
+                    () = ingress::gone(session) => return Err(Stop::Gone),
+                    () = self.shutdown.cut() => Err(ExchangeError::Unavailable),
+                };
+                let token = exchanged.map(|token| Zeroizing::new(token.as_str().to_owned()));
+                token.map_err(ExchangeError::operator)
+            }
+            Err(error) => Err(error.operator()),
+        };
+        match made.and_then(|token| upstream::bearer(&header, &token).ok_or("the credential is no header value")) {
+            Ok(value) => Ok((permit, Some(value))),
+            Err(operator) => Err(Stop::Refused(permit.withhold(operator, now()))),
+        }
+    }
+
+    /// Stages 10 to 14; `made` is what the call's credential needed.
     async fn forward(
         &self,
         session: &mut ServerSession,
         permit: Permit<'_>,
+        made: Option<HeaderValue>,
         limits: &Limits,
         readers: &Readers,
         began_ns: u64,
@@ -323,7 +380,7 @@ impl Service {
         let record_id = forward.record_id;
         let sent = tokio::select! {
             biased;
-            sent = self.exchange(&forward, limits) => sent,
+            sent = self.exchange(&forward, made, limits) => sent,
             () = ingress::gone(session) => {
                 ticket.close(Outcome::ClientGone, now());
                 return Err(ClientLost);
@@ -334,19 +391,24 @@ impl Service {
             Ok(sent) => sent,
             Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
+        if let Some(id) = &exchange.session_id {
+            ticket.upstream_session(id.as_bytes());
+        }
         let passed = exchange.passed.clone();
-        let judged = Judged {
+        let mut judged = Judged {
             record_id,
+            session: None,
             passed: &passed,
             readers,
             began_ns,
         };
         let Some(answer) = answer else {
-            return self.relay_stream(session, exchange, ticket, limits, &judged).await;
+            return self.relay_stream(session, exchange, ticket, limits, judged).await;
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));
         let released = self.release(reviewed, &mut ticket, limits).await;
+        judged.session = ticket.session_for_client();
         let sent = send(session, released, &judged).await;
         self.count_connection(began_ns, ticket.stages_ns());
         let outcome = if sent.is_ok() {
@@ -362,9 +424,10 @@ impl Service {
     async fn exchange(
         &self,
         forward: &portcullis_core::gate::Forward,
+        made: Option<HeaderValue>,
         limits: &Limits,
     ) -> Result<(Exchange, Option<Answer>), UpstreamError> {
-        let mut exchange = self.upstreams.send(forward, limits).await?;
+        let mut exchange = self.upstreams.send(forward, made, limits).await?;
         let status = exchange.status;
         let answer = match exchange.form {
             Form::Empty => Some(Answer::Empty { status }),

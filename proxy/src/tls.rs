@@ -1,18 +1,17 @@
 //! The TLS side of listeners, on rustls.
 //!
-//! Owns the loading of certificate, key and client authorities, checked here first: Pingora panics on files that it
-//! cannot use. Never prints a file's content.
+//! Owns the loading of certificate and key, checked here first: Pingora panics on files that it cannot use. What clients'
+//! certificates are worth is `trust`'s. Never prints a file's content.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pingora_core::listeners::tls::TlsSettings;
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier};
 
-use crate::listen::TlsFiles;
+use crate::listen::{ClientTrust, TlsFiles};
+use crate::trust::{ChainKeeper, ClientVerifier};
 
 /// Why TLS files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,14 +19,6 @@ pub(crate) enum TlsError {
     /// The file cannot be read, or holds no certificate.
     #[error("`{}` holds no readable certificate", .0.display())]
     Certificate(PathBuf),
-    /// The authorities cannot be used.
-    #[error("`{}` holds no usable authority: {source}", .path.display())]
-    ClientCa {
-        /// The file.
-        path: PathBuf,
-        /// What rustls says.
-        source: VerifierBuilderError,
-    },
     /// The file cannot be read, or holds no private key.
     #[error("`{}` holds no readable private key", .0.display())]
     Key(PathBuf),
@@ -54,12 +45,24 @@ pub(crate) fn settings(files: &TlsFiles) -> Result<TlsSettings, TlsError> {
     check_pair(files)?;
     let certificate = text(&files.certificate)?;
     let key = text(&files.key)?;
-    let mut settings =
-        TlsSettings::intermediate(certificate, key).map_err(|_| TlsError::Certificate(files.certificate.clone()))?;
+    let unusable = |_| TlsError::Certificate(files.certificate.clone());
+    let mut settings = match &files.client {
+        Some(ClientTrust { store, is_required }) => {
+            let keeper = ChainKeeper(Arc::clone(store));
+            let mut settings = TlsSettings::with_callbacks(Box::new(keeper)).map_err(unusable)?;
+            settings.set_certificate_chain_file(certificate).map_err(unusable)?;
+            settings
+                .set_private_key_file(key)
+                .map_err(|_| TlsError::Key(files.key.clone()))?;
+            settings.set_client_cert_verifier(Arc::new(ClientVerifier {
+                store: Arc::clone(store),
+                is_required: *is_required,
+            }));
+            settings
+        }
+        None => TlsSettings::intermediate(certificate, key).map_err(unusable)?,
+    };
     settings.enable_h2();
-    if let Some(path) = &files.client_ca {
-        settings.set_client_cert_verifier(client_verifier(path)?);
-    }
     Ok(settings)
 }
 
@@ -87,21 +90,6 @@ fn check_pair(files: &TlsFiles) -> Result<(), TlsError> {
         .with_single_cert(chain, key)
         .map_err(pair)?;
     Ok(())
-}
-
-fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(certificates(path)?);
-    if added == 0 {
-        return Err(TlsError::Certificate(path.to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    let verifier = verifier.map_err(|source| TlsError::ClientCa {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok(verifier)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -8,19 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::ALPN;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
-use portcullis_core::config::{Limits, Upstream};
+use portcullis_core::config::{CredentialKind, Limits, Upstream};
 use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::Forward;
+use zeroize::Zeroizing;
 
-use crate::egress::Passed;
+use crate::egress::{Passed, SESSION};
 
 /// How long an unused connection is kept: Node closes its side after 5 s, and a call may not be sent again.
 const IDLE_DEADLINE: Duration = Duration::from_secs(4);
@@ -92,6 +93,8 @@ pub(crate) struct Exchange {
     peer: HttpPeer,
     pub(crate) status: u16,
     pub(crate) form: Form,
+    /// The session that the head names; empty when it names several.
+    pub(crate) session_id: Option<HeaderValue>,
     pub(crate) passed: Passed,
 }
 
@@ -108,12 +111,17 @@ impl Upstreams {
         }
     }
 
-    /// Sends the call and waits for the answer's head.
+    /// Sends the call and waits for the answer's head. `made` is the value of a credential that is made for the call.
     ///
     /// # Errors
     /// [`UpstreamError`] when there is no head in time, or one that cannot be judged.
-    pub(crate) async fn send(&self, forward: &Forward, limits: &Limits) -> Result<Exchange, UpstreamError> {
-        match tokio::time::timeout(limits.upstream_first_byte_deadline, self.exchange(forward)).await {
+    pub(crate) async fn send(
+        &self,
+        forward: &Forward,
+        made: Option<HeaderValue>,
+        limits: &Limits,
+    ) -> Result<Exchange, UpstreamError> {
+        match tokio::time::timeout(limits.upstream_first_byte_deadline, self.exchange(forward, made)).await {
             Ok(exchange) => exchange,
             Err(_) => Err(UpstreamError::TimedOut(
                 "the upstream did not answer within its deadline",
@@ -131,28 +139,34 @@ impl Upstreams {
         }
     }
 
-    async fn exchange(&self, forward: &Forward) -> Result<Exchange, UpstreamError> {
-        let (mut session, peer) = self.begin(forward).await?;
+    async fn exchange(&self, forward: &Forward, made: Option<HeaderValue>) -> Result<Exchange, UpstreamError> {
+        let (mut session, peer) = self.begin(forward, made).await?;
         let broke_off = |_| UpstreamError::Failed("the upstream broke off while the call was sent");
         session
             .write_request_body(forward.body.clone(), true)
             .await
             .map_err(broke_off)?;
         session.finish_request_body().await.map_err(broke_off)?;
-        let (status, form, passed) = answer_head(&mut session).await?;
+        let further = &forward.upstream().forward_headers.response;
+        let (status, form, session_id, passed) = answer_head(&mut session, further).await?;
         Ok(Exchange {
             session,
             peer,
             status,
             form,
+            session_id,
             passed,
         })
     }
 
     /// Connects and writes the head.
-    async fn begin(&self, forward: &Forward) -> Result<(HttpSession, HttpPeer), UpstreamError> {
-        let head =
-            request_head(forward).ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
+    async fn begin(
+        &self,
+        forward: &Forward,
+        made: Option<HeaderValue>,
+    ) -> Result<(HttpSession, HttpPeer), UpstreamError> {
+        let head = request_head(forward, made)
+            .ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
         for _ in 0..POOLED_ATTEMPTS_MAX {
             let (mut session, peer, pooled) = self.connect(forward.upstream()).await?;
             match session.write_request_header(Box::new(head.clone())).await {
@@ -238,8 +252,19 @@ fn within(answer: Bytes, bytes_max: usize) -> Result<Bytes, UpstreamError> {
     }
 }
 
-/// The head of the call: the permit's headers, and ours over them.
-fn request_head(forward: &Forward) -> Option<RequestHeader> {
+/// A token as the value of `header`: as a bearer token in `Authorization` (RFC 6750 section 2.1), bare in any other.
+pub(crate) fn bearer(header: &HeaderName, token: &str) -> Option<HeaderValue> {
+    let mut value = match *header == AUTHORIZATION {
+        true => HeaderValue::from_str(&Zeroizing::new(format!("Bearer {token}"))).ok()?,
+        false => HeaderValue::from_str(token).ok()?,
+    };
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The head of the call: the permit's headers, and ours over them. `None` also without the credential that the record
+/// names.
+fn request_head(forward: &Forward, made: Option<HeaderValue>) -> Option<RequestHeader> {
     let upstream = forward.upstream();
     let fields = forward.headers.len().saturating_add(3);
     let mut head = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(fields)).ok()?;
@@ -250,8 +275,11 @@ fn request_head(forward: &Forward) -> Option<RequestHeader> {
         .ok()?;
     head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
         .ok()?;
-    if let Some(credential) = &upstream.credential {
-        let mut value = HeaderValue::from_str(&credential.value).ok()?;
+    if let Some(credential) = &forward.credential {
+        let mut value = match &credential.kind {
+            CredentialKind::Static { value, .. } => HeaderValue::from_str(value).ok()?,
+            CredentialKind::Assertion(_) | CredentialKind::Exchange(_) => made?,
+        };
         value.set_sensitive(true);
         head.insert_header(credential.header.clone(), value).ok()?;
     }
@@ -259,7 +287,10 @@ fn request_head(forward: &Forward) -> Option<RequestHeader> {
 }
 
 /// Reads the answer's head, past interim ones.
-async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), UpstreamError> {
+async fn answer_head(
+    session: &mut HttpSession,
+    further: &[HeaderName],
+) -> Result<(u16, Form, Option<HeaderValue>, Passed), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
         let read = session.read_response_header().await;
         let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
@@ -269,13 +300,23 @@ async fn answer_head(session: &mut HttpSession) -> Result<(u16, Form, Passed), U
             return Ok((
                 head.status.as_u16(),
                 form_of(head.status, &head.headers)?,
-                Passed::of(&head.headers),
+                session_id(&head.headers),
+                Passed::of(&head.headers, further),
             ));
         }
     }
     Err(UpstreamError::Failed(
         "the upstream sent interim heads without an answer",
     ))
+}
+
+/// The session that a head names; empty when it names several, since then it names none.
+fn session_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(SESSION).iter();
+    match (values.next(), values.next()) {
+        (first, None) => first.cloned(),
+        (_, Some(_)) => Some(HeaderValue::from_static("")),
+    }
 }
 
 /// In which form the answer comes, when it is one that can be judged.

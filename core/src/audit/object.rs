@@ -11,6 +11,7 @@ use crate::crypto;
 use crate::json::write_string;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
+use crate::token::Actor;
 
 /// A JSON object under construction; member names are constants that need no escaping.
 pub(super) struct Object<'o> {
@@ -131,6 +132,21 @@ impl<'o> Object<'o> {
         self.digest("principal_id", Some(identities.principal_id));
     }
 
+    pub(super) fn actors(&mut self, name: &str, actors: &[Actor]) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, actor) in actors.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            let mut entry = Object::open(self.out);
+            entry.text("id", &actor.subject);
+            entry.text("issuer", &actor.issuer);
+            entry.end();
+        }
+        self.out.push(b']');
+    }
+
     /// A member whose value is JSON already.
     pub(super) fn json(&mut self, name: &str, json: &serde_json::Value) {
         self.name(name);
@@ -190,6 +206,7 @@ impl<'o> Object<'o> {
         let mut object = Object::open(self.out);
         object.text("version", gate.version);
         object.text("node", gate.node);
+        object.text("digest_key", gate.digest_key);
         object.end();
     }
 
@@ -220,7 +237,16 @@ impl<'o> Object<'o> {
         self.name("upstream");
         let mut object = Object::open(self.out);
         object.text("name", upstream.name);
-        object.maybe_text("credential", upstream.credential);
+        match upstream.credential {
+            Some(credential) => {
+                object.name("credential");
+                let mut shown = Object::open(object.out);
+                shown.text("label", credential.label);
+                shown.text("kind", credential.kind);
+                shown.end();
+            }
+            None => object.null("credential"),
+        }
         object.end();
     }
 

@@ -12,7 +12,7 @@ use crate::audit::object::Object;
 use crate::denial::DenyReason;
 use crate::record_id::RecordId;
 use crate::time::UnixTime;
-use crate::token::Binding;
+use crate::token::{Actor, Binding};
 
 /// What was decided about a request, written before the request may leave.
 ///
@@ -36,6 +36,10 @@ pub struct RequestRecord<'a, S> {
     pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
+    /// Who acted before the actor, by the token's chain of `act`, the last one first.
+    pub actors_prior: &'a [Actor],
+    /// Where the subject's groups and roles come from: `token`, `policy_data` or `configuration`.
+    pub roles_from: &'a str,
     /// What proved all that.
     pub token: TokenEvidence<'a>,
     /// The scopes of the token.
@@ -85,6 +89,8 @@ pub struct ResponseRecord<'a> {
     pub tenant: &'a str,
     /// The server's name.
     pub server: &'a str,
+    /// Digest of the session that the answer opens.
+    pub session: Option<&'a [u8; 32]>,
     /// Who called, for whom.
     pub identities: Identities<'a>,
     /// The JSON-RPC method that is answered.
@@ -294,7 +300,8 @@ pub struct TokenEvidence<'a> {
     pub jti: Option<&'a str>,
     /// SHA-256 of the whole token, or of the certificate that stands in for one.
     pub digest: Option<&'a [u8; 32]>,
-    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `shared_secret` by being one.
+    /// How it was verified: `jwt` by its signature, `opaque` by its issuer's word, `certificate` by its chain,
+    /// `shared_secret` by being one.
     pub kind: &'a str,
     /// The age of what it was verified against.
     pub evidence_age_s: Option<u64>,
@@ -332,6 +339,8 @@ pub struct GateNode<'a> {
     pub version: &'a str,
     /// Its name among its like.
     pub node: &'a str,
+    /// The id of the key of this record's digests: what was keyed otherwise cannot be linked to it.
+    pub digest_key: &'a str,
 }
 
 /// Where a call goes.
@@ -339,8 +348,17 @@ pub struct GateNode<'a> {
 pub struct UpstreamTarget<'a> {
     /// The label of the upstream.
     pub name: &'a str,
-    /// The label of the credential that is shown to it, never its value.
-    pub credential: Option<&'a str>,
+    /// What is shown to it; `None` for nothing.
+    pub credential: Option<ShownCredential<'a>>,
+}
+
+/// A credential by its label and kind, never its value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShownCredential<'a> {
+    /// The label.
+    pub label: &'a str,
+    /// `static`, `exchange` or `assertion`.
+    pub kind: &'static str,
 }
 
 /// The time that one stage took.
@@ -362,6 +380,8 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.text("resource", self.resource);
         object.digest("session", self.session);
         object.identities(&self.identities);
+        object.actors("actors_prior", self.actors_prior);
+        object.text("roles_from", self.roles_from);
         object.token(&self.token);
         object.texts("scopes", self.scopes);
         object.maybe_text("protocol", self.protocol);
@@ -389,6 +409,7 @@ impl ResponseRecord<'_> {
         let mut object = Object::record(out, self.record_id, phase.code(), phase.number(), self.time);
         object.text("tenant", self.tenant);
         object.text("server", self.server);
+        object.digest("session", self.session);
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);

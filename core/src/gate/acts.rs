@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Gate;
 use super::records::{self, node};
@@ -40,7 +41,8 @@ impl Gate {
         &self.revocations
     }
 
-    /// Revokes: in force for every thread when this returns, for requests to come and for open streams. The caller makes
+    /// Revokes, for the issuers of tokens that take revocations and for those of machines' certificates (scheme and
+    /// authority of their URIs): in force for every thread when this returns, for requests to come and for open streams. The caller makes
     /// it durable. One caller at a time.
     ///
     /// # Errors
@@ -52,17 +54,25 @@ impl Gate {
         now: UnixTime,
     ) -> Result<Revoked, RevocationError> {
         let snapshot = self.snapshot.current();
+        let limits = snapshot.limits();
         let issuer = snapshot
             .servers()
             .flat_map(|server| server.issuers())
             .find(|issuer| **issuer.url() == *request.issuer() && issuer.revocation().takes_revocations());
-        let Some(issuer) = issuer else {
-            return Err(RevocationError::Issuer(Box::from(request.issuer())));
+        let names_machines = || {
+            snapshot
+                .servers()
+                .flat_map(|server| server.machines().certificate_issuers())
+                .any(|issuer| **issuer == *request.issuer())
         };
-        let limits = snapshot.limits();
+        let lifetime_max = match issuer {
+            Some(issuer) => issuer.token_lifetime_max().unwrap_or(limits.token_lifetime_max),
+            None if names_machines() => CERTIFICATES_REVOKED,
+            None => return Err(RevocationError::Issuer(Box::from(request.issuer()))),
+        };
         let bounds = RevocationBounds {
             revocations_max: limits.revocations_max,
-            lifetime_max: issuer.token_lifetime_max().unwrap_or(limits.token_lifetime_max),
+            lifetime_max,
             leeway: limits.leeway,
         };
         let id = self.record_ids.next(now);
@@ -118,6 +128,10 @@ impl Gate {
         });
     }
 }
+
+/// How long a machine that is known by its certificate stays revoked when nobody says until when: nothing bounds how
+/// long its certificates serve, and they do not say at which login they were issued.
+const CERTIFICATES_REVOKED: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 
 fn target_of<'a>(act: &AdminAct<'a>) -> Option<ActTarget<'a>> {
     if let Some(entry) = act.entry {

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::permit::SESSION;
 use super::{Gate, Snapshot};
-use crate::config::Server;
+use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
-use crate::identity::{self, Principal};
+use crate::head::RequestHead;
+use crate::identity::{self, Principal, RolesOrigin};
 use crate::json::Node;
-use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Texts};
+use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
 use crate::scope::ToolNeeds;
@@ -28,15 +30,21 @@ pub(super) struct Case<'g> {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) server: Arc<Server>,
     pub(super) principal: Principal,
+    /// `None` until it was looked for: nothing is judged then.
+    standing: Option<Standing>,
     pub(super) record_id: RecordId,
     pub(super) now: UnixTime,
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the upstream is shown; chosen with the allow, so that a refused request has none.
+    pub(super) credential: Option<Arc<UpstreamCredential>>,
     pub(super) body: Bytes,
     pub(super) laps: Laps,
     /// What the body said; `None` when it could not be read.
     pub(super) call: Option<CallFacts>,
+    /// The session that the request is of.
+    pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
 }
 
@@ -45,6 +53,15 @@ impl std::fmt::Debug for Case<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Case({})", self.record_id)
     }
+}
+
+/// What the data of the policy says of the caller.
+#[derive(Debug)]
+struct Standing {
+    /// The subject's row, where its groups and roles come from there.
+    subject: Option<Arc<Row>>,
+    /// The row of the agent that acts for the subject, where agents have rows.
+    agent: Option<Arc<Row>>,
 }
 
 /// What the body of a request said, detached from the scratch it was parsed in.
@@ -56,10 +73,19 @@ pub(super) struct CallFacts {
     /// Where the arguments stand in the body; empty when there are none.
     pub(super) arguments: Range<usize>,
     pub(super) arguments_digest: Option<[u8; 32]>,
-    pub(super) session_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
     pub(super) id_kind: Option<IdKind>,
     pub(super) expected: Expected,
+}
+
+/// A session of the legacy era that was sealed for the caller.
+pub(super) struct Session {
+    /// What the upstream calls it.
+    pub(super) upstream: HeaderValue,
+    /// What the client calls it.
+    pub(super) sealed: HeaderValue,
+    /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
+    pub(super) digest: [u8; 32],
 }
 
 /// An allow of the policy, whose obligations can all be carried out.
@@ -105,13 +131,16 @@ impl<'g> Case<'g> {
             snapshot,
             server,
             principal,
+            standing: None,
             now,
             client_ip,
             client_cert_sha256: None,
             forward_headers: Vec::new(),
+            credential: None,
             body: Bytes::new(),
             laps,
             call: None,
+            session: None,
             verdict: None,
         }
     }
@@ -130,11 +159,69 @@ impl<'g> Case<'g> {
             tool: call.tool().map(Box::from),
             arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
-            session_digest: call.session().map(|session| key.mac(session.as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
             id_kind: call.id().map(|id| id.kind()),
             expected: call.expected(),
         });
+    }
+
+    /// Opens the session that a legacy request names.
+    ///
+    /// # Errors
+    /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
+    /// is told whether somebody else has it.
+    pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
+        let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
+            return Ok(());
+        };
+        let foreign = || {
+            self.denial(
+                DenyReason::SessionUnknown,
+                "the session was not sealed for this caller, or its key is gone",
+            )
+        };
+        let keys = self.gate.session_keys.current();
+        let upstream = keys
+            .open(self.server.name(), &self.principal, text, self.now)
+            .map_err(|_| foreign())?;
+        let mut sealed = sealed.clone();
+        sealed.set_sensitive(true);
+        self.session = Some(Session {
+            digest: self.gate.key.mac(upstream.as_bytes()),
+            upstream,
+            sealed,
+        });
+        Ok(())
+    }
+
+    /// Looks the caller up in the data of the policy, where its groups and roles come from there.
+    ///
+    /// # Errors
+    /// [`DenyReason::SubjectUnlisted`] for whoever needs a row there and has none that is whole.
+    pub(super) fn look_up(&mut self) -> Result<(), Denial> {
+        let (principal, directory) = (&self.principal, self.server.policy().directory());
+        let (tenant, subject, actor) = (principal.tenant(), principal.subject(), principal.actor());
+        let subject = match principal.roles_origin() {
+            RolesOrigin::Configuration | RolesOrigin::Token => None,
+            RolesOrigin::PolicyData => Some(
+                directory
+                    .subject(tenant, subject.issuer(), subject.id())
+                    .ok_or_else(|| unlisted("the policy's data has no whole row for the subject"))?,
+            ),
+        };
+        let agent = match principal.on_behalf_of() {
+            Some(_) if directory.lists_agents() => Some(
+                directory
+                    .agent(tenant, actor.issuer(), actor.id())
+                    .ok_or_else(|| unlisted("the policy's data has no whole row for the agent that acts"))?,
+            ),
+            Some(_) | None => None,
+        };
+        self.standing = Some(Standing {
+            subject: subject.map(Arc::clone),
+            agent: agent.map(Arc::clone),
+        });
+        Ok(())
     }
 
     /// A refusal of this request: with its record, its id and its era.
@@ -163,7 +250,7 @@ impl<'g> Case<'g> {
 
     /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
     ///
-    /// `None` when the body was never read: nothing is judged then.
+    /// `None` when the body was never read, or the caller never looked up: nothing is judged then.
     pub(super) fn input<'c>(
         &'c self,
         tool: Option<&'c str>,
@@ -171,9 +258,14 @@ impl<'g> Case<'g> {
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {
-        let call = self.call.as_ref()?;
+        let (call, standing) = (self.call.as_ref()?, self.standing.as_ref()?);
         let (server, principal) = (&*self.server, &self.principal);
         let token = principal.token();
+        let (groups, roles) = match &standing.subject {
+            Some(row) => (&*row.groups, &*row.roles),
+            None => (principal.groups(), principal.roles()),
+        };
+        let agent = standing.agent.as_deref();
         Some(RequestInput {
             tenant: principal.tenant(),
             request: Operation {
@@ -189,13 +281,15 @@ impl<'g> Case<'g> {
                 required_scopes: Texts::Boxes(needs.required()),
             }),
             subject: Party {
-                groups: Texts::Boxes(principal.groups()),
-                roles: Texts::Boxes(principal.roles()),
+                groups: Some(Texts::Boxes(groups)),
+                roles: Some(Texts::Boxes(roles)),
                 scopes: Texts::Boxes(principal.scopes()),
                 claims: token.map(|token| token.claims_json()),
                 ..party(principal.subject())
             },
             actor: principal.on_behalf_of().map(|_| Party {
+                groups: agent.map(|row| Texts::Boxes(&row.groups)),
+                roles: agent.map(|row| Texts::Boxes(&row.roles)),
                 scopes: Texts::Boxes(principal.scopes()),
                 ..party(principal.actor())
             }),
@@ -216,6 +310,11 @@ impl<'g> Case<'g> {
             time: now,
         })
     }
+}
+
+#[cold]
+fn unlisted(operator: &'static str) -> Denial {
+    Denial::new(DenyReason::SubjectUnlisted, operator)
 }
 
 fn party(party: &identity::Party) -> Party<'_> {

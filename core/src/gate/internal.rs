@@ -161,6 +161,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let call = rpc::read_call(head, body, &mut parse.scratch, parse.limits).map_err(|denial| denial.reason)?;
         case.learn(&call);
         case.body = body.clone();
+        case.look_up().map_err(|denial| denial.reason)?;
         let mut scratch = Scratch::new(0);
         case.verdict = match visit::decide(&case, &call, &mut scratch.worker, &mut Laps::start(0)) {
             Ok(verdict) => Some(verdict),
@@ -279,6 +280,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let place = Place {
             streaming: false,
             answered: false,
+            refused: None,
         };
         match review::judge(&self.case, answer, place, now, &mut self.scratch).release {
             Release::Pass { body, .. } | Release::Redacted { body, .. } => Ok(body.len()),

@@ -6,14 +6,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::case::Case;
+use super::case::{Case, Session};
 use super::ticket::Ticket;
+use crate::assertion;
 use crate::audit::{self, Durable, Position};
-use crate::config::{Server, Upstream};
+use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
+use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
@@ -81,7 +83,59 @@ pub struct Permit<'g> {
     ticket: Ticket<'g>,
 }
 
+/// What must be made or got before a permitted call can go.
+#[derive(Debug)]
+pub enum Needed {
+    /// An assertion of these claims (a JSON object), signed by the gate.
+    Assertion(String),
+    /// A token in exchange for the client's.
+    Exchange(Box<ExchangeRequest>),
+}
+
 impl<'g> Permit<'g> {
+    /// What the upstream is shown, as the record says; `None` for nothing.
+    pub fn credential(&self) -> Option<&UpstreamCredential> {
+        self.ticket.case.credential.as_deref()
+    }
+
+    /// What the call's credential needs; `None` when it is at hand, or none is shown.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] when the caller has nothing that could be exchanged: go on with [`Self::withhold`].
+    pub fn needs(&self, now: UnixTime) -> Result<Option<Needed>, ExchangeError> {
+        let case = &self.ticket.case;
+        let Some(credential) = &case.credential else {
+            return Ok(None);
+        };
+        let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+        let required = tool
+            .and_then(|tool| case.server.tools().required(tool))
+            .unwrap_or_default();
+        let (principal, record_id) = (&case.principal, case.record_id);
+        match &credential.kind {
+            CredentialKind::Static { .. } => Ok(None),
+            CredentialKind::Assertion(terms) => {
+                let claims = assertion::claims(terms, principal, required, record_id, now);
+                Ok(Some(Needed::Assertion(claims)))
+            }
+            CredentialKind::Exchange(terms) => {
+                let limits = case.snapshot.limits().exchange_limits();
+                let request = ExchangeRequest::new(terms, principal, required, limits, record_id, now)?;
+                Ok(Some(Needed::Exchange(Box::new(request))))
+            }
+        }
+    }
+
+    /// The call's credential cannot be had: closes the pair as not forwarded and gives the refusal for the client.
+    #[cold]
+    pub fn withhold(self, operator: &'static str, now: UnixTime) -> Denial {
+        let Self { mut ticket } = self;
+        ticket.close_once(audit::Outcome::NotForwarded, now);
+        ticket
+            .failed(DenyReason::UpstreamCredentialUnavailable, operator)
+            .with_retry_after_s(CREDENTIAL_RETRY_AFTER_S)
+    }
+
     /// What goes upstream, and the ticket for what comes back.
     pub fn spend(self) -> (Forward, Ticket<'g>) {
         let case = &self.ticket.case;
@@ -89,6 +143,7 @@ impl<'g> Permit<'g> {
             body: case.body.clone(),
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
+            credential: case.credential.clone(),
             record_id: case.record_id,
         };
         (forward, self.ticket.forwarded())
@@ -102,8 +157,11 @@ pub struct Forward {
     pub body: Bytes,
     /// The server the call is for.
     pub server: Arc<Server>,
-    /// The protocol's own fields, as the client sent them.
+    /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
+    /// what [`Permit::needs`] asked for.
+    pub credential: Option<Arc<UpstreamCredential>>,
     /// The record that permits this.
     pub record_id: RecordId,
 }
@@ -130,20 +188,59 @@ const FORWARDED: [HeaderName; 3] = [
 ];
 
 /// The field that names a session of the legacy era.
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none is repeated.
+/// Fields that change nothing of what was judged.
+static PASSED: [HeaderName; 2] = [ACCEPT_LANGUAGE, USER_AGENT];
+
+/// The field by which a client of the legacy era says what it has seen of a stream.
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Each call asks anew, so that a short wait makes sense.
+const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
+
+/// The forwarded fields of a head that [`crate::rpc::read_call`] has accepted, so that none of the protocol's own is
+/// repeated; `further` are those of the configuration.
 ///
-/// `in_session` says whether the call was judged as one of a session: what was not judged and recorded is not sent.
-pub(super) fn forward_headers(headers: &http::HeaderMap, in_session: bool) -> Vec<(HeaderName, HeaderValue)> {
+/// `session` is the one that the call was judged in: what was not judged and recorded is not sent. Beside the protocol's
+/// own, which `Connection` cannot take out, no field crosses that `Connection` names (RFC 9110 section 7.6.1), that is
+/// repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
+pub(super) fn forward_headers(
+    headers: &HeaderMap,
+    session: Option<&Session>,
+    further: &[HeaderName],
+) -> Vec<(HeaderName, HeaderValue)> {
     let mut forwarded = vec![
         (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
     ];
-    for name in FORWARDED.into_iter().chain(in_session.then_some(SESSION)) {
+    for name in FORWARDED {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
         }
     }
+    if let Some(session) = session {
+        forwarded.push((SESSION, session.upstream.clone()));
+    }
+    let in_session = session.is_some();
+    let passed = PASSED.iter().chain(in_session.then_some(&LAST_EVENT_ID)).chain(further);
+    for name in passed {
+        if let Some(value) = end_to_end(headers, name) {
+            forwarded.push((name.clone(), value.clone()));
+        }
+    }
     forwarded
+}
+
+/// The one value of a field that is meant for the upstream as well.
+fn end_to_end<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|value| value.to_str().is_ok())?;
+    let once = values.next().is_none();
+    let mut options = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
+    let hop_by_hop = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
+    (once && !hop_by_hop).then_some(value)
 }

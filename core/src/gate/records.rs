@@ -5,7 +5,7 @@
 use super::case::Case;
 use crate::audit::{
     Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
-    ResponseRecord, Revocation, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
 use crate::identity::{self, Proof};
@@ -31,6 +31,8 @@ pub(super) struct PartFacts {
     /// The code of a refusal, when one was made.
     pub(super) refusal: Option<&'static str>,
     pub(super) redactions: u64,
+    /// The digest of the session that the answer opens.
+    pub(super) session: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -55,7 +57,6 @@ pub(super) fn write_deny(out: &mut Vec<u8>, case: &Case<'_>, denial: &Denial, de
 fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: Option<&Decision>, code: &str) {
     let (server, principal, call) = (&case.server, &case.principal, case.call.as_ref());
     let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
-    let upstream = server.upstream();
     RequestRecord {
         record_id: case.record_id,
         time: case.now,
@@ -63,8 +64,10 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         tenant: principal.tenant(),
         server: server.name(),
         resource: server.resource(),
-        session: call.and_then(|call| call.session_digest.as_ref()),
+        session: case.session.as_ref().map(|session| &session.digest),
         identities: identities(case),
+        actors_prior: principal.actors_prior(),
+        roles_from: principal.roles_origin().as_str(),
         token: evidence(principal.proof(), case.now),
         scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),
@@ -85,8 +88,11 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
         upstream: UpstreamTarget {
-            name: &upstream.name,
-            credential: upstream.credential.as_ref().map(|credential| &*credential.label),
+            name: &server.upstream().name,
+            credential: case.credential.as_ref().map(|credential| ShownCredential {
+                label: &credential.label,
+                kind: credential.kind.name(),
+            }),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
         stage_us: &stage_times(&case.laps),
@@ -104,6 +110,19 @@ const fn policy_effect(effect: Effect) -> crate::policy::Effect {
 /// What proves who calls.
 fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
     match proof {
+        Proof::Certificate { sha256, is_listed, .. } => TokenEvidence {
+            jti: None,
+            digest: Some(sha256),
+            kind: "certificate",
+            evidence_age_s: None,
+            revocation: match is_listed {
+                // A list in force is looked up again whenever it or the time has changed.
+                true => Revocation::CheckedAt(now),
+                false => Revocation::NotChecked,
+            },
+            binding: Binding::Mtls,
+            sources: None,
+        },
         Proof::Token(token) => TokenEvidence {
             jti: token.jti(),
             digest: Some(token.digest_bytes()),
@@ -172,12 +191,15 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         time: now,
         tenant: case.principal.tenant(),
         server: server.name(),
+        session: facts.session.as_ref(),
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.tool.as_deref()),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),
+            // What came too late; the close of a stream that was cut judges nothing.
+            (Outcome::Expired, _) if facts.refusal.is_some() => Some(Effect::Deny),
             (_, Some(_)) => Some(Effect::Allow),
             (_, None) => None,
         },
@@ -235,6 +257,7 @@ impl PartFacts {
             decision: None,
             refusal: None,
             redactions: 0,
+            session: None,
         }
     }
 
@@ -277,6 +300,7 @@ pub(super) fn node(gate: &Gate) -> GateNode<'_> {
     GateNode {
         version: env!("CARGO_PKG_VERSION"),
         node: &gate.node,
+        digest_key: &gate.key_id,
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Finding {
     pub(super) facts: PartFacts,
     /// Whether this was the response to the request.
     pub(super) answers: bool,
+    /// Whether it is the result that was asked for, and leaves.
+    pub(super) succeeds: bool,
 }
 
 /// Where an answer stands in its exchange.
@@ -34,6 +36,8 @@ pub(super) struct Place {
     pub(super) streaming: bool,
     /// The response to the request was reviewed already.
     pub(super) answered: bool,
+    /// Why nothing may leave any more, whatever it is.
+    pub(super) refused: Option<(DenyReason, &'static str)>,
 }
 
 /// The bytes that may leave, and how many values were taken out of them.
@@ -45,13 +49,17 @@ struct Passed {
 /// Judges one answer.
 pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime, scratch: &mut Scratch) -> Finding {
     // What was revoked after the permit gets nothing of the answer.
-    if let Err(revoked) = case.check_revocation(now) {
+    let refused = match (case.check_revocation(now), place.refused) {
+        (Err(revoked), _) => Some(revoked),
+        (Ok(()), refused) => refused.map(|(reason, operator)| case.denial(reason, operator)),
+    };
+    if let Some(denial) = refused {
         let (status, digest) = match &answer {
             Answer::Empty { status } => (*status, None),
             Answer::Json { status, body } => (*status, Some(case.gate.key.mac(body))),
             Answer::Message { data } => (200, Some(case.gate.key.mac(data))),
         };
-        return withheld_by(PartFacts::new(status, digest), revoked);
+        return withheld_by(PartFacts::new(status, digest), denial);
     }
     let (status, body) = match answer {
         Answer::Empty { status } => return without_body(case, status, None),
@@ -67,7 +75,12 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
         return without_body(case, status, Some(digest));
     }
-    let Weighed { answers, passed } = weigh(case, call, &body, place, &mut facts, now, scratch);
+    let Weighed {
+        answers,
+        succeeds,
+        passed,
+    } = weigh(case, call, &body, place, &mut facts, now, scratch);
+    let succeeds = succeeds && passed.is_ok();
     let release = match passed {
         Ok(Passed { edited, redactions }) => {
             facts.outcome = Outcome::Reviewed;
@@ -88,6 +101,7 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         release,
         facts,
         answers,
+        succeeds,
     }
 }
 
@@ -95,6 +109,8 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
 struct Weighed {
     /// Whether it is the response to the request, or stands where that should.
     answers: bool,
+    /// Whether it is a result.
+    succeeds: bool,
     passed: Result<Passed, Denial>,
 }
 
@@ -110,6 +126,7 @@ fn weigh(
 ) -> Weighed {
     let refused = |reason, operator| Weighed {
         answers: true,
+        succeeds: false,
         passed: Err(Denial::new(reason, operator)),
     };
     if !facts.status.is_some_and(carries_answer) {
@@ -143,6 +160,7 @@ fn weigh(
     };
     Weighed {
         answers,
+        succeeds: matches!(reply, Reply::Result { .. }),
         passed: review(case, call, &reply, facts, now, &mut tools),
     }
 }
@@ -407,6 +425,7 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
         release: Release::Empty { status },
         facts,
         answers: true,
+        succeeds: false,
     }
 }
 
@@ -417,11 +436,15 @@ fn withheld(case: &Case<'_>, facts: PartFacts, reason: DenyReason, operator: &'s
 
 #[cold]
 fn withheld_by(mut facts: PartFacts, denial: Denial) -> Finding {
-    facts.outcome = Outcome::Withheld;
+    facts.outcome = match denial.reason {
+        DenyReason::TokenExpired => Outcome::Expired,
+        _ => Outcome::Withheld,
+    };
     facts.refusal = Some(denial.reason.code());
     Finding {
         release: Release::Withheld(denial),
         facts,
         answers: true,
+        succeeds: false,
     }
 }

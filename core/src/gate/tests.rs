@@ -3,13 +3,17 @@
 mod arrival;
 mod audiences;
 mod challenges;
+mod continuity;
 mod decision;
 mod faults;
+mod forms;
 mod records;
 mod review;
 mod revocation;
 mod secrets;
 mod sender;
+mod sessions;
 mod stage;
 mod stream;
+mod tenants;
 mod times;

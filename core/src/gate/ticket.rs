@@ -4,14 +4,18 @@
 //! judged is withheld. A ticket that is dropped unclosed records that nobody knows how its exchange ended.
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::Scratch;
 use super::case::Case;
-use super::records::{self, Part};
+use super::records::{self, Part, PartFacts};
 use super::review::{self, Finding, Place};
+use super::streams::Entered;
 use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
+use crate::identity::Principal;
 use crate::record_id::RecordId;
+use crate::rpc::Method;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -67,6 +71,36 @@ pub struct Ticket<'g> {
     /// Whether something was reviewed that has not left yet.
     reviewing: bool,
     totals: Totals,
+    session: AnswerSession,
+    /// The stream's place among those that a newer token extends.
+    stream: Option<Entered>,
+}
+
+/// The session that an answer's head names.
+enum AnswerSession {
+    /// None that the client may know of.
+    None,
+    /// The one of the request: the client knows it already.
+    Echoed,
+    /// No session id that could be sealed.
+    Invalid,
+    /// A new one, sealed; handed out with the answer that opens it.
+    Offered { sealed: HeaderValue, digest: [u8; 32] },
+    /// A new one whose answer was released by the record at this position.
+    Opened { sealed: HeaderValue, position: Position },
+}
+
+/// Tells the state only: sessions belong in no log.
+impl std::fmt::Debug for AnswerSession {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "None",
+            Self::Echoed => "Echoed",
+            Self::Invalid => "Invalid",
+            Self::Offered { .. } => "Offered",
+            Self::Opened { .. } => "Opened",
+        })
+    }
 }
 
 /// A judged answer whose record was handed over and is not yet known to be durable.
@@ -140,6 +174,8 @@ impl<'g> Ticket<'g> {
             streaming: false,
             reviewing: false,
             totals: Totals::default(),
+            session: AnswerSession::None,
+            stream: None,
         }
     }
 
@@ -159,10 +195,71 @@ impl<'g> Ticket<'g> {
         self.answered
     }
 
-    /// When the token that permitted the request expires, with the tolerated clock difference: a stream ends then.
-    pub fn expires(&self) -> UnixTime {
-        let leeway = self.case.snapshot.limits().leeway;
-        self.case.principal.expires().after(leeway)
+    /// When what comes back is no longer released: the token that permitted the request has expired then, with the
+    /// tolerated clock difference, or the certificate that did, and so has the grace that a permitted call has. For a stream that is open, a newer token of
+    /// the same principal counts too, as long as nothing about that one is revoked: ask again before ending it.
+    pub fn expires(&self, now: UnixTime) -> UnixTime {
+        let limits = self.case.snapshot.limits();
+        let own = self.case.principal.accepted_until(limits.leeway);
+        let gate = self.case.gate;
+        let holds = |newer: &Principal| gate.revocations.check(newer, now, limits.leeway).is_ok();
+        let renewed = self
+            .stream
+            .as_ref()
+            .and_then(|entered| gate.streams.renewed_until(entered, limits.leeway, holds));
+        let expires = renewed.map_or(own, |renewed| own.max(renewed));
+        expires.after(limits.expiry_grace)
+    }
+
+    /// The head of the upstream's answer names this session: to be told before the answer is opened or reviewed, with an
+    /// empty id where it is repeated or no text.
+    ///
+    /// Only the answer to `initialize` of the legacy era can open a session; one whose id cannot be sealed is withheld.
+    /// Elsewhere a session that is not the request's own goes nowhere.
+    pub fn upstream_session(&mut self, id: &[u8]) {
+        let case = &self.case;
+        let own = case
+            .session
+            .as_ref()
+            .is_some_and(|session| session.upstream.as_bytes() == id);
+        let opens = case
+            .call
+            .as_ref()
+            .is_some_and(|call| call.method == Method::Initialize && !call.version.is_modern());
+        self.session = match (own, opens) {
+            (true, _) => AnswerSession::Echoed,
+            (false, false) => AnswerSession::None,
+            (false, true) => {
+                let keys = case.gate.session_keys.current();
+                match keys.seal(case.server.name(), &case.principal, id, case.now) {
+                    Ok(sealed) => AnswerSession::Offered {
+                        sealed,
+                        digest: case.gate.key.mac(id),
+                    },
+                    Err(_) => AnswerSession::Invalid,
+                }
+            }
+        };
+    }
+
+    /// Whether the answer is yet to open a session: the head for the client, which names it, waits for the review then.
+    pub fn opens_session(&self) -> bool {
+        matches!(self.session, AnswerSession::Invalid | AnswerSession::Offered { .. }) && !self.answered
+    }
+
+    /// The session that the head for the client names: the one of the request as the client knows it, or the one that the
+    /// answer opens, sealed, once the record of that answer's release is durable.
+    pub fn session_for_client(&self) -> Option<HeaderValue> {
+        match &self.session {
+            AnswerSession::Echoed => self.case.session.as_ref().map(|session| session.sealed.clone()),
+            AnswerSession::Opened { sealed, position } if self.case.gate.durable().reached(*position) => {
+                Some(sealed.clone())
+            }
+            AnswerSession::Invalid
+            | AnswerSession::None
+            | AnswerSession::Offered { .. }
+            | AnswerSession::Opened { .. } => None,
+        }
     }
 
     /// Checks that nothing about the caller was revoked since the request was permitted: to be asked of an open stream
@@ -180,6 +277,7 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
+        self.enter_streams();
         self.begin_review();
         self.recorded(Release::Empty { status }, &Part::Open { status }, now)
     }
@@ -193,13 +291,62 @@ impl<'g> Ticket<'g> {
         let place = Place {
             streaming: self.streaming,
             answered: self.answered,
+            refused: self.refused(now),
         };
         let Finding {
             release,
-            facts,
+            mut facts,
             answers,
+            succeeds,
         } = review::judge(&self.case, answer, place, now, scratch);
         self.answered |= answers;
+        let opened = match &self.session {
+            AnswerSession::Offered { sealed, digest } if succeeds => {
+                facts.session = Some(*digest);
+                Some(sealed.clone())
+            }
+            _ => None,
+        };
+        let reviewed = self.record_review(release, facts, now);
+        if let (Some(sealed), Ok(reviewed)) = (opened, &reviewed) {
+            let position = reviewed.position();
+            self.session = AnswerSession::Opened { sealed, position };
+        }
+        reviewed
+    }
+
+    /// Why nothing of the answer may leave, whatever it is.
+    fn refused(&self, now: UnixTime) -> Option<(DenyReason, &'static str)> {
+        if self.expires(now) <= now {
+            return Some((
+                DenyReason::TokenExpired,
+                "the token expired before the answer, and its grace has passed",
+            ));
+        }
+        match self.session {
+            AnswerSession::Invalid => Some((
+                DenyReason::AnswerInvalid,
+                "the upstream's session id is repeated, empty, too long or not visible ascii",
+            )),
+            _ => None,
+        }
+    }
+
+    /// Takes a place among the streams that a newer token extends, where there is one.
+    fn enter_streams(&mut self) {
+        let case = &self.case;
+        if self.stream.is_none() {
+            let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+            let streams_max = case.snapshot.limits().streams_max;
+            self.stream = case
+                .gate
+                .streams
+                .enter(&case.principal, &case.server, tool, streams_max);
+        }
+    }
+
+    /// Hands the record of a review over: that of the whole answer, or of a numbered part.
+    fn record_review(&mut self, release: Release, facts: PartFacts, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         if self.streaming {
             let number = self.totals.messages;
             self.totals.messages = self.totals.messages.saturating_add(1);
@@ -309,6 +456,9 @@ impl<'g> Ticket<'g> {
 impl Drop for Ticket<'_> {
     /// A road that was left by a panic or a cancelled task closes here; the time is that of the request.
     fn drop(&mut self) {
+        if let Some(entered) = self.stream.take() {
+            self.case.gate.streams.leave(&entered);
+        }
         let outcome = if self.forwarded {
             audit::Outcome::Unknown
         } else {

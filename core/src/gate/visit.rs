@@ -15,10 +15,10 @@ use super::refusals::Source;
 use super::snapshot::Route;
 use super::{Gate, Scratch, Snapshot, authentication, records, sender};
 use crate::config::{Limits, Server};
-use crate::credential::{self, Credential};
+use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
-use crate::identity::{self, Principal};
+use crate::identity::{self, Principal, Proof};
 use crate::json;
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::limit::Caller;
@@ -111,8 +111,8 @@ impl<'g> Visit<'g> {
 
     /// Stages 2 to 4: finds the server, the credential, verifies it and binds the caller.
     ///
-    /// The order of the checks is the order of their refusals: route, host, origin, query, credential, token,
-    /// identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
+    /// The order of the checks is the order of their refusals: route, host, origin, an untrusted certificate, query,
+    /// credential, token, identity, rate, HTTP method. A remembered token costs one SHA-256 and a look-up; a new one a signature.
     ///
     /// # Errors
     /// The refusal, counted; a token's refusal carries the challenge of RFC 6750 section 3.
@@ -216,8 +216,11 @@ impl<'g> Visit<'g> {
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {
-                let in_session = case.call.as_ref().is_some_and(|call| call.session_digest.is_some());
-                case.forward_headers = forward_headers(head.headers, in_session);
+                let upstream = route.server.upstream();
+                let further = &upstream.forward_headers.request;
+                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+                let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+                case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
                 case.body = body;
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
@@ -247,12 +250,8 @@ impl<'g> Visit<'g> {
         self.route = Some(Arc::clone(&route));
         let (server, limits) = (&route.server, self.snapshot.limits());
         check_addressee(server, head)?;
-        let credential = credential::find(head, server.query_names()).map_err(|denial| challenged(denial, server))?;
-        let bound = match self.by_shared_secret(server, head, &credential) {
-            Some(principal) => Bound::Principal(principal),
-            None => self.by_token(&route, head, &credential)?,
-        };
-        let principal = match bound {
+        let credential = credential_of(head, server).map_err(|denial| challenged(denial, server))?;
+        let principal = match self.bind(&route, head, &credential)? {
             Bound::Principal(principal) => principal,
             without @ Bound::Without { .. } => return Ok(without),
         };
@@ -274,9 +273,27 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
+        self.gate.streams.renew(&principal, server);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
+    }
+
+    /// Binds who shows this credential.
+    fn bind(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+        let server = &route.server;
+        match credential {
+            Credential::ClientCertificate(certificate) => server
+                .machines()
+                .bind(certificate, server.tenant_of(None)?, self.now, &self.gate.key)
+                .map(Bound::Principal)
+                .map_err(|denial| challenged(denial, server)),
+            Credential::Bearer(token) => match self.by_shared_secret(server, head, *token)? {
+                Some(principal) => Ok(Bound::Principal(principal)),
+                None => self.by_token(route, head, credential, *token),
+            },
+            Credential::Dpop { token, .. } => self.by_token(route, head, credential, *token),
+        }
     }
 
     /// Whom the server's own secret stands for, when it came, and from this machine: a peer that forwards for somebody
@@ -285,22 +302,28 @@ impl<'g> Visit<'g> {
         &self,
         server: &Server,
         head: &RequestHead<'_>,
-        credential: &Credential<'_>,
-    ) -> Option<Principal> {
-        let (secret, Credential::Bearer(token)) = (server.shared_secret()?, credential) else {
-            return None;
+        token: BearerToken<'_>,
+    ) -> Result<Option<Principal>, Denial> {
+        let Some(secret) = server.shared_secret() else {
+            return Ok(None);
         };
         let forwarded = FORWARDING.iter().any(|name| head.headers.contains_key(name));
         let local = head.client_ip.to_canonical().is_loopback() && !forwarded;
-        if !local || !secret.is(*token) {
-            return None;
+        if !(local && secret.is(token)) {
+            return Ok(None);
         }
-        let tenant = server.tenant_of(None).ok()?;
-        Some(identity::bind_shared_secret(secret, tenant, &self.gate.key))
+        let tenant = server.tenant_of(None)?;
+        Ok(Some(identity::bind_shared_secret(secret, tenant, &self.gate.key)))
     }
 
     /// Verifies the token of a request, then what its sender proves, and binds it.
-    fn by_token(&self, route: &Route, head: &RequestHead<'_>, credential: &Credential<'_>) -> Result<Bound, Denial> {
+    fn by_token(
+        &self,
+        route: &Route,
+        head: &RequestHead<'_>,
+        credential: &Credential<'_>,
+        token: BearerToken<'_>,
+    ) -> Result<Bound, Denial> {
         let (server, limits) = (&route.server, self.snapshot.limits());
         let bounds = limits.token_limits();
         let terms = Terms {
@@ -316,7 +339,7 @@ impl<'g> Visit<'g> {
             let otherwise = Box::new(challenged(otherwise, server));
             Ok(Bound::Without { fetch, otherwise })
         };
-        let token = match token::verify(credential.token(), &terms) {
+        let token = match token::verify(token, &terms) {
             Ok(Verification::Verified(token)) => token,
             Ok(Verification::NeedsKeys { issuer, otherwise }) => return without(Fetch::Jwks(issuer), otherwise),
             Ok(Verification::NeedsIntrospection { request, otherwise }) => {
@@ -327,7 +350,7 @@ impl<'g> Visit<'g> {
         sender::check(self, server, head, credential, &token)?;
         let tenant = server.tenant_of(token.tenant()).map(Arc::clone)?;
         identity::bind(token, &tenant, limits.act_depth_max, &self.gate.key)
-            .map(Bound::Principal)
+            .map(|principal| Bound::Principal(server.machines().grant(principal)))
             .map_err(|denial| challenged(denial, server))
     }
 
@@ -337,6 +360,7 @@ impl<'g> Visit<'g> {
             tenant: principal.tenant(),
             issuer: subject.issuer(),
             subject: subject.id(),
+            client: principal.client_id(),
         };
         self.gate.limiter.take(caller, server.rate(), self.now).map_err(|wait| {
             let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
@@ -380,11 +404,26 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
     }
 }
 
+/// The credential of a request; a certificate alone is one where the server knows machines by theirs.
+///
+/// # Errors
+/// [`DenyReason::CertificateRefused`] for one that is not trusted, whatever it comes with, and those of
+/// [`credential::find`].
+fn credential_of<'r>(head: &RequestHead<'r>, server: &Server) -> Result<Credential<'r>, Denial> {
+    if let Some(operator) = head.certificate.and_then(|certificate| certificate.refused) {
+        return Err(Denial::new(DenyReason::CertificateRefused, operator));
+    }
+    credential::find(head, server.query_names()).or_else(|missing| match server.machines().knows_certificates() {
+        true => credential::certificate_alone(head, missing),
+        false => Err(missing),
+    })
+}
+
 /// Adds the challenge that tells a client where a good token comes from (RFC 6750 section 3, RFC 9728 section 5.1).
 #[cold]
 pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     let error = match denial.reason {
-        DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
+        DenyReason::CertificateRefused | DenyReason::CredentialMissing | DenyReason::CredentialScheme => None,
         // The token may be good; the challenge for a proof says what is wrong.
         DenyReason::DpopNonceMissing | DenyReason::DpopProofInvalid => None,
         DenyReason::ApiKeyPresent
@@ -458,7 +497,10 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = decide(case, &call, &mut scratch.worker, &mut laps);
+    let verdict = match case.look_up() {
+        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Err(unlisted) => Err(unlisted.into()),
+    };
     case.laps = laps;
     verdict.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();
@@ -476,9 +518,17 @@ fn parse<'b>(
 ) -> Result<Call<'b>, Denial> {
     let limits = case.snapshot.limits();
     // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.expires().after(limits.leeway) <= case.now {
-        let denial = Denial::new(DenyReason::TokenExpired, "the token expired before the body was whole");
-        return Err(challenged(denial, &case.server));
+    if case.principal.accepted_until(limits.leeway) <= case.now {
+        let (reason, operator) = match case.principal.proof() {
+            Proof::Certificate { .. } => (
+                DenyReason::CertificateRefused,
+                "the certificate expired before the body was whole",
+            ),
+            Proof::SharedSecret | Proof::Token(_) => {
+                (DenyReason::TokenExpired, "the token expired before the body was whole")
+            }
+        };
+        return Err(challenged(Denial::new(reason, operator), &case.server));
     }
     case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
@@ -487,6 +537,7 @@ fn parse<'b>(
     };
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
+    case.enter_session(&call, head)?;
     Ok(call)
 }
 

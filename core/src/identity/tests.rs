@@ -17,8 +17,8 @@ use crate::jwks::{JwksLimits, KeySet};
 use crate::limit::Rate;
 use crate::time::UnixTime;
 use crate::token::{
-    Failures, IdentityForm, Issuer, IssuerKeys, IssuerParts, Terms, TokenCache, TokenLimits, Verification,
-    VerifiedToken, verify,
+    Failures, IdentityForm, Issuer, IssuerKeys, IssuerParts, MachineMark, MarkTest, Terms, TokenCache, TokenLimits,
+    Verification, VerifiedToken, verify,
 };
 
 const ISSUER: &str = "https://as.example";
@@ -47,6 +47,10 @@ fn verified(form: IdentityForm, token: &TokenBuilder) -> Result<Arc<VerifiedToke
         issuer: Arc::new(
             Issuer::new(IssuerParts {
                 identity: form,
+                machine_marks: vec![MachineMark {
+                    claim: "kind".to_owned(),
+                    test: MarkTest::Is("service".to_owned()),
+                }],
                 ..IssuerParts::strict(Arc::from(ISSUER))
             })
             .unwrap(),
@@ -143,14 +147,20 @@ fn who_acts_for_nobody_is_its_own_actor() {
     let agent = token().subject("agent-1").client("agent-1");
     let client = token().subject("batch").client("batch");
     let opaque = token().subject("svc-17").client("agent-1");
+    let marked = token().subject("svc-17").client("agent-1").claim("kind", "service");
     for (form, token, expected) in [
         (IdentityForm::Act, &user, "alice human"),
         (IdentityForm::Act, &client, "batch machine"),
-        (IdentityForm::Act, &client.clone().act("batch"), "batch agent"),
+        (IdentityForm::Act, &client.clone().act("batch"), "batch machine"),
+        (IdentityForm::Act, &user.clone().act("alice"), "alice agent"),
+        (IdentityForm::Act, &marked, "svc-17 machine"),
+        (IdentityForm::Act, &opaque, "svc-17 human"),
         (listed(), &user, "alice human"),
         (listed(), &client, "batch machine"),
-        (listed(), &agent, "agent-1 agent"),
-        (human_claim(), &agent, "agent-1 agent"),
+        (listed(), &agent, "agent-1 machine"),
+        (listed(), &marked, "svc-17 machine"),
+        (human_claim(), &agent, "agent-1 machine"),
+        (human_claim(), &marked, "svc-17 machine"),
         (human_claim(), &opaque, "svc-17 agent"),
     ] {
         let principal = bound(form.clone(), token).unwrap();
@@ -174,7 +184,15 @@ fn act_carries_its_own_issuer_and_history() {
     let chain = token().act("first").act("second");
     let principal = bound(IdentityForm::Act, &chain).unwrap();
     assert_eq!(&**principal.actor().id(), "second");
-    assert_eq!(principal.token().unwrap().actors().len(), 2);
+    let prior: Vec<&str> = principal.actors_prior().iter().map(|actor| &*actor.subject).collect();
+    assert_eq!(prior, ["first"]);
+    assert!(
+        bound(IdentityForm::Act, &token().act("first"))
+            .unwrap()
+            .actors_prior()
+            .is_empty()
+    );
+    assert!(bound(IdentityForm::Act, &token()).unwrap().actors_prior().is_empty());
 
     let machine = token().subject("batch").client("batch").act("agent-1");
     assert_eq!(
@@ -207,6 +225,70 @@ fn what_cannot_be_told_is_refused() {
             Some(DenyReason::IdentityUnbound),
             "{form:?}"
         );
+    }
+}
+
+/// Whoever acts must be whom `may_act` names, in each form; who acts for nobody is not asked.
+#[test]
+fn may_act_names_who_acts() {
+    let other = "https://other.example";
+    let agents = |token: TokenBuilder| {
+        [
+            (IdentityForm::Act, token.clone().client("agent-1").act("agent-1")),
+            (listed(), token.clone().client("agent-1")),
+            (
+                human_claim(),
+                token.subject("agent-1").client("agent-1").claim("initiator", "alice"),
+            ),
+        ]
+    };
+    for (may_act, passes) in [
+        (json!({"sub": "agent-1"}), true),
+        (json!({"sub": "agent-1", "iss": ISSUER}), true),
+        (json!({"sub": "agent-1", "iss": other}), false),
+        (json!({"sub": "agent-2"}), false),
+        (json!({"sub": "AGENT-1"}), false),
+        (json!({"sub": "alice"}), false),
+        (json!({"sub": "agent-1", "email": "a@example.org"}), false),
+        (json!({"sub": "agent-1", "exp": NOW + 300}), false),
+    ] {
+        for (form, token) in agents(token().claim("may_act", may_act.clone())) {
+            let expected = (!passes).then_some(DenyReason::IdentityUnbound);
+            assert_eq!(bound(form.clone(), &token).err(), expected, "{may_act} {form:?}");
+        }
+        let alone = token().client("desktop").claim("may_act", may_act);
+        assert_eq!(shape(&bound(IdentityForm::Act, &alone).unwrap())[1], "alice human");
+    }
+    // The one who acts now counts, not who acted before.
+    let chain = token().act("agent-1").act("agent-2");
+    for (named, passes) in [("agent-2", true), ("agent-1", false)] {
+        let token = chain.clone().claim("may_act", json!({ "sub": named }));
+        assert_eq!(bound(IdentityForm::Act, &token).is_ok(), passes, "{named}");
+    }
+    let foreign = token().claim("act", json!({"sub": "agent-1", "iss": other}));
+    for (may_act, passes) in [
+        (json!({"sub": "agent-1", "iss": other}), true),
+        (json!({"sub": "agent-1"}), false),
+    ] {
+        let token = foreign.clone().claim("may_act", may_act);
+        assert_eq!(bound(IdentityForm::Act, &token).is_ok(), passes);
+    }
+    for malformed in [
+        json!(null),
+        json!("agent-1"),
+        json!(["agent-1"]),
+        json!([{"sub": "agent-1"}]),
+        json!({}),
+        json!({"sub": ""}),
+        json!({"sub": 7}),
+        json!({"sub": "agent-1", "iss": 7}),
+        json!({"sub": "agent-1", "iss": ""}),
+    ] {
+        let token = token().claim("may_act", malformed.clone());
+        for token in [token.clone(), token.act("agent-1")] {
+            let refused = bound(IdentityForm::Act, &token).err();
+            assert_eq!(refused, Some(DenyReason::TokenClaims), "{malformed}");
+        }
     }
 }
 

@@ -378,10 +378,19 @@ impl Refresher {
 /// Where `issuer` is asked about tokens, by its metadata as it was published (RFC 8414 section 2); `None` when the
 /// metadata names no place that evidence may come from.
 pub fn introspection_endpoint(issuer: &str, metadata: &str) -> Option<Arc<str>> {
+    endpoint(issuer, metadata, "introspection_endpoint")
+}
+
+/// Where `issuer` gives out tokens, in the same way.
+pub fn token_endpoint(issuer: &str, metadata: &str) -> Option<Arc<str>> {
+    endpoint(issuer, metadata, "token_endpoint")
+}
+
+fn endpoint(issuer: &str, metadata: &str, member: &str) -> Option<Arc<str>> {
     let transport = issuer_transport(issuer)?;
     let mut scratch = json::Scratch::default();
     let document = json::parse(metadata.as_bytes(), &mut scratch, JSON_LIMITS).ok()?;
-    let url = document.root().member("introspection_endpoint")?.as_str()?;
+    let url = document.root().member(member)?.as_str()?;
     accepts(transport, url).then(|| Arc::from(url))
 }
 

@@ -4,6 +4,7 @@ const ALICE: Caller<'_> = Caller {
     tenant: "t",
     issuer: "i",
     subject: "alice",
+    client: "c",
 };
 const RATE: Rate = Rate {
     per_second: 10,
@@ -41,6 +42,7 @@ fn callers_do_not_share() {
         ALICE,
         Caller { tenant: "u", ..ALICE },
         Caller { issuer: "j", ..ALICE },
+        Caller { client: "d", ..ALICE },
         Caller {
             subject: "bob",
             ..ALICE

@@ -84,10 +84,10 @@ pub(crate) struct Party<'a> {
     pub(crate) issuer: &'a str,
     /// `human`, `agent` or `machine`.
     pub(crate) kind: &'a str,
-    /// The groups that the token names.
-    pub(crate) groups: Texts<'a>,
-    /// The roles that the token names.
-    pub(crate) roles: Texts<'a>,
+    /// The groups; absent where nothing tells them.
+    pub(crate) groups: Option<Texts<'a>>,
+    /// The roles, likewise.
+    pub(crate) roles: Option<Texts<'a>>,
     /// The scopes that the token grants.
     pub(crate) scopes: Texts<'a>,
     /// The claims of the token, one JSON object.
@@ -282,6 +282,12 @@ impl<'r> Object<'r> {
         self.put(name, |_| texts.value());
     }
 
+    fn maybe_texts(&mut self, name: &str, texts: Option<Texts<'_>>) {
+        if let Some(texts) = texts {
+            self.texts(name, texts);
+        }
+    }
+
     fn node(&mut self, name: &str, node: Option<Node<'_>>) {
         if let Some(node) = node {
             self.put(name, |reads| convert(node, reads));
@@ -302,8 +308,8 @@ impl<'r> Object<'r> {
             object.text("id", party.id);
             object.text("issuer", party.issuer);
             object.text("kind", party.kind);
-            object.texts("groups", party.groups);
-            object.texts("roles", party.roles);
+            object.maybe_texts("groups", party.groups);
+            object.maybe_texts("roles", party.roles);
             object.texts("scopes", party.scopes);
             if let Some(claims) = party.claims {
                 object.put("claims", |reads| {

@@ -8,6 +8,7 @@ use crate::time::UnixTime;
 
 mod answers;
 mod differential;
+mod directory;
 mod inputs;
 mod loading;
 mod running;
@@ -85,8 +86,8 @@ fn call() -> RequestInput<'static> {
             id: "alice",
             issuer: "https://issuer.example",
             kind: "human",
-            groups: Texts::Strs(&["sales"]),
-            roles: Texts::Strs(&["analyst"]),
+            groups: Some(Texts::Strs(&["sales"])),
+            roles: Some(Texts::Strs(&["analyst"])),
             scopes: Texts::Strs(&["read"]),
             claims: Some(r#"{"sub": "alice", "level": 2}"#),
         },

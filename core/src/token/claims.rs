@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
 use crate::jwks::KeySet;
-use crate::token::mapping::{ClaimMap, ClaimPath, PathBlocked};
+use crate::token::mapping::{ClaimMap, ClaimPath, MarkPath, PathBlocked};
 use crate::token::sender::Confirmation;
-use crate::token::verified::{Actor, Claims};
-use crate::token::{Issuer, ScopeForm, TokenDigest, TokenTenant, VerifiedToken, is_tenant};
+use crate::token::verified::{Actor, Claims, MayAct};
+use crate::token::{Issuer, RolesFrom, ScopeForm, TokenDigest, TokenTenant, VerifiedToken, is_tenant};
 
 /// Who says what is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,9 +48,14 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
     } = times(root, source)?;
     let map = issuer.claims();
     let client_id: Arc<str> = Arc::from(client(root, map, source)?);
+    let subject = subject(root, map, &client_id, source)?;
+    let clients_own = subject == client_id || is_marked(root, map, &client_id)?;
+    // Where roles come from elsewhere, the token's are nobody's, and may be as many as they like.
+    let of_token = issuer.roles_from() == RolesFrom::Token;
     Ok(Claims {
-        subject: subject(root, map, &client_id, source)?,
+        subject,
         client_id,
+        clients_own,
         scopes: scopes(root, map, source)?,
         audiences: audiences(root, map)?,
         expires,
@@ -62,10 +67,11 @@ pub(super) fn read_claims(root: Node<'_>, text: &str, issuer: &Issuer, source: C
         amr: strings(root.member("amr"), "`amr` is no array of strings")?,
         auth_time: time(root, "auth_time")?,
         actors: actors(root, issuer)?,
+        may_act: may_act(root, issuer)?,
         human: human(root, map)?,
         tenant: tenant(root, issuer)?,
-        groups: groups(root, map)?,
-        roles: roles(root, map)?,
+        groups: if of_token { groups(root, map)? } else { Box::default() },
+        roles: if of_token { roles(root, map)? } else { Box::default() },
         confirmation: Confirmation::read(root)?,
         text: Box::from(text),
     })
@@ -312,6 +318,42 @@ fn actors(root: Node<'_>, issuer: &Issuer) -> Result<Box<[Actor]>, Denial> {
         claim = act.member("act");
     }
     Ok(actors.into_boxed_slice())
+}
+
+/// Who may act by `may_act` (RFC 8693 section 4.4), known to the token's issuer when it names none.
+fn may_act(root: Node<'_>, issuer: &Issuer) -> Result<Option<MayAct>, Denial> {
+    let Some(claim) = root.member("may_act") else {
+        return Ok(None);
+    };
+    let subject = match claim.kind() {
+        Kind::Object => text(claim, "sub")?,
+        _ => None,
+    };
+    let actor = Actor {
+        subject: Arc::from(subject.ok_or_else(|| wrong("`may_act` is no object with a `sub`"))?),
+        issuer: text(claim, "iss")?.map_or_else(|| Arc::clone(issuer.url()), Arc::from),
+    };
+    let narrower = claim.members().any(|member| !matches!(member.key, "iss" | "sub"));
+    Ok(Some(MayAct::new(actor, narrower)))
+}
+
+/// Whether the token has a mark of those that clients get for themselves.
+fn is_marked(root: Node<'_>, map: &ClaimMap, client: &str) -> Result<bool, Denial> {
+    for mark in &map.machine {
+        let Some(found) = at(root, &mark.path)?.map(one).transpose()? else {
+            continue;
+        };
+        let marked = match &mark.test {
+            MarkPath::Is(word) => found == word,
+            MarkPath::IsClaim(other) => at(root, other)?.map(one).transpose()? == Some(found),
+            MarkPath::IsClientWith(suffix) => found.strip_suffix(&**suffix) == Some(client),
+            MarkPath::StartsWith(start) => found.starts_with(&**start),
+        };
+        if marked {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The human that the issuer's form names in a claim of its own.

@@ -11,7 +11,7 @@ use crate::crypto::Algorithm;
 use crate::jwks::url::issuer_transport;
 use crate::token::ScopeForm;
 use crate::token::introspection::{IntrospectedTokens, IntrospectionRules};
-use crate::token::mapping::{ClaimMap, is_mutable};
+use crate::token::mapping::{ClaimMap, MachineMark, Misnamed, is_mutable};
 
 /// What the operator wrote for one issuer, before it is checked by [`Issuer::new`].
 #[derive(Clone, Debug)]
@@ -44,6 +44,11 @@ pub struct IssuerParts {
     pub roles_claim: Option<String>,
     /// Whether groups and roles may be one string, which is then a list of one.
     pub single_as_list: bool,
+    /// What marks a token that its client got for itself, beside a `sub` that is the client: any of these does.
+    pub machine_marks: Vec<MachineMark>,
+    /// Where the subject's groups and roles come from. `None` is the token, and the policy's data in the form
+    /// [`IdentityForm::HumanClaim`], where the token's are the agent's.
+    pub roles_from: Option<RolesFrom>,
     /// The claim whose value stands in for an absent `aud`, such as `client_id`: a token of that client is then taken
     /// for one that is meant for us. Servers must list the accepted values for this issuer. `None` refuses such tokens.
     pub danger_audience_from: Option<String>,
@@ -75,6 +80,8 @@ impl IssuerParts {
             groups_claim: None,
             roles_claim: None,
             single_as_list: false,
+            machine_marks: Vec::new(),
+            roles_from: None,
             danger_audience_from: None,
             danger_ignore_group_overage: false,
             key_source: Arc::default(),
@@ -82,6 +89,15 @@ impl IssuerParts {
             revocation: RevocationMode::default(),
         }
     }
+}
+
+/// Where the groups and roles of an issuer's subjects come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RolesFrom {
+    /// From the row of the subject in `data.subjects` of the server's policy.
+    PolicyData,
+    /// From the claims of the token.
+    Token,
 }
 
 /// How the gate learns that a token was revoked.
@@ -157,6 +173,7 @@ pub struct Issuer {
     algorithms: Vec<Algorithm>,
     token_types: TokenTypes,
     identity: IdentityForm,
+    roles_from: RolesFrom,
     tenant: TokenTenant,
     token_lifetime_max: Option<Duration>,
     claims: ClaimMap,
@@ -180,6 +197,12 @@ pub enum IssuerError {
     /// Tokens may not be valid at all: every token would be refused.
     #[error("the issuer `{0}` has a longest lifetime of nothing")]
     Lifetime(Arc<str>),
+    /// A claim marks machines that means something else, or in such a way that it marks everybody.
+    #[error("the issuer `{0}` cannot tell the tokens of machines by the claim `{1}`")]
+    Mark(Arc<str>, String),
+    /// The human's roles would be taken from a token that carries the agent's.
+    #[error("the issuer `{0}` cannot take roles from the token: in the form `human_claim` its roles are the agent's")]
+    Roles(Arc<str>),
     /// A tenant is named that can be none.
     #[error("the issuer `{0}` has a tenant without a name, or with one of more than 128 bytes")]
     Tenant(Arc<str>),
@@ -217,6 +240,7 @@ impl Issuer {
             mut algorithms,
             token_types,
             identity,
+            roles_from,
             tenant,
             token_lifetime_max,
             key_source,
@@ -240,12 +264,19 @@ impl Issuer {
         }
         let claims = match claims {
             Ok(claims) => claims,
-            Err(claim) if is_mutable(&claim) => return Err(IssuerError::ClaimMutable(url, claim)),
-            Err(claim) => return Err(IssuerError::Claim(url, claim)),
+            Err(Misnamed::Claim(claim)) if is_mutable(&claim) => return Err(IssuerError::ClaimMutable(url, claim)),
+            Err(Misnamed::Claim(claim)) => return Err(IssuerError::Claim(url, claim)),
+            Err(Misnamed::Mark(claim)) => return Err(IssuerError::Mark(url, claim)),
         };
         let token_types = match token_types {
             Some(names) => TokenTypes::read(&names).map_err(|name| IssuerError::TokenType(Arc::clone(&url), name))?,
             None => TokenTypes::ACCESS_TOKEN,
+        };
+        let roles_from = match (&identity, roles_from) {
+            (IdentityForm::HumanClaim(_), Some(RolesFrom::Token)) => return Err(IssuerError::Roles(url)),
+            (IdentityForm::HumanClaim(_), None) => RolesFrom::PolicyData,
+            (IdentityForm::Act | IdentityForm::ListedAgents(_), None) => RolesFrom::Token,
+            (_, Some(written)) => written,
         };
         algorithms.sort_unstable();
         algorithms.dedup();
@@ -254,6 +285,7 @@ impl Issuer {
             algorithms,
             token_types,
             identity,
+            roles_from,
             tenant,
             token_lifetime_max,
             claims,
@@ -308,6 +340,11 @@ impl Issuer {
     /// How its tokens name the human and the agent.
     pub const fn identity(&self) -> &IdentityForm {
         &self.identity
+    }
+
+    /// Where the groups and roles of its subjects come from.
+    pub const fn roles_from(&self) -> RolesFrom {
+        self.roles_from
     }
 
     /// To which tenant its tokens belong.

@@ -1,7 +1,7 @@
 //! Where an issuer's tokens carry what the gate reads, and in which form.
 //!
-//! Owns [`ClaimPath`] and [`ClaimMap`], both checked when they are made: a claim that means something else, or that
-//! people can change, carries no identity. Reads no token; that is `claims`'s.
+//! Owns [`ClaimPath`], [`MachineMark`] and [`ClaimMap`], checked when they are made: a claim that means something else,
+//! or that people can change, carries no identity. Reads no token; that is `claims`'s.
 
 use crate::json::{Kind, Node};
 use crate::token::{IdentityForm, IssuerParts, TokenTenant};
@@ -15,6 +15,44 @@ pub enum ScopeForm {
     List,
     /// One string of scopes, parted by spaces (RFC 8693 section 4.2).
     Text,
+}
+
+/// What tells a token that its client got for itself from a person's, where `sub` is not the client's own id.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MachineMark {
+    /// The claim that is looked at: a name, or a JSON Pointer when it starts with `/`.
+    pub claim: String,
+    /// What it is like in such a token. A token without the claim is not marked.
+    pub test: MarkTest,
+}
+
+/// What a claim is like that marks a machine's token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MarkTest {
+    /// It is this text.
+    Is(String),
+    /// It is what this other claim is; where that is absent, it marks nothing.
+    IsClaim(String),
+    /// It is the client's id with this text behind it.
+    IsClientWith(String),
+    /// It starts with this text.
+    StartsWith(String),
+}
+
+/// A [`MachineMark`] whose claims can be looked up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct MarkRule {
+    pub(super) path: ClaimPath,
+    pub(super) test: MarkPath,
+}
+
+/// A [`MarkTest`], likewise.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum MarkPath {
+    Is(String),
+    IsClaim(ClaimPath),
+    IsClientWith(String),
+    StartsWith(String),
 }
 
 /// A claim by its name or, when it was written with `/` at its start, by a JSON Pointer through objects (RFC 6901).
@@ -46,6 +84,8 @@ pub(super) struct ClaimMap {
     pub(super) single_as_list: bool,
     /// The human, when the token is an agent's.
     pub(super) human: Option<ClaimPath>,
+    /// What marks a token that its client got for itself; any of them does.
+    pub(super) machine: Box<[MarkRule]>,
     /// The tenant, when a claim names it.
     pub(super) tenant: Option<ClaimPath>,
     /// What stands in for an absent `aud`; `None` is nothing.
@@ -92,9 +132,24 @@ impl ClaimPath {
     }
 }
 
+/// A claim that cannot be what it is named for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Misnamed {
+    /// It cannot carry identity.
+    Claim(String),
+    /// It cannot mark machines.
+    Mark(String),
+}
+
+impl From<String> for Misnamed {
+    fn from(claim: String) -> Self {
+        Self::Claim(claim)
+    }
+}
+
 impl ClaimMap {
     /// The places that `parts` name, or the one that cannot be.
-    pub(super) fn new(parts: &IssuerParts) -> Result<Self, String> {
+    pub(super) fn new(parts: &IssuerParts) -> Result<Self, Misnamed> {
         let own = |written: &Option<String>, own: &[&str]| written.as_deref().map(|text| place(text, own)).transpose();
         let named = |written: &Option<String>, default: &str| place(written.as_deref().unwrap_or(default), &[]);
         let scope = own(&parts.scope_claim, &["scope", "scp"])?.map(|path| ScopeRule {
@@ -102,15 +157,15 @@ impl ClaimMap {
             path,
         });
         if let Some(claim) = parts.subject_claim.as_deref().filter(|claim| is_mutable(claim)) {
-            return Err(claim.to_owned());
+            return Err(claim.to_owned().into());
         }
         let human = match &parts.identity {
-            IdentityForm::HumanClaim(claim) if is_mutable(claim) => return Err(claim.to_owned()),
+            IdentityForm::HumanClaim(claim) if is_mutable(claim) => return Err(claim.to_owned().into()),
             IdentityForm::HumanClaim(claim) => Some(place(claim, &[])?),
             IdentityForm::Act | IdentityForm::ListedAgents(_) => None,
         };
         let tenant = match &parts.tenant {
-            TokenTenant::Claim(claim) if is_mutable(claim) => return Err(claim.to_owned()),
+            TokenTenant::Claim(claim) if is_mutable(claim) => return Err(Misnamed::Claim(claim.to_owned())),
             TokenTenant::Claim(claim) => Some(place(claim, &[])?),
             TokenTenant::Fixed(_) | TokenTenant::Untold => None,
         };
@@ -122,9 +177,36 @@ impl ClaimMap {
             roles: named(&parts.roles_claim, "roles")?,
             single_as_list: parts.single_as_list,
             human,
+            machine: parts
+                .machine_marks
+                .iter()
+                .map(MarkRule::new)
+                .collect::<Result<_, _>>()?,
             tenant,
             audience: own(&parts.danger_audience_from, &CLIENT_CLAIMS)?,
             ignores_overage: parts.danger_ignore_group_overage,
+        })
+    }
+}
+
+impl MarkRule {
+    /// The rule of `mark`, or its claim when that marks nobody or everybody.
+    fn new(mark: &MachineMark) -> Result<Self, Misnamed> {
+        let wrong = || Misnamed::Mark(mark.claim.clone());
+        let path = |claim: &str| place(claim, &MARK_CLAIMS).map_err(|_| wrong());
+        let text = |text: &String| match text.is_empty() {
+            true => Err(wrong()),
+            false => Ok(text.clone()),
+        };
+        Ok(Self {
+            path: path(&mark.claim)?,
+            test: match &mark.test {
+                MarkTest::Is(word) => MarkPath::Is(text(word)?),
+                MarkTest::IsClaim(other) if *other == mark.claim => return Err(wrong()),
+                MarkTest::IsClaim(other) => MarkPath::IsClaim(path(other)?),
+                MarkTest::IsClientWith(suffix) => MarkPath::IsClientWith(suffix.clone()),
+                MarkTest::StartsWith(start) => MarkPath::StartsWith(text(start)?),
+            },
         })
     }
 }
@@ -177,6 +259,9 @@ const MUTABLE_CLAIMS: [&str; 7] = [
 
 /// Claims that name the client.
 const CLIENT_CLAIMS: [&str; 2] = ["azp", "client_id"];
+
+/// Claims that the verification reads and that may mark a machine's token all the same.
+const MARK_CLAIMS: [&str; 3] = ["azp", "client_id", "sub"];
 
 /// Claims that the verification itself reads.
 const TAKEN_CLAIMS: [&str; 23] = [

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::token::{IssuerParts, ScopeForm};
+use crate::token::{IssuerParts, MachineMark, MarkTest, ScopeForm};
 
 /// The settings of an issuer of one kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,7 +18,20 @@ pub struct Profile {
     groups_claim: Option<&'static str>,
     roles_claim: Option<&'static str>,
     single_as_list: bool,
+    machine_marks: &'static [Mark],
     url: UrlShape,
+}
+
+/// A claim, and what it is like in tokens that clients get for themselves.
+type Mark = (&'static str, Like);
+
+/// The row form of [`MarkTest`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Like {
+    Is(&'static str),
+    IsClaim(&'static str),
+    IsClientWith(&'static str),
+    StartsWith(&'static str),
 }
 
 /// A claim of scopes.
@@ -72,8 +85,21 @@ impl Profile {
             groups_claim: own(self.groups_claim),
             roles_claim: own(self.roles_claim),
             single_as_list: self.single_as_list,
+            machine_marks: self.machine_marks.iter().map(mark).collect(),
             ..IssuerParts::strict(url)
         }
+    }
+}
+
+fn mark(&(claim, like): &Mark) -> MachineMark {
+    MachineMark {
+        claim: claim.to_owned(),
+        test: match like {
+            Like::Is(word) => MarkTest::Is(word.to_owned()),
+            Like::IsClaim(other) => MarkTest::IsClaim(other.to_owned()),
+            Like::IsClientWith(suffix) => MarkTest::IsClientWith(suffix.to_owned()),
+            Like::StartsWith(start) => MarkTest::StartsWith(start.to_owned()),
+        },
     }
 }
 
@@ -103,6 +129,7 @@ const PLAIN: Profile = Profile {
     groups_claim: None,
     roles_claim: None,
     single_as_list: false,
+    machine_marks: &[],
     url: ANY_URL,
 };
 
@@ -111,6 +138,10 @@ const AUTH0: Profile = Profile {
     name: "auth0",
     token_types: &["at+jwt", "JWT"],
     scope: text("scope"),
+    machine_marks: &[
+        ("gty", Like::Is("client-credentials")),
+        ("sub", Like::IsClientWith("@clients")),
+    ],
     url: UrlShape {
         ends: "/",
         hint: "the issuer of an Auth0 tenant ends with a slash, such as `https://acme.eu.auth0.com/`",
@@ -130,13 +161,14 @@ const COGNITO: Profile = Profile {
     ..PLAIN
 };
 
-/// `sub` differs from application to application; `oid` is the same in the whole tenant.
+/// `sub` differs from application to application, but for an application itself; `oid` is the same in the whole tenant.
 const ENTRA_V2: Profile = Profile {
     name: "entra_v2",
     token_types: &["JWT"],
     subject_claim: Some("oid"),
     client_claim: Some("azp"),
     scope: text("scp"),
+    machine_marks: &[("idtyp", Like::Is("app")), ("sub", Like::IsClaim("oid"))],
     url: UrlShape {
         ends: "/v2.0",
         lacks: &["/common/", "/consumers/", "/organizations/"],
@@ -154,6 +186,7 @@ const KEYCLOAK: Profile = Profile {
     client_claim: Some("azp"),
     scope: text("scope"),
     roles_claim: Some("/realm_access/roles"),
+    machine_marks: &[("preferred_username", Like::StartsWith("service-account-"))],
     url: UrlShape {
         has: "/realms/",
         hint: "the issuer is a realm, such as `https://sso.example.com/realms/acme`",

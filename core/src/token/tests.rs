@@ -9,8 +9,8 @@ use portcullis_fixtures::token::TokenBuilder;
 use serde_json::{Value, json};
 
 use super::{
-    Answered, Failures, IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, Terms, TokenCache, TokenLimits,
-    Verification, VerifiedToken, verify,
+    Answered, Failures, IdentityForm, Issuer, IssuerError, IssuerKeys, IssuerParts, MachineMark, MarkTest, RolesFrom,
+    Terms, TokenCache, TokenLimits, Verification, VerifiedToken, verify,
 };
 use crate::credential::BearerToken;
 use crate::crypto::Algorithm;
@@ -474,6 +474,7 @@ fn a_verified_token_says_what_the_issuer_wrote() {
         json!({"act": {"sub": ""}}),
         json!({"act": {"sub": "a", "iss": 1}}),
         json!({"act": {"sub": "a", "act": []}}),
+        json!({"may_act": "agent"}),
     ] {
         world.claims(change, CLAIMS);
     }
@@ -522,6 +523,45 @@ fn rules_of_an_issuer_are_checked() {
         |parts| parts.token_lifetime_max = Some(Duration::from_millis(999)),
         Some(IssuerError::Lifetime(url())),
     );
+    let human = || IdentityForm::HumanClaim("initiator".to_owned());
+    for (identity, roles_from, expected) in [
+        (IdentityForm::Act, None, Ok(RolesFrom::Token)),
+        (human(), None, Ok(RolesFrom::PolicyData)),
+        (
+            IdentityForm::Act,
+            Some(RolesFrom::PolicyData),
+            Ok(RolesFrom::PolicyData),
+        ),
+        (human(), Some(RolesFrom::PolicyData), Ok(RolesFrom::PolicyData)),
+        (human(), Some(RolesFrom::Token), Err(IssuerError::Roles(url()))),
+    ] {
+        let mut parts = parts(ISSUER);
+        (parts.identity, parts.roles_from) = (identity, roles_from);
+        assert_eq!(Issuer::new(parts).map(|issuer| issuer.roles_from()), expected);
+    }
+    let marks = [
+        ("kind", MarkTest::Is("service".to_owned()), true),
+        ("/account/kind", MarkTest::StartsWith("svc".to_owned()), true),
+        ("sub", MarkTest::IsClaim("oid".to_owned()), true),
+        ("sub", MarkTest::IsClientWith(String::new()), true),
+        ("preferred_username", MarkTest::StartsWith("svc-".to_owned()), true),
+        ("kind", MarkTest::Is(String::new()), false),
+        ("kind", MarkTest::StartsWith(String::new()), false),
+        ("kind", MarkTest::IsClaim("kind".to_owned()), false),
+        ("kind", MarkTest::IsClaim("exp".to_owned()), false),
+        ("aud", MarkTest::Is("gate".to_owned()), false),
+        ("", MarkTest::Is("service".to_owned()), false),
+    ];
+    for (claim, test, good) in marks {
+        let mut parts = parts(ISSUER);
+        let claim = claim.to_owned();
+        parts.machine_marks = vec![MachineMark {
+            claim: claim.clone(),
+            test,
+        }];
+        let expected = (!good).then(|| IssuerError::Mark(url(), claim));
+        assert_eq!(Issuer::new(parts).err(), expected);
+    }
     // Each place takes the claims that are made for it, and no other that is.
     type Place = fn(&mut IssuerParts) -> &mut Option<String>;
     let places: [(Place, &[&str]); 6] = [

@@ -53,10 +53,31 @@ pub struct Actor {
     pub issuer: Arc<str>,
 }
 
+/// Who may become the actor, by a `may_act` claim (RFC 8693 section 4.4).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct MayAct {
+    /// Whom it names.
+    actor: Actor,
+    /// Whether it says more about that somebody than its `sub` and `iss`, which cannot be judged here.
+    narrower: bool,
+}
+
+impl MayAct {
+    pub(super) const fn new(actor: Actor, narrower: bool) -> Self {
+        Self { actor, narrower }
+    }
+
+    /// Whether it lets this somebody act.
+    pub(crate) fn permits(&self, subject: &str, issuer: &str) -> bool {
+        !self.narrower && *self.actor.subject == *subject && *self.actor.issuer == *issuer
+    }
+}
+
 /// What a token says, read and typed.
 pub(super) struct Claims {
     pub(super) subject: Arc<str>,
     pub(super) client_id: Arc<str>,
+    pub(super) clients_own: bool,
     pub(super) scopes: Box<[Box<str>]>,
     pub(super) audiences: Box<[Box<str>]>,
     pub(super) expires: u64,
@@ -68,6 +89,7 @@ pub(super) struct Claims {
     pub(super) amr: Box<[Box<str>]>,
     pub(super) auth_time: Option<u64>,
     pub(super) actors: Box<[Actor]>,
+    pub(super) may_act: Option<MayAct>,
     pub(super) human: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
     pub(super) groups: Box<[Box<str>]>,
@@ -239,6 +261,12 @@ impl VerifiedToken {
         &self.claims.client_id
     }
 
+    /// Whether the client got the token for itself, without a person: its `sub` is the client (RFC 9068 section 2.2), or
+    /// it has a mark of its issuer's machines.
+    pub const fn is_clients_own(&self) -> bool {
+        self.claims.clients_own
+    }
+
     /// The scopes, sorted, each once.
     pub fn scopes(&self) -> &[Box<str>] {
         &self.claims.scopes
@@ -307,6 +335,11 @@ impl VerifiedToken {
         &self.claims.actors
     }
 
+    /// Who alone may act for the subject, when the token says so.
+    pub(crate) const fn may_act(&self) -> Option<&MayAct> {
+        self.claims.may_act.as_ref()
+    }
+
     /// The human in the claim that the issuer's form names.
     pub(crate) const fn human(&self) -> Option<&Arc<str>> {
         self.claims.human.as_ref()
@@ -322,12 +355,12 @@ impl VerifiedToken {
         &self.claims.confirmation
     }
 
-    /// The subject's groups, from the issuer's mapped claim.
+    /// The subject's groups, from the issuer's mapped claim; none where roles come from elsewhere.
     pub fn groups(&self) -> &[Box<str>] {
         &self.claims.groups
     }
 
-    /// The subject's roles, from the issuer's mapped claim.
+    /// The subject's roles, from the issuer's mapped claim, likewise.
     pub fn roles(&self) -> &[Box<str>] {
         &self.claims.roles
     }

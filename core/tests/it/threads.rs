@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
+use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable};
@@ -103,13 +104,15 @@ fn server(issuer: &Arc<Issuer>) -> Server {
             path: Arc::from("/mcp"),
             tls: false,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-            credential: None,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {
             per_second: 50,
             burst: 100,
         },
         title: None,
+        machines: MachineIdentities::default(),
         query_names: Vec::new(),
         danger_shared_secret: None,
         sender: SenderRules::default(),
@@ -149,6 +152,7 @@ fn a_million_look_ups_see_whole_key_sets_while_ten_thousand_are_published() {
         node: Arc::from("test"),
         keys: GateKeys {
             digests: [1; 32].into(),
+            digests_id: Arc::from("test"),
             nonces: [9; 32].into(),
             sessions: SessionKeys::single([7; 32]),
         },

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -300,6 +300,14 @@ impl GateProcess {
     }
 
     fn run(options: &BundleOptions, folder: &Path, admin: bool) -> anyhow::Result<Self> {
+        // A gate of an earlier version has no such command and needs none; what is missing, the gate itself says.
+        Command::new(&options.binaries.gate)
+            .args(["keys", "init", "-c"])
+            .arg(folder.join(files::CONFIG))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
         let mut command = Command::new(&options.binaries.gate);
         command.args(["run", "--workers", "1", "--log", "warn", "-c"]);
         command.arg(folder.join(files::CONFIG));

@@ -144,6 +144,12 @@ impl Control {
             return Ok(format!("uid:{uid}"));
         }
         let view = head.view();
+        if view
+            .certificate
+            .is_some_and(|certificate| certificate.refused.is_some())
+        {
+            return Err(DenyReason::CertificateRefused);
+        }
         let certificate = view
             .certificate
             .map(|certificate| format!("certificate:{}", hex(&certificate.sha256)));

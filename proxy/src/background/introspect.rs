@@ -4,7 +4,7 @@
 //! judges an answer and remembers none: both are the core's. Never prints a token.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_core::jwks::refresh::{FetchError, Fetched, introspection_endpoint};
 use portcullis_core::token::IntrospectionRequest;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::assertion::ClientAuthentication;
 use super::fetch::{Fetcher, Form};
+use super::flights::{self, Flights, Joined};
 use super::jwks::StartError;
 use crate::clock;
 use crate::config::IssuerPlan;
@@ -40,7 +41,7 @@ pub(crate) struct IntrospectionService {
     runtime: Handle,
     metadata: Arc<MetadataStore>,
     issuers: RwLock<HashMap<Arc<str>, Arc<Asked>>>,
-    flights: Arc<Flights>,
+    flights: Arc<Flights<Question, Answer>>,
 }
 
 /// One issuer, ready to be asked.
@@ -53,12 +54,14 @@ struct Asked {
 /// Issuers that are ready to take over; made before anything changes, so that a reload is whole or nothing.
 pub(crate) struct Prepared(HashMap<Arc<str>, Arc<Asked>>);
 
-/// The questions that are out, each with those who wait for its answer.
-#[derive(Default)]
-struct Flights(Mutex<HashMap<Question, Vec<oneshot::Sender<Answer>>>>);
-
 /// An issuer, the source of its answers, and the digest of a token.
 type Question = (Arc<str>, Arc<str>, [u8; 32]);
+
+impl flights::Question for Question {
+    fn shares_room(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
 
 impl IntrospectionService {
     /// A service without issuers, whose questions run on `runtime`.
@@ -181,51 +184,8 @@ async fn ask(asked: &Asked, endpoint: &str, request: &IntrospectionRequest) -> A
     answer.map(Arc::new)
 }
 
-/// What joining a question came to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Joined {
-    /// Nobody asks it yet: whoever joined has to.
-    First,
-    /// Too many questions are out, or too many wait for this one.
-    Refused,
-    /// It is out.
-    Waits,
-}
-
-impl Flights {
-    fn join(&self, question: Question, waiter: oneshot::Sender<Answer>) -> Joined {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_issuer = flights.keys().filter(|(issuer, ..)| *issuer == question.0).count();
-        let room = of_issuer < FLIGHTS_MAX;
-        match flights.get_mut(&question) {
-            Some(waiting) if waiting.len() < WAITERS_MAX => {
-                waiting.push(waiter);
-                Joined::Waits
-            }
-            None if room => {
-                flights.insert(question, vec![waiter]);
-                Joined::First
-            }
-            Some(_) | None => Joined::Refused,
-        }
-    }
-
-    /// Gives the answer to all who wait for it.
-    fn land(&self, question: &Question, answer: &Answer) {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(question);
-        for waiter in waiting.into_iter().flatten() {
-            // Who has gone meanwhile needs no answer.
-            let _ = waiter.send(answer.clone());
-        }
-    }
-}
-
 /// The media type of a signed answer (RFC 9701 section 4).
 const SIGNED: &str = "application/token-introspection+jwt";
-/// Questions to one issuer that are out at once: a slow issuer takes nothing from the others.
-const FLIGHTS_MAX: usize = 256;
-/// Requests that wait for one question at once.
-const WAITERS_MAX: usize = 4_096;
 /// Connections that are kept for the next question.
 const IDLE_MAX: usize = 16;
 

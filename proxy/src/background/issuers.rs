@@ -1,39 +1,59 @@
-//! Everything that is asked of issuers: their keys, and what they say of tokens.
+//! Everything that is asked of issuers: their keys, what they say of tokens, and tokens in exchange.
 //!
-//! Owns [`Issuers`], which puts both services into the place of what the last configuration had, whole or not at all.
+//! Owns [`Issuers`], which puts the services into the place of what the last configuration had, whole or not at all.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use portcullis_core::exchange::{ExchangeError, ExchangeRequest, ExchangedToken};
 use portcullis_core::jwks::refresh::{FetchError, Fetched};
 use portcullis_core::token::IntrospectionRequest;
 use tokio::runtime::Handle;
 
+use super::exchange::{self, ExchangeService};
 use super::introspect::{self, IntrospectionService};
 use super::jwks::{self, KeyService, Publish, StartError};
 use crate::config::Config;
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
+use crate::signer::Signer;
 
-/// The two services.
+/// The services.
 pub(crate) struct Issuers {
     keys: KeyService,
     introspection: IntrospectionService,
+    exchange: ExchangeService,
+    signer: Arc<Signer>,
 }
 
-/// What both need of a configuration; made before anything changes.
+/// What they need of a configuration; made before anything changes.
 pub(crate) struct Prepared {
     keys: jwks::Prepared,
     introspection: introspect::Prepared,
+    exchange: exchange::Prepared,
 }
 
 impl Issuers {
-    /// Services without issuers, on `runtime`. Keys go to `publish`; `metadata` says where issuers are asked.
-    pub(crate) fn new(runtime: &Handle, publish: Arc<dyn Publish>, metadata: Arc<MetadataStore>) -> Self {
+    /// Services without issuers, on `runtime`. Keys go to `publish`; `metadata` says where issuers are asked, and
+    /// `signer` signs who acts for a subject. So many tokens that were got in exchange are kept.
+    pub(crate) fn new(
+        runtime: &Handle,
+        publish: Arc<dyn Publish>,
+        metadata: Arc<MetadataStore>,
+        signer: Arc<Signer>,
+        exchanged_tokens_max: usize,
+    ) -> Self {
         Self {
             keys: KeyService::new(runtime.clone(), publish),
-            introspection: IntrospectionService::new(runtime.clone(), metadata),
+            introspection: IntrospectionService::new(runtime.clone(), Arc::clone(&metadata)),
+            exchange: ExchangeService::new(runtime.clone(), metadata, Arc::clone(&signer), exchanged_tokens_max),
+            signer,
         }
+    }
+
+    /// Who signs for the gate.
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Builds what the issuers of a configuration need, and changes nothing.
@@ -44,6 +64,7 @@ impl Issuers {
         Ok(Prepared {
             keys: self.keys.prepare(&config.issuers, &config.limits)?,
             introspection: self.introspection.prepare(&config.issuers)?,
+            exchange: self.exchange.prepare(config)?,
         })
     }
 
@@ -51,6 +72,7 @@ impl Issuers {
     pub(crate) fn start(&self, prepared: Prepared) {
         self.keys.start(prepared.keys);
         self.introspection.start(prepared.introspection);
+        self.exchange.start(prepared.exchange);
     }
 }
 
@@ -62,5 +84,9 @@ impl IssuerEvidence for Issuers {
 
     async fn introspect(&self, request: &IntrospectionRequest) -> Result<Arc<Fetched>, FetchError> {
         self.introspection.introspect(request).await
+    }
+
+    async fn exchange(&self, request: &ExchangeRequest, token: &str) -> Result<Arc<ExchangedToken>, ExchangeError> {
+        self.exchange.exchange(request, token).await
     }
 }

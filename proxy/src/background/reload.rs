@@ -1,8 +1,9 @@
 //! A new configuration for a gate that runs: on SIGHUP, and when the address of an upstream has moved.
 //!
-//! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up before
-//! anything changes, and one fault leaves everything as it was. Never touches listeners, the admin listener or the audit log: what they are
-//! made of takes a restart, and a reload that would change it is refused.
+//! Owns the configuration in force. Whole or nothing: a new one is read, lowered, compiled and looked up, and the gate's
+//! own keys are read with it, before anything changes, and one fault leaves everything as it was. Never touches listeners,
+//! the admin listener or the audit log: what they are made of takes a restart, and a reload that would change it is
+//! refused. What they trust clients' certificates by is read anew, from the same files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::issuers::Issuers;
 use super::jwks::StartError;
+use super::keys::{self, GateKeysError, KeysInUse};
+use crate::clock;
 use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
+use crate::trust::TrustStore;
 
 /// The owner of the configuration in force.
 pub(crate) struct Reload {
@@ -23,6 +27,9 @@ pub(crate) struct Reload {
     config: Config,
     gate: Arc<Gate>,
     issuers: Arc<Issuers>,
+    keys: KeysInUse,
+    /// What the listeners and hops of the running gate trust.
+    trust: Vec<Arc<TrustStore>>,
 }
 
 /// Why a reload changed nothing.
@@ -34,6 +41,9 @@ pub(crate) enum ReloadError {
     /// The configuration has faults.
     #[error(transparent)]
     Config(#[from] Diagnostics),
+    /// The gate's own keys do not fit together.
+    #[error(transparent)]
+    GateKeys(#[from] GateKeysError),
     /// An issuer's keys could never be fetched.
     #[error(transparent)]
     Keys(#[from] StartError),
@@ -47,13 +57,26 @@ pub(crate) enum ReloadError {
 
 impl Reload {
     /// The owner of `config`, which was read from `path` and is in force.
-    pub(crate) fn new(path: PathBuf, workers: usize, config: Config, gate: Arc<Gate>, issuers: Arc<Issuers>) -> Self {
+    pub(crate) fn new(
+        path: PathBuf,
+        workers: usize,
+        config: Config,
+        gate: Arc<Gate>,
+        issuers: Arc<Issuers>,
+        keys: KeysInUse,
+    ) -> Self {
+        let trust = config.trust_stores();
+        for store in &trust {
+            store.warn_of_old_lists(clock::now());
+        }
         Self {
             path,
             workers,
             config,
             gate,
             issuers,
+            keys,
+            trust,
         }
     }
 
@@ -100,14 +123,25 @@ impl Reload {
     /// [`ReloadError`]; everything is as before then.
     pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
         let (path, workers) = (self.path.clone(), self.workers);
-        let read = tokio::task::spawn_blocking(move || config::load(&path, Names::Resolve, workers));
-        let config = read.await.map_err(|_| ReloadError::Thread)??;
+        let read = tokio::task::spawn_blocking(move || {
+            let config = config::load(&path, Names::Resolve, workers)?;
+            let store = config::open_keys(&config.keys, &path)?;
+            Ok::<_, Diagnostics>((config, store))
+        });
+        let (config, store) = read.await.map_err(|_| ReloadError::Thread)??;
         check_restart(&self.config, &config)?;
         let snapshot = snapshot(&config)?;
+        let sessions = keys::sessions(&store)?;
         let prepared = self.issuers.prepare(&config)?;
-        // From here on nothing can fail.
+        // From here on nothing can fail. The same listeners and hops, hence the same order.
+        for (running, read) in self.trust.iter().zip(config.trust_stores()) {
+            running.exchange(&read);
+            running.warn_of_old_lists(clock::now());
+        }
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
+        self.keys.renew(&self.gate, &store, &sessions, clock::now());
+        self.issuers.signer().renew(&store);
         self.config = config;
         Ok(())
     }
@@ -160,6 +194,7 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
             "revocation_file",
         ),
         (old.audit == new.audit, "audit"),
+        (old.keys == new.keys, "keys"),
         (old.node == new.node, "node"),
         (old.upstream_ca == new.upstream_ca, "upstream_ca"),
         (old.trusted_hops == new.trusted_hops, "trusted_hops"),
@@ -170,6 +205,10 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
         (
             old.limits.tokens_cached_max == new.limits.tokens_cached_max,
             "limits.tokens_cached_max",
+        ),
+        (
+            old.limits.exchanged_tokens_max == new.limits.exchanged_tokens_max,
+            "limits.exchanged_tokens_max",
         ),
     ];
     match fixed.iter().find(|(same, _)| !same) {

@@ -9,17 +9,21 @@ use serde_json::json;
 
 use super::{CheckArguments, Exit, Format};
 use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
+use crate::keys::KeyStore;
 
-/// Checks a configuration: policies are compiled, secrets and TLS files are opened, nothing is started.
+/// Checks a configuration: policies are compiled, keys, secrets and TLS files are opened, nothing is started.
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let checked = config::load(&arguments.config, Names::Skip, 1);
-    let denied = arguments.deny_warnings && checked.as_ref().is_ok_and(|config| !config.warnings.is_empty());
+    let checked = config::load(&arguments.config, Names::Skip, 1).and_then(|config| {
+        let keys = config::open_keys(&config.keys, &arguments.config)?;
+        Ok((config, keys))
+    });
+    let denied = arguments.deny_warnings && checked.as_ref().is_ok_and(|(config, _)| !config.warnings.is_empty());
     match (arguments.format, &checked) {
-        (Format::Pretty, Ok(config)) => {
+        (Format::Pretty, Ok((config, keys))) => {
             for warning in &config.warnings {
                 eprintln!("{warning}\n");
             }
-            for note in notes(config) {
+            for note in notes(config, keys) {
                 println!("note: {note}");
             }
             match denied {
@@ -27,8 +31,8 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
                 false => println!("{}", praise(config)),
             }
         }
-        (Format::Json, Ok(config)) => {
-            let notes: Vec<String> = notes(config).collect();
+        (Format::Json, Ok((config, keys))) => {
+            let notes: Vec<String> = notes(config, keys).collect();
             let answer = json!({"ok": !denied, "diagnostics": [], "warnings": config.warnings, "notes": notes});
             println!("{answer}");
         }
@@ -64,14 +68,17 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
 }
 
 /// What is not wrong but worth knowing: for how long revoked tokens of each issuer still work, and places of policies
-/// that cost the slower interpreter on each allow.
-fn notes(config: &Config) -> impl Iterator<Item = String> {
+/// that cost the slower interpreter on each allow, and key files that more than their owner can read.
+fn notes(config: &Config, keys: &KeyStore) -> impl Iterator<Item = String> {
     let revoked = config
         .issuers
         .iter()
         .map(|plan| config::worst_case(config, &plan.issuer));
     let confirmed = config.servers.iter().flat_map(ServerPlan::confirmed);
-    revoked.chain(confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)")))
+    let confirmed = confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"));
+    let readable = keys.readable_by_others().iter();
+    let readable = readable.map(|path| format!("everybody on this machine can read the key file `{}`", path.display()));
+    revoked.chain(confirmed).chain(readable)
 }
 
 fn praise(config: &Config) -> String {

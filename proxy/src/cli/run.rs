@@ -1,6 +1,6 @@
 //! `portcullis run`: from a configuration to a gate that serves, and its orderly end.
 //!
-//! Owns the order of the start: configuration, audit log, keys of issuers, listeners. Whatever is missing ends the
+//! Owns the order of the start: configuration, keys of the gate, audit log, keys of issuers, listeners. Whatever is missing ends the
 //! start with its own exit status; nothing listens before everything else stands.
 
 use std::io::Write as _;
@@ -14,16 +14,15 @@ use anyhow::Context as _;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
 use portcullis_core::gate::{Gate, GateKeys, GateParts};
 use portcullis_core::jwks::refresh::Published;
-use portcullis_core::session::SessionKeys;
 use portcullis_core::token::Issuer;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
-use crate::background::digest_key;
 use crate::background::issuers::Issuers;
 use crate::background::jwks::{Publish, StartError};
+use crate::background::keys::KeysInUse;
 use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
@@ -33,6 +32,7 @@ use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
 use crate::metadata::MetadataStore;
 use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
+use crate::signer::Signer;
 use crate::telemetry;
 
 /// How a gate is run.
@@ -75,10 +75,24 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
             return Ok(check::exit_of(&diagnostics));
         }
     };
+    let store = match config::open_keys(&config.keys, &options.config) {
+        Ok(store) => store,
+        Err(diagnostics) => {
+            eprint!("{}", diagnostics.pretty());
+            return Ok(check::exit_of(&diagnostics));
+        }
+    };
+    for path in store.readable_by_others() {
+        tracing::warn!(path = %path.display(), "everybody on this machine can read a key file");
+    }
     config.warnings.iter().for_each(Diagnostic::log);
     let background = Background::start()?;
     let (audit, writer) = open_audit(&config)?;
-    let gate = gate(&config, audit)?;
+    let (keys_in_use, keys) = KeysInUse::take(&store, clock::now())?;
+    let signer = Arc::new(Signer::default());
+    signer.renew(&store);
+    drop(store);
+    let gate = gate(&config, audit, keys)?;
     let operators = config.operators.clone();
     let revocations = RevocationStore::open(Arc::clone(&gate), operators.state_dir.as_deref())?;
     let revocations = Arc::new(revocations);
@@ -89,7 +103,13 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         metadata: Arc::clone(&metadata),
     };
     let runtime = background.runtime.handle();
-    let issuers = Arc::new(Issuers::new(runtime, Arc::new(publish), Arc::clone(&metadata)));
+    let issuers = Arc::new(Issuers::new(
+        runtime,
+        Arc::new(publish),
+        Arc::clone(&metadata),
+        Arc::clone(&signer),
+        config.limits.exchanged_tokens_max,
+    ));
     match issuers.prepare(&config) {
         Ok(prepared) => issuers.start(prepared),
         Err(error @ StartError::Source(_)) => {
@@ -109,6 +129,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         revocations,
         metadata,
         issuers: evidence,
+        signer,
         on_listening: Box::new(announce(
             config.listeners.clone(),
             options.signals,
@@ -121,7 +142,14 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         upstream_ca: config.upstream_ca.clone(),
         hops: config.trusted_hops.clone(),
     };
-    let reload = Reload::new(options.config, options.workers, config, Arc::clone(&gate), issuers);
+    let reload = Reload::new(
+        options.config,
+        options.workers,
+        config,
+        Arc::clone(&gate),
+        issuers,
+        keys_in_use,
+    );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
     sum_up(&gate);
@@ -142,7 +170,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
 
 /// Opens the log and takes it up where the last process left it.
 fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
-    let storage = FileStorage::open(&config.audit.directory)?;
+    let storage = FileStorage::open(&config.audit)?;
     let settings = AuditSettings {
         queue_records: config.limits.audit_queue_records,
         ..AuditSettings::default()
@@ -150,8 +178,7 @@ fn open_audit(config: &Config) -> anyhow::Result<(AuditLog, WriterThread)> {
     Ok(AuditLog::start(Box::new(storage), settings, clock::now())?)
 }
 
-fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
-    let digest_key = digest_key::take(&config.audit.digest_key).context("the audit digest key cannot be used")?;
+fn gate(config: &Config, audit: AuditLog, keys: GateKeys) -> anyhow::Result<Arc<Gate>> {
     let mut seed = [0; 16];
     SystemRandom::new()
         .fill(&mut seed)
@@ -160,11 +187,7 @@ fn gate(config: &Config, audit: AuditLog) -> anyhow::Result<Arc<Gate>> {
         snapshot: snapshot(config)?,
         audit,
         node: Arc::clone(&config.node),
-        keys: GateKeys {
-            digests: digest_key.clone(),
-            nonces: digest_key.clone(),
-            sessions: SessionKeys::single(*digest_key),
-        },
+        keys,
         seed,
         now: clock::now(),
     };

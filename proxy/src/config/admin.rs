@@ -13,11 +13,11 @@ use std::time::Duration;
 use portcullis_core::token::{Issuer, RevocationMode};
 use ring::digest::{SHA256, digest};
 
-use super::Config;
 use super::diagnose::Code;
 use super::lower::{Lowering, socket_address};
 use super::raw::{At, RawAdmin, RawConfig, RawControl, RawControlToken, RawRevocation};
-use crate::listen::{Listener, TlsFiles};
+use super::{Config, trust};
+use crate::listen::Listener;
 use crate::tls;
 
 /// Everything of the configuration that operators use.
@@ -242,16 +242,15 @@ fn control(lowering: &mut Lowering<'_>, raw: &At<RawControl>) -> Option<ControlP
 fn over_tcp(lowering: &mut Lowering<'_>, written: &At<String>, raw: &At<RawControl>) -> Option<ControlPlan> {
     let help = "write it like `127.0.0.1:9902` or `[::1]:0`";
     let address = socket_address(lowering, written, help)?;
-    let files = raw.value.tls.as_ref().map(|tls| TlsFiles {
-        certificate: lowering.files.path(&tls.certificate.value),
-        key: lowering.files.path(&tls.key.value),
-        client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
-    });
+    let files = match &raw.value.tls {
+        Some(tls) => Some(trust::tls(lowering, tls)?),
+        None => None,
+    };
     if let Some(Err(error)) = files.as_ref().map(tls::settings) {
         lowering.fault(Code::ListenerInvalid, written.place, error.to_string());
         return None;
     }
-    let knows_peers = files.as_ref().is_some_and(|files| files.client_ca.is_some());
+    let knows_peers = files.as_ref().is_some_and(|files| files.client.is_some());
     if raw.value.tokens.is_empty() && !knows_peers {
         lowering.fault_with(
             Code::ListenerInvalid,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::diagnose::Warning;
 use super::lower::Lowering;
-use super::raw::{At, Place, RawConfig, RawUpstream, Span};
+use super::raw::{At, Place, RawConfig, RawCredential, RawUpstream, Span};
 
 /// The longest life of a token that needs no word.
 const LIFETIME_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -119,7 +119,9 @@ fn warn_of_upstream(lowering: &mut Lowering<'_>, upstream: &RawUpstream, place: 
         let help = "put the key into `credential`, from a file: this file and its diagnostics show the URL";
         lowering.warn(Warning::SharedSecret, place, message, help);
     }
-    if let Some(credential) = upstream.credential.as_ref().filter(|raw| raw.value.label.is_none()) {
+    let credentials = upstream.credential.iter().chain(&upstream.credentials);
+    let is_static = |raw: &RawCredential| raw.value_file.is_some() || raw.value_env.is_some();
+    for credential in credentials.filter(|raw| is_static(&raw.value) && raw.value.label.is_none()) {
         let message = format!("the static credential of the upstream of server `{server}` has no label");
         let help = "write `label: NAME`, by which the records tell which secret was used";
         lowering.warn(Warning::SharedSecret, credential.place, message, help);

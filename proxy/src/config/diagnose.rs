@@ -57,6 +57,10 @@ pub(crate) enum Code {
     PolicyRefused,
     /// A listener that cannot be used.
     ListenerInvalid,
+    /// A key of the gate's own is not there.
+    KeyMissing,
+    /// The gate's own keys cannot be used.
+    KeyUnusable,
 }
 
 impl Code {
@@ -85,6 +89,8 @@ impl Code {
             Self::ToolsInvalid => ["E0411", "tools_invalid"],
             Self::PolicyRefused => ["E0501", "policy_refused"],
             Self::ListenerInvalid => ["E0601", "listener_invalid"],
+            Self::KeyMissing => ["E0701", "key_missing"],
+            Self::KeyUnusable => ["E0702", "key_unusable"],
         }
     }
 }

@@ -9,7 +9,7 @@ use portcullis_core::token::{IntrospectedTokens, IntrospectionRules};
 
 use super::diagnose::Code;
 use super::lower::Lowering;
-use super::raw::{At, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation};
+use super::raw::{At, Place, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation};
 use crate::background::assertion::{AssertionKey, ClientAuthentication};
 use crate::background::introspect::IntrospectionPlan;
 
@@ -30,7 +30,13 @@ pub(super) fn lower(
         },
     };
     check_url(lowering, issuer, raw, tokens)?;
-    let authentication = authentication(lowering, raw)?;
+    let client = WrittenClient {
+        secret_file: raw.value.client_secret_file.as_ref(),
+        secret_env: raw.value.client_secret_env.as_ref(),
+        private_key_file: raw.value.private_key_file.as_ref(),
+        key_id: raw.value.key_id.as_ref(),
+    };
+    let authentication = authentication(lowering, "introspection", raw.place, &client)?;
     let url = raw.value.url.as_ref().map(|url| Arc::from(url.value.as_str()));
     let client_id: Arc<str> = Arc::from(raw.value.client_id.value.as_str());
     let rules = IntrospectionRules {
@@ -85,19 +91,26 @@ fn check_url(
     None
 }
 
-/// The one proof of the client that was written; `None` after a fault.
-fn authentication(lowering: &mut Lowering<'_>, raw: &At<RawIntrospection>) -> Option<ClientAuthentication> {
-    let written = &raw.value;
-    match (
-        &written.client_secret_file,
-        &written.client_secret_env,
-        &written.private_key_file,
-    ) {
+/// How a client proves itself, as written.
+pub(super) struct WrittenClient<'w> {
+    pub(super) secret_file: Option<&'w At<String>>,
+    pub(super) secret_env: Option<&'w At<String>>,
+    pub(super) private_key_file: Option<&'w At<String>>,
+    pub(super) key_id: Option<&'w At<String>>,
+}
+
+/// The one proof of the client that was written in the section `section`; `None` after a fault.
+pub(super) fn authentication(
+    lowering: &mut Lowering<'_>,
+    section: &str,
+    place: Place,
+    written: &WrittenClient<'_>,
+) -> Option<ClientAuthentication> {
+    match (written.secret_file, written.secret_env, written.private_key_file) {
         (Some(_), None, None) | (None, Some(_), None) => {
-            let file = written.client_secret_file.as_ref();
-            let secret = lowering.secret(file, written.client_secret_env.as_ref(), raw.place)?;
+            let secret = lowering.secret(written.secret_file, written.secret_env, place)?;
             if secret.is_empty() {
-                lowering.fault(Code::SecretMissing, raw.place, "the client's secret is empty");
+                lowering.fault(Code::SecretMissing, place, "the client's secret is empty");
                 return None;
             }
             Some(ClientAuthentication::Secret(secret))
@@ -111,7 +124,7 @@ fn authentication(lowering: &mut Lowering<'_>, raw: &At<RawIntrospection>) -> Op
                     return None;
                 }
             };
-            let key_id = written.key_id.as_ref().map(|id| id.value.clone());
+            let key_id = written.key_id.map(|id| id.value.clone());
             match AssertionKey::from_pem(&pem, key_id) {
                 Ok(key) => Some(ClientAuthentication::Key(Arc::new(key))),
                 Err(error) => {
@@ -122,9 +135,10 @@ fn authentication(lowering: &mut Lowering<'_>, raw: &At<RawIntrospection>) -> Op
             }
         }
         _ => {
-            let message =
-                "`introspection` needs exactly one of `client_secret_file`, `client_secret_env` and `private_key_file`";
-            lowering.fault(Code::SecretMissing, raw.place, message);
+            let message = format!(
+                "`{section}` needs exactly one of `client_secret_file`, `client_secret_env` and `private_key_file`"
+            );
+            lowering.fault(Code::SecretMissing, place, message);
             None
         }
     }

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use http::Uri;
 use portcullis_core::Algorithm;
-use portcullis_core::token::{IdentityForm, Issuer, IssuerError, IssuerParts, Profile, ScopeForm};
+use portcullis_core::token::{
+    IdentityForm, Issuer, IssuerError, IssuerParts, MachineMark, MarkTest, Profile, RolesFrom, ScopeForm,
+};
 
 use super::diagnose::{self, Code, nearest};
 use super::lower::Lowering;
-use super::raw::{At, Place, RawForm, RawIdentity, RawIssuer, RawScopeForm, RawServer, Span};
+use super::raw::{
+    At, Place, RawForm, RawIdentity, RawIssuer, RawMachineMark, RawRolesFrom, RawScopeForm, RawServer, Span,
+};
 use super::{IssuerPlan, admin, introspection, tenants};
 
 /// Lowers the issuers; those with a fault are left out.
@@ -111,6 +115,15 @@ fn parts(lowering: &mut Lowering<'_>, raw: &RawIssuer, url: &Arc<str>) -> Option
         groups_claim: text(&raw.groups_claim, base.groups_claim),
         roles_claim: text(&raw.roles_claim, base.roles_claim),
         single_as_list: raw.single_as_list.unwrap_or(base.single_as_list),
+        machine_marks: match &raw.machine_mark {
+            Some(mark) => vec![machine_mark(lowering, mark)?],
+            None => base.machine_marks,
+        },
+        roles_from: raw
+            .roles_from
+            .as_ref()
+            .map(|from| roles_from(from.value))
+            .or(base.roles_from),
         danger_audience_from: text(&raw.danger_audience_from, base.danger_audience_from),
         danger_ignore_group_overage: raw.danger_ignore_group_overage || base.danger_ignore_group_overage,
         key_source: base.key_source,
@@ -163,6 +176,40 @@ fn token_types(
     }
 }
 
+const fn roles_from(raw: RawRolesFrom) -> RolesFrom {
+    match raw {
+        RawRolesFrom::PolicyData => RolesFrom::PolicyData,
+        RawRolesFrom::Token => RolesFrom::Token,
+    }
+}
+
+/// The mark of machines, which must be a text: the empty one would mark everybody.
+fn machine_mark(lowering: &mut Lowering<'_>, raw: &At<RawMachineMark>) -> Option<MachineMark> {
+    let RawMachineMark { claim, is, starts_with } = &raw.value;
+    let (word, test): (_, fn(String) -> MarkTest) = match (is, starts_with) {
+        (Some(word), None) => (word, MarkTest::Is),
+        (None, Some(word)) => (word, MarkTest::StartsWith),
+        (None, None) | (Some(_), Some(_)) => {
+            let message = "`machine_mark` needs either `is` or `starts_with`";
+            let help = "such as `machine_mark: {claim: gty, is: client-credentials}`";
+            lowering.fault_with(Code::IssuerInvalid, claim.place, message, Some(help));
+            return None;
+        }
+    };
+    if word.value.is_empty() {
+        lowering.fault(
+            Code::IssuerInvalid,
+            word.place,
+            "an empty text would mark nobody or everybody",
+        );
+        return None;
+    }
+    Some(MachineMark {
+        claim: claim.value.clone(),
+        test: test(word.value.clone()),
+    })
+}
+
 const fn scope_form(raw: RawScopeForm) -> ScopeForm {
     match raw {
         RawScopeForm::Any => ScopeForm::Any,
@@ -199,6 +246,8 @@ fn place_of(raw: &RawIssuer, error: &IssuerError) -> Place {
             let mut claims = claims.into_iter().flatten().chain(human);
             claims.find(|written| written.value == *claim)
         }
+        IssuerError::Mark(_, _) => raw.machine_mark.as_ref().map(|mark| &mark.value.claim),
+        IssuerError::Roles(_) => return raw.roles_from.as_ref().map_or(raw.issuer.place, |from| from.place),
         IssuerError::TokenType(_, name) => names.into_iter().find(|written| written.value == *name),
         IssuerError::Tenant(_) => raw.tenant.as_ref(),
         IssuerError::Algorithms(_) | IssuerError::Lifetime(_) | IssuerError::Url(_) => None,

@@ -62,6 +62,13 @@ fn counts(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         10_000_000,
     );
     refusals.bytes(raw.act_depth_max.as_ref(), &mut limits.act_depth_max, 16);
+    refusals.bytes(
+        raw.exchange_bytes_max.as_ref(),
+        &mut limits.exchange_bytes_max,
+        16 * MIB,
+    );
+    let exchanged = &mut limits.exchanged_tokens_max;
+    refusals.bytes(raw.exchanged_tokens_max.as_ref(), exchanged, 10_000_000);
 }
 
 fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
@@ -93,10 +100,21 @@ fn times(raw: &RawLimits, limits: &mut Limits, refusals: &mut Refusals) {
         Some(leeway) if leeway.value.0.is_zero() => limits.leeway = Duration::ZERO,
         leeway => refusals.time(leeway, &mut limits.leeway, 5 * MINUTE),
     }
+    match raw.expiry_grace.as_ref() {
+        // No grace at all is strict, hence fine.
+        Some(grace) if grace.value.0.is_zero() => limits.expiry_grace = Duration::ZERO,
+        grace => refusals.time(grace, &mut limits.expiry_grace, HOUR),
+    }
     let first_byte = &mut limits.upstream_first_byte_deadline;
     refusals.time(raw.upstream_first_byte_deadline.as_ref(), first_byte, DAY);
     refusals.time(raw.stream_idle_deadline.as_ref(), &mut limits.stream_idle_deadline, DAY);
     refusals.time(raw.audit_deadline.as_ref(), &mut limits.audit_deadline, MINUTE);
+    refusals.time(raw.exchange_deadline.as_ref(), &mut limits.exchange_deadline, MINUTE);
+    refusals.time(
+        raw.exchanged_cached_max.as_ref(),
+        &mut limits.exchanged_cached_max,
+        HOUR,
+    );
 }
 
 struct Refusals(Vec<(Place, String)>);

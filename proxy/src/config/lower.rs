@@ -15,10 +15,12 @@ use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
 use super::{
-    AuditPlace, Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret,
-    tenants,
+    Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret, tenants,
+    trust,
 };
-use crate::listen::{Listener, TlsFiles};
+use crate::ingress::TrustedHops;
+use crate::keys::KeyPlaces;
+use crate::listen::Listener;
 use crate::tls;
 
 /// Lowers `raw`, which was read from `source`.
@@ -47,13 +49,8 @@ pub(super) fn lower(
     }
     let listeners = listeners(&mut lowering, &raw.listen);
     let operators = admin::lower(&mut lowering, raw);
-    let audit = AuditPlace {
-        directory: lowering.files.path(&raw.audit.directory.value),
-        digest_key: match &raw.audit.digest_key {
-            Some(name) => lowering.files.path(&name.value),
-            None => lowering.files.path(&raw.audit.directory.value).join("digest.key"),
-        },
-    };
+    let audit = lowering.files.path(&raw.audit.directory.value);
+    let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
     let servers = servers(&mut lowering, raw, &issuers);
     shared_secret::check_reach(&mut lowering, raw, &listeners);
@@ -66,12 +63,14 @@ pub(super) fn lower(
         path
     });
     let trusted_hops = sender::hops(&mut lowering, &raw.trusted_hops);
+    check_certificates(&mut lowering, raw, &listeners, &trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {
         node: Arc::from(node),
         listeners,
         operators,
         audit,
+        keys,
         issuers,
         servers,
         upstream_ca,
@@ -86,6 +85,15 @@ pub(super) fn lower(
         Err(Diagnostics {
             diagnostics: lowering.faults,
         })
+    }
+}
+
+/// Where the gate's own keys lie.
+pub(super) fn key_places(raw: &RawConfig, files: &Files) -> KeyPlaces {
+    let directory = raw.keys.as_ref().map_or("keys", |keys| &keys.directory.value);
+    KeyPlaces {
+        directory: files.path(directory),
+        digests: raw.audit.digest_key.as_ref().map(|name| files.path(&name.value)),
     }
 }
 
@@ -190,17 +198,46 @@ fn listeners(lowering: &mut Lowering<'_>, raw: &[RawListener]) -> Vec<Listener> 
         let Some(address) = socket_address(lowering, &listener.address, help) else {
             continue;
         };
-        let tls = listener.tls.as_ref().map(|tls| TlsFiles {
-            certificate: lowering.files.path(&tls.certificate.value),
-            key: lowering.files.path(&tls.key.value),
-            client_ca: tls.client_ca.as_ref().map(|name| lowering.files.path(&name.value)),
-        });
+        let tls = match &listener.tls {
+            Some(tls) => match trust::tls(lowering, tls) {
+                Some(files) => Some(files),
+                None => continue,
+            },
+            None => None,
+        };
         if let Some(Err(error)) = tls.as_ref().map(tls::settings) {
             lowering.fault(Code::ListenerInvalid, listener.address.place, error.to_string());
         }
         listeners.push(Listener { address, tls });
     }
     listeners
+}
+
+/// A machine that is known by its certificate needs somebody who verifies certificates.
+fn check_certificates(lowering: &mut Lowering<'_>, raw: &RawConfig, listeners: &[Listener], hops: &TrustedHops) {
+    let written = raw
+        .listen
+        .iter()
+        .any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()))
+        || raw
+            .trusted_hops
+            .iter()
+            .any(|hop| hop.client_certificate.client_ca.is_some());
+    let verified =
+        listeners.iter().any(|listener| listener.client_trust().is_some()) || hops.trust_stores().next().is_some();
+    let mut machines = raw.servers.iter().flat_map(|server| &server.value.machine_identities);
+    // A trust that has its own fault is still one that was written.
+    if !written
+        && !verified
+        && let Some(uri) = machines.find_map(|machine| machine.value.uri.as_ref())
+    {
+        let message = format!(
+            "`{}` could never be shown: no listener and no hop verifies certificates",
+            uri.value
+        );
+        let help = "write `client_ca` in the `tls` of a listener, or in `trusted_hops[].client_certificate`";
+        lowering.fault_with(Code::ServerInvalid, uri.place, message, Some(help));
+    }
 }
 
 /// An IP address with a port; `None` after a fault.
@@ -243,7 +280,7 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
                 Some("each endpoint is a resource of its own; `audiences` names further ones"),
             );
         }
-        if let Some((plan, server)) = server::lower(lowering, at, issuers, &known) {
+        if let Some((plan, server)) = server::lower(lowering, at, raw, issuers, &known) {
             tenants::check_hosts(lowering, &at.value, &server, built.iter());
             tenants::warn(lowering, at, &server);
             servers.push(plan);

@@ -12,11 +12,18 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 pub(crate) use issuer::{
-    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawRevocation, RawScopeForm,
+    RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawMachineMark, RawRevocation,
+    RawRolesFrom, RawScopeForm,
 };
 pub(crate) use limits::RawLimits;
-pub(crate) use listen::{RawAdmin, RawCertificateForm, RawControl, RawControlToken, RawListener, RawTrustedHop};
-pub(crate) use server::{RawCredential, RawDpop, RawPolicy, RawServer, RawSharedSecret, RawTools, RawUpstream};
+pub(crate) use listen::{
+    RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
+    RawTls, RawTrustedHop,
+};
+pub(crate) use server::{
+    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
+    RawServer, RawSharedSecret, RawTools, RawUpstream,
+};
 
 mod issuer;
 mod limits;
@@ -36,10 +43,15 @@ pub(crate) struct RawConfig {
     pub admin: Option<At<RawAdmin>>,
     /// Where decisions are recorded.
     pub audit: RawAudit,
+    /// The gate's own keys. Default: in the folder `keys` beside this file.
+    pub keys: Option<RawKeys>,
     /// The authorization servers whose tokens may be accepted; at least one.
     pub issuers: Vec<At<RawIssuer>>,
     /// The protected MCP servers; at least one.
     pub servers: Vec<At<RawServer>>,
+    /// The URL by which upstreams know the gate as the issuer of its statements about callers: `iss` in them. Default:
+    /// the origin of the server's resource.
+    pub assertion_issuer: Option<At<String>>,
     /// Certificate authorities (PEM) of upstreams, in place of the system's.
     pub upstream_ca: Option<At<String>>,
     /// Hops in front of the gate, such as a balancer that ends TLS, that tell the client's certificate in a header; from
@@ -61,10 +73,19 @@ pub(crate) struct RawConfig {
 pub(crate) struct RawAudit {
     /// The folder of the log's segments; made when it is absent. Only one gate may write to it.
     pub directory: At<String>,
-    /// The file with the 32-byte key of argument digests and principal ids, in hexadecimal; made with mode 0600 from
-    /// the system's randomness when it is absent. Who has it can test guesses of arguments. Default: `digest.key` in
-    /// the log's folder.
+    /// A file with the 32-byte key of argument digests and principal ids, in hexadecimal, in place of the key `digests`
+    /// of `keys`. Who has it can test guesses of arguments. `portcullis keys init` makes it when it is absent. Default:
+    /// none.
     pub digest_key: Option<At<String>>,
+}
+
+/// The gate's own keys.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawKeys {
+    /// The folder of the keys, one file a purpose; `portcullis keys init` makes what is missing, and a gate does not start
+    /// before. Replicas that serve the same clients need the same keys.
+    pub directory: At<String>,
 }
 
 /// A value and where it stands.
@@ -128,7 +149,7 @@ pub(crate) struct Span(pub Duration);
 
 impl Span {
     /// Reads digits and a unit; `None` for anything else and for what does not fit.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let end = text.find(|letter: char| !letter.is_ascii_digit())?;
         let (digits, unit) = text.split_at_checked(end)?;
         let count: u64 = digits.parse().ok()?;

@@ -4,6 +4,7 @@
 //! two hops share: which of them speaks could not be told.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -11,8 +12,10 @@ use portcullis_core::token::SenderRules;
 
 use super::diagnose::Code;
 use super::lower::Lowering;
-use super::raw::{At, RawCertificateForm, RawDpop, RawTrustedHop};
+use super::raw::{At, RawCertificateForm, RawDpop, RawHopCertificate, RawTrustedHop};
+use super::trust;
 use crate::ingress::{CertificateForm, Hop, TrustedHops};
+use crate::trust::TrustStore;
 
 /// The rules of one server.
 pub(super) fn rules(raw: Option<&RawDpop>) -> SenderRules {
@@ -53,10 +56,13 @@ pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &[RawTrustedHop]) -> Truste
                 Some(help),
             );
         }
-        if let Some(header) = header {
+        let told = &hop.client_certificate;
+        let trust = trust(lowering, told);
+        if let (Some(header), Some(trust)) = (header, trust) {
             hops.push(Hop {
                 networks,
                 header,
+                trust,
                 form: match hop.client_certificate.form {
                     RawCertificateForm::PemUrlEncoded => CertificateForm::PemUrlEncoded,
                     RawCertificateForm::Rfc9440 => CertificateForm::Rfc9440,
@@ -66,6 +72,26 @@ pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &[RawTrustedHop]) -> Truste
         }
     }
     TrustedHops::new(hops)
+}
+
+/// What the hop's word is verified by, if by anything; `None` after a fault.
+fn trust(lowering: &mut Lowering<'_>, told: &RawHopCertificate) -> Option<Option<Arc<TrustStore>>> {
+    match (&told.client_ca, &told.client_crl, told.form) {
+        (None, None, _) => Some(None),
+        (None, Some(client_crl), _) => {
+            let message = "`client_crl` needs `client_ca`: the hop's word is verified by nothing";
+            lowering.fault(Code::InvalidValue, client_crl.place, message);
+            None
+        }
+        (Some(client_ca), _, RawCertificateForm::Sha256Hex) => {
+            let message = "a digest cannot be verified: `client_ca` goes with `rfc9440` or `pem_url_encoded`";
+            lowering.fault(Code::InvalidValue, client_ca.place, message);
+            None
+        }
+        (Some(client_ca), client_crl, RawCertificateForm::PemUrlEncoded | RawCertificateForm::Rfc9440) => {
+            trust::store(lowering, client_ca, client_crl.as_ref()).map(Some)
+        }
+    }
 }
 
 /// A network, or a single address; `None` after a fault.

@@ -9,11 +9,11 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::Uri;
 use portcullis_core::Rate;
-use portcullis_core::config::{Server, ServerError, ServerParts, Upstream, UpstreamCredential};
+use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::gate::SnapshotError;
-use portcullis_core::identity::SharedSecret;
+use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
 use portcullis_core::token::{Issuer, SenderRules};
@@ -21,8 +21,9 @@ use portcullis_core::token::{Issuer, SenderRules};
 use super::diagnose::{self, Code, Diagnostic, Warning, nearest};
 use super::issuer;
 use super::lower::Lowering;
-use super::raw::{self, At, Place, RawCredential, RawPolicy, RawServer, RawTools, RawUpstream};
-use super::{IssuerPlan, Names, sender, shared_secret};
+use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
+use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
+use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
 #[derive(Clone, Debug)]
@@ -41,10 +42,12 @@ pub(crate) struct ServerPlan {
     policy: Arc<Policy>,
     upstream: Upstream,
     port: u16,
+    exchanges: Vec<ExchangePlan>,
     query_names: Vec<Arc<str>>,
     danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
+    machines: MachineIdentities,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +88,11 @@ impl ServerPlan {
         self.policy.confirmed()
     }
 
+    /// The exchanges of its upstream's credentials.
+    pub(crate) fn exchanges(&self) -> &[ExchangePlan] {
+        &self.exchanges
+    }
+
     /// The server for the core.
     ///
     /// # Errors
@@ -108,6 +116,7 @@ impl ServerPlan {
             danger_shared_secret: self.danger_shared_secret.clone(),
             rate: self.rate,
             sender: self.sender,
+            machines: self.machines.clone(),
         };
         Ok(Server::new(parts)?)
     }
@@ -128,6 +137,7 @@ impl ServerPlan {
 pub(super) fn lower(
     lowering: &mut Lowering<'_>,
     at: &At<RawServer>,
+    config: &RawConfig,
     issuers: &[IssuerPlan],
     known: &[&str],
 ) -> Option<(ServerPlan, Server)> {
@@ -146,14 +156,20 @@ pub(super) fn lower(
     let audiences = issuer::audiences(lowering, raw);
     let tools = tools(lowering, at);
     let policy = policy(lowering, at, tools.as_ref());
-    let upstream = upstream(lowering, &raw.upstream, name);
+    let around = credentials::Surroundings {
+        raw: config,
+        server: raw,
+        issuers,
+    };
+    let upstream = upstream(lowering, &around);
     let rate = rate(lowering, raw);
+    let machines = machines::lower(lowering, raw, known);
     let shared_secret = match &raw.danger_shared_secret {
         Some(raw) => shared_secret::lower(lowering, raw).map(Some),
         None => Some(None),
     };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
-    let (upstream, port) = upstream?;
+    let (upstream, port, exchanges) = upstream?;
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
@@ -169,24 +185,27 @@ pub(super) fn lower(
         policy: policy?,
         upstream,
         port,
+        exchanges,
         query_names: arcs(&raw.query_names),
         danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        machines: machines?,
     };
     let built = plan.build();
     if let Err(error) = &built {
         let place = match error {
             BuildError::Server(ServerError::Resource(..)) => resource.map_or(at.place, |resource| resource.place),
             BuildError::Server(ServerError::Path(..)) => raw.path.place,
+            BuildError::Server(ServerError::Credentials(_, error)) => credentials::place(raw, error),
+            BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
+                raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
+            }
             BuildError::Server(ServerError::QueryName(_, refused)) => {
                 let mut names = raw.query_names.iter();
                 names
                     .find(|name| *name.value == **refused)
                     .map_or(at.place, |name| name.place)
-            }
-            BuildError::Server(ServerError::Tenant(_) | ServerError::TenantIssuer { .. }) => {
-                raw.tenant.as_ref().map_or(at.place, |tenant| tenant.place)
             }
             BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
         };
@@ -377,12 +396,13 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&To
     })
 }
 
-/// The upstream and its port.
-fn upstream(lowering: &mut Lowering<'_>, raw: &RawUpstream, server: &str) -> Option<(Upstream, u16)> {
-    let credential = match &raw.credential {
-        Some(raw) => credential(lowering, raw).map(Some),
-        None => Some(None),
-    };
+/// The upstream and its port, with what it is shown.
+fn upstream(
+    lowering: &mut Lowering<'_>,
+    around: &credentials::Surroundings<'_>,
+) -> Option<(Upstream, u16, Vec<ExchangePlan>)> {
+    let (raw, server) = (&around.server.upstream, &around.server.name.value);
+    let shown = credentials::lower(lowering, around);
     let Some((uri, host, tls)) = upstream_uri(&raw.url.value) else {
         lowering.fault_with(
             Code::UpstreamInvalid,
@@ -405,16 +425,18 @@ fn upstream(lowering: &mut Lowering<'_>, raw: &RawUpstream, server: &str) -> Opt
             return None;
         }
     };
+    let shown = shown?;
     let upstream = Upstream {
-        name: Arc::from(raw.name.as_ref().map_or(server, |name| &name.value)),
+        name: Arc::from(raw.name.as_ref().map_or(server.as_str(), |name| &name.value)),
         authority: Arc::from(uri.authority().map_or("", |authority| authority.as_str())),
         host: Arc::from(host),
         path: Arc::from(uri.path()),
         tls,
         addresses,
-        credential: credential?,
+        credentials: shown.credentials,
+        forward_headers: shown.forward_headers,
     };
-    Some((upstream, port))
+    Some((upstream, port, shown.exchanges))
 }
 
 /// The parsed URL, its host without brackets, and whether it is TLS.
@@ -442,49 +464,6 @@ fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
     Ok(addresses)
-}
-
-fn credential(lowering: &mut Lowering<'_>, raw: &At<RawCredential>) -> Option<UpstreamCredential> {
-    let header = &raw.value.header;
-    let name = match HeaderName::try_from(header.value.as_str()) {
-        Ok(name) if !is_reserved(&name) => name,
-        Ok(_) | Err(_) => {
-            let message = format!("`{}` is no header that can carry a credential", header.value);
-            lowering.fault(Code::UpstreamInvalid, header.place, message);
-            return None;
-        }
-    };
-    let value = lowering.secret(raw.value.value_file.as_ref(), raw.value.value_env.as_ref(), raw.place)?;
-    if value.is_empty() || HeaderValue::from_str(&value).is_err() {
-        let message = "the credential is empty or no header value";
-        lowering.fault(Code::SecretMissing, raw.place, message);
-        return None;
-    }
-    let label = raw.value.label.as_ref().map_or(name.as_str(), |label| &label.value);
-    Some(UpstreamCredential {
-        label: Arc::from(label),
-        header: name,
-        value,
-    })
-}
-
-/// Whether the gate writes this field itself, or the protocol owns it.
-fn is_reserved(name: &HeaderName) -> bool {
-    const RESERVED: [&str; 12] = [
-        "accept",
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    RESERVED.contains(&name.as_str()) || name.as_str().starts_with("mcp-")
 }
 
 fn rate(lowering: &mut Lowering<'_>, raw: &RawServer) -> Option<Rate> {

@@ -1,17 +1,22 @@
 //! Hops in front of the gate that end TLS and tell the client's certificate in a header (RFC 9440).
 //!
 //! Owns [`TrustedHops`]. Only a peer in a configured network is heard, and its own certificate is never its client's;
-//! from anybody else the header is not even read. A certificate is taken for the bytes that it is: the hop has verified
-//! it, and nothing here looks into it. Never forwards the header: what goes upstream is an allow-list of the core's.
+//! from anybody else the header is not even read. A certificate is taken for the bytes that it is, since the hop has
+//! verified it, and identifies nobody, unless the hop has a [`TrustStore`] that verifies it once more. Never forwards the header: what goes upstream is an allow-list of the core's.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::head::ClientCertificate;
 use ring::digest;
+
+use crate::clock;
+use crate::trust::TrustStore;
 
 /// The hops that are heard.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -26,6 +31,8 @@ pub(crate) struct Hop {
     pub(crate) header: HeaderName,
     /// How it is told.
     pub(crate) form: CertificateForm,
+    /// What it is verified by here as well; `None` takes the hop's word, which identifies nobody.
+    pub(crate) trust: Option<Arc<TrustStore>>,
 }
 
 /// How a header tells a certificate.
@@ -50,7 +57,12 @@ impl TrustedHops {
         self.0.is_empty()
     }
 
-    /// SHA-256 of the client's certificate: `own` is that of the peer, which is the client unless it is a hop.
+    /// What the hops' words are verified by.
+    pub(crate) fn trust_stores(&self) -> impl Iterator<Item = &Arc<TrustStore>> {
+        self.0.iter().filter_map(|hop| hop.trust.as_ref())
+    }
+
+    /// The client's certificate: `own` is that of the peer, which is the client unless it is a hop.
     ///
     /// # Errors
     /// [`DenyReason::HeadMalformed`] when a hop tells two certificates, or one that is none. An empty field is what
@@ -59,10 +71,10 @@ impl TrustedHops {
         &self,
         peer: IpAddr,
         headers: &HeaderMap,
-        own: Option<[u8; 32]>,
-    ) -> Result<Option<[u8; 32]>, Denial> {
+        own: impl FnOnce() -> Option<ClientCertificate>,
+    ) -> Result<Option<ClientCertificate>, Denial> {
         let Some(hop) = self.hop(peer) else {
-            return Ok(own);
+            return Ok(own());
         };
         let mut values = headers.get_all(&hop.header).iter();
         let Some(value) = values.next() else {
@@ -75,8 +87,8 @@ impl TrustedHops {
         if told.is_empty() {
             return Ok(None);
         }
-        match hop.form.digest(told) {
-            Some(digest) => Ok(Some(digest)),
+        match hop.form.read(told) {
+            Some(told) => Ok(Some(hop.judge(told))),
             None => Err(malformed("a trusted hop tells a client certificate that is none")),
         }
     }
@@ -90,14 +102,34 @@ impl TrustedHops {
     }
 }
 
+/// What a header tells of a certificate.
+struct Told {
+    sha256: [u8; 32],
+    /// Its DER form, when that was told.
+    der: Option<Vec<u8>>,
+}
+
+impl Hop {
+    fn judge(&self, told: Told) -> ClientCertificate {
+        match (&self.trust, told.der) {
+            (Some(trust), Some(der)) => trust.judge_told(der, told.sha256, clock::now()),
+            (Some(_) | None, _) => ClientCertificate {
+                sha256: told.sha256,
+                identity: None,
+                refused: None,
+            },
+        }
+    }
+}
+
 impl CertificateForm {
-    /// SHA-256 of the certificate's DER form; `None` when the text tells none in this form.
-    fn digest(self, told: &[u8]) -> Option<[u8; 32]> {
+    /// The certificate in this form; `None` when the text tells none.
+    fn read(self, told: &[u8]) -> Option<Told> {
         match self {
-            Self::PemUrlEncoded => sha256(&pem(&percent_decoded(told)?)?),
+            Self::PemUrlEncoded => Told::of(pem(&percent_decoded(told)?)?),
             Self::Rfc9440 => {
                 let inner = told.strip_prefix(b":")?.strip_suffix(b":")?;
-                sha256(&STANDARD.decode(inner).ok()?)
+                Told::of(STANDARD.decode(inner).ok()?)
             }
             Self::Sha256Hex => {
                 let mut digest = [0; 32];
@@ -108,16 +140,22 @@ impl CertificateForm {
                 for (slot, pair) in digest.iter_mut().zip(pairs) {
                     *slot = hex_pair(pair.first().copied()?, pair.last().copied()?)?;
                 }
-                Some(digest)
+                Some(Told {
+                    sha256: digest,
+                    der: None,
+                })
             }
         }
     }
 }
 
-/// SHA-256 of a certificate that is there at all.
-fn sha256(der: &[u8]) -> Option<[u8; 32]> {
-    let digest = digest::digest(&digest::SHA256, der);
-    digest.as_ref().try_into().ok().filter(|_| !der.is_empty())
+impl Told {
+    /// A certificate that is there at all.
+    fn of(der: Vec<u8>) -> Option<Self> {
+        let digest = digest::digest(&digest::SHA256, &der);
+        let sha256 = digest.as_ref().try_into().ok().filter(|_| !der.is_empty())?;
+        Some(Self { sha256, der: Some(der) })
+    }
 }
 
 /// The DER form in a text of exactly one PEM certificate (RFC 7468 section 5), whatever the length of its lines.

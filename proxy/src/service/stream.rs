@@ -1,7 +1,9 @@
 //! The way of an event stream: split, judged message by message, recorded, then sent (stages 11 to 14).
 //!
-//! Owns the clocks of a stream: silence, the token's end, its revocation, keep-alive. Event ids are left out, so that no resume is
-//! offered which would lead around the review; comments carry nothing of the upstream's.
+//! Owns the clocks of a stream: silence, the token's end, its revocation, keep-alive. A stream outlives its token when
+//! the gate says that a newer one extends it. Event ids are left out, so that no resume is offered which would lead
+//! around the review; comments carry nothing of the upstream's. The head of a stream that opens a session names it, so it
+//! waits for the review of the answer.
 
 use std::time::Duration;
 
@@ -76,11 +78,46 @@ impl Cut {
     }
 }
 
-/// When a stream ends by itself.
-#[derive(Clone, Copy)]
-struct Clocks {
-    silence: Duration,
-    expires: Instant,
+/// The client's side of a stream: what waits while its head does.
+struct Outlet<'a> {
+    judged: Judged<'a>,
+    /// Whether the head has left.
+    open: bool,
+    /// Released events that wait for the head.
+    held: Vec<u8>,
+}
+
+impl Outlet<'_> {
+    /// Sends the head, once nothing of it depends on what is still to be judged.
+    async fn open(&mut self, session: &mut ServerSession, ticket: &Ticket<'_>) -> Result<(), ClientLost> {
+        if self.open || ticket.opens_session() {
+            return Ok(());
+        }
+        self.judged.session = ticket.session_for_client();
+        egress::open_stream(session, &self.judged).await?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Sends released events, behind those that were held; or holds them.
+    async fn send(&mut self, session: &mut ServerSession, events: Vec<u8>, limits: &Limits) -> Result<(), Cut> {
+        let bytes = match self.held.is_empty() {
+            true => events,
+            false => {
+                self.held.extend(events);
+                std::mem::take(&mut self.held)
+            }
+        };
+        if self.open {
+            let sent = egress::piece(session, Bytes::from(bytes), false).await;
+            return sent.map_err(|ClientLost| Cut::Client);
+        }
+        if limits.answer_bytes_max < bytes.len() {
+            return Err(Cut::upstream(UpstreamError::AnswerTooLarge));
+        }
+        self.held = bytes;
+        Ok(())
+    }
 }
 
 /// What of a stream's time is the connection's: its head, both ways, and then each piece that is written. The waits in
@@ -116,7 +153,7 @@ impl Service {
         mut exchange: Exchange,
         mut ticket: Ticket<'_>,
         limits: &Limits,
-        judged: &Judged<'_>,
+        judged: Judged<'_>,
     ) -> Result<(), ClientLost> {
         let Some(_open) = self.enter_stream(limits) else {
             let denial = ticket.failed(DenyReason::RateLimited, "too many streams are open");
@@ -128,19 +165,24 @@ impl Service {
             ticket.close(Outcome::Unknown, now());
             return self.refuse(session, &denial, judged.readers, judged.began_ns).await;
         }
-        if egress::open_stream(session, judged).await.is_err() {
-            self.count_connection(judged.began_ns, ticket.stages_ns());
+        let mut outlet = Outlet {
+            judged,
+            open: false,
+            held: Vec::new(),
+        };
+        if outlet.open(session, &ticket).await.is_err() {
+            self.count_connection(outlet.judged.began_ns, ticket.stages_ns());
             ticket.close(Outcome::ClientGone, now());
             return Err(ClientLost);
         }
-        let mut writing = Writing::after_head(judged.began_ns, ticket.stages_ns());
+        let mut writing = Writing::after_head(outlet.judged.began_ns, ticket.stages_ns());
         let ended = self
-            .pump(session, &mut exchange, &mut ticket, limits, &mut writing)
+            .pump(session, &mut exchange, &mut ticket, limits, (&mut outlet, &mut writing))
             .await;
         if ended.is_ok() {
             self.end_upstream(exchange).await;
         }
-        let ended = writing.of(end_client(session, ticket, ended.err())).await;
+        let ended = writing.of(end_client(session, ticket, ended.err(), &outlet)).await;
         self.gate.stage_times().record(Stage::Connection, writing.ns);
         ended
     }
@@ -152,21 +194,20 @@ impl Service {
         exchange: &mut Exchange,
         ticket: &mut Ticket<'_>,
         limits: &Limits,
-        writing: &mut Writing,
+        (outlet, writing): (&mut Outlet<'_>, &mut Writing),
     ) -> Result<(), Cut> {
-        let clocks = Clocks {
-            silence: limits.stream_idle_deadline,
-            expires: Instant::now() + ticket.expires().since(now()),
-        };
         let mut splitter = Splitter::new(limits.answer_bytes_max);
         let mut revocations = self.revocations.changes();
         // Before the stream could be told, it may have happened already.
         revocations.mark_changed();
         while !ticket.answered() {
-            match self.next(session, exchange, ticket, clocks, &mut revocations).await {
+            let silence = tokio::time::sleep(limits.stream_idle_deadline);
+            let next = self.next(session, exchange, ticket, silence, outlet.open, &mut revocations);
+            match next.await {
                 Next::Piece(piece) => {
                     splitter.push(&piece);
-                    self.pass(session, &mut splitter, ticket, limits, writing).await?;
+                    self.pass(session, &mut splitter, ticket, limits, (outlet, writing))
+                        .await?;
                 }
                 Next::End => {
                     let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
@@ -184,23 +225,36 @@ impl Service {
         session: &mut ServerSession,
         exchange: &mut Exchange,
         ticket: &Ticket<'_>,
-        clocks: Clocks,
+        silence: tokio::time::Sleep,
+        open: bool,
         revocations: &mut watch::Receiver<u64>,
     ) -> Next {
         let piece = exchange.piece();
         tokio::pin!(piece);
-        let silence = tokio::time::sleep(clocks.silence);
         tokio::pin!(silence);
+        let mut expires = end_of(ticket);
         let keepalive = tokio::time::sleep(KEEPALIVE_INTERVAL);
         tokio::pin!(keepalive);
         loop {
             tokio::select! {
                 biased;
-                // First: an upstream that never pauses must not hide it.
+                // These two first: an upstream that never pauses must not hide them.
                 Ok(()) = revocations.changed() => match ticket.check_revocation(now()) {
-                    Ok(()) => continue,
+                    // A newer token that had extended the stream may be revoked.
+                    Ok(()) => {
+                        expires = end_of(ticket);
+                        continue;
+                    }
                     Err(_) => return Next::Cut(Cut::REVOKED),
                 },
+                () = tokio::time::sleep_until(expires) => {
+                    let now = now();
+                    if ticket.expires(now) <= now {
+                        return Next::Cut(Cut::EXPIRED);
+                    }
+                    expires = end_of(ticket);
+                    continue;
+                }
                 piece = &mut piece => return match piece {
                     Ok(Some(piece)) => Next::Piece(piece),
                     Ok(None) => Next::End,
@@ -208,14 +262,14 @@ impl Service {
                 },
                 () = ingress::gone(session) => return Next::Cut(Cut::Client),
                 () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
-                () = tokio::time::sleep_until(clocks.expires) => return Next::Cut(Cut::EXPIRED),
                 () = &mut silence => return Next::Cut(Cut::IDLE),
                 () = &mut keepalive => keepalive.as_mut().reset(Instant::now() + KEEPALIVE_INTERVAL),
             }
             // Only the keep-alive comes here; the read goes on where it was.
-            if egress::piece(session, Bytes::from_static(KEEPALIVE), false)
-                .await
-                .is_err()
+            if open
+                && egress::piece(session, Bytes::from_static(KEEPALIVE), false)
+                    .await
+                    .is_err()
             {
                 return Next::Cut(Cut::Client);
             }
@@ -229,7 +283,7 @@ impl Service {
         splitter: &mut Splitter,
         ticket: &mut Ticket<'_>,
         limits: &Limits,
-        writing: &mut Writing,
+        (outlet, writing): (&mut Outlet<'_>, &mut Writing),
     ) -> Result<(), Cut> {
         let batch = review_all(splitter, ticket);
         let mut out = Vec::new();
@@ -238,10 +292,12 @@ impl Service {
         if out.is_empty() && batch.comment {
             out.extend_from_slice(KEEPALIVE);
         }
-        let written = writing.of(egress::piece(session, Bytes::from(out), false)).await;
-        if written.is_err() {
-            return Err(Cut::Client);
-        }
+        writing
+            .of(async {
+                outlet.open(session, ticket).await.map_err(|ClientLost| Cut::Client)?;
+                outlet.send(session, out, limits).await
+            })
+            .await?;
         recorded.and(batch.ended)
     }
 
@@ -274,6 +330,12 @@ impl Service {
             self.upstreams.release(exchange).await;
         }
     }
+}
+
+/// When a stream ends, as far as is known now.
+fn end_of(ticket: &Ticket<'_>) -> Instant {
+    let now = now();
+    Instant::now() + ticket.expires(now).since(now)
 }
 
 /// The whole messages of one read, reviewed.
@@ -324,7 +386,12 @@ fn write_release(release: &Release, out: &mut Vec<u8>) {
 }
 
 /// Ends the client's stream, with an error message when the answer is still owed, and closes the record.
-async fn end_client(session: &mut ServerSession, mut ticket: Ticket<'_>, cut: Option<Cut>) -> Result<(), ClientLost> {
+async fn end_client(
+    session: &mut ServerSession,
+    mut ticket: Ticket<'_>,
+    cut: Option<Cut>,
+    outlet: &Outlet<'_>,
+) -> Result<(), ClientLost> {
     let (outcome, owed) = match cut {
         None => (Outcome::Ended, None),
         Some(Cut::Client) => (Outcome::ClientGone, None),
@@ -332,6 +399,12 @@ async fn end_client(session: &mut ServerSession, mut ticket: Ticket<'_>, cut: Op
         Some(Cut::Failed(outcome, reason, operator)) => (outcome, Some(ticket.failed(reason, operator))),
     };
     let mut last = Vec::new();
+    if let Some(denial) = &owed
+        && !outlet.open
+    {
+        ticket.close(outcome, now());
+        return respond::refuse(session, denial, outlet.judged.readers).await;
+    }
     if let Some(denial) = owed {
         sse::write_event(&mut last, None, None, &respond::message(&denial));
     }

@@ -1,15 +1,15 @@
 // The authorization server of the token tests: npm oidc-provider on loopback, with tokens of every kind the gate takes.
 //
-// It owns clients, resources and the login without a person (`login_hint` names them). Its keys lie in a folder, so
-// that a second instance can take over with some of them and others; it signs with the first of each algorithm. It
-// never listens beyond loopback and keeps nothing but the keys.
+// It owns clients, resources, the login without a person (`login_hint` names them) and the exchange of a person's token
+// for an agent's. Its keys lie in a folder, so that a second instance can take over with some of them and others; it
+// signs with the first of each algorithm. It never listens beyond loopback and keeps nothing but the keys.
 //
 // usage: node provider.mjs '{"port":0,"folder":DIR,"keys":[{"kid":"a","alg":"ES256"}],"scopes":["read"],"resources":{URI:"ES256","URI":"opaque"}}'
 // It ends with its standard input. stdout: {"ready":"http://127.0.0.1:PORT"}, then one line {"event":...} for each refusal.
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair } from 'jose';
+import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify } from 'jose';
 import { errors, Provider } from 'oidc-provider';
 
 const plan = JSON.parse(process.argv[2]);
@@ -36,7 +36,18 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 const keys = await Promise.all(plan.keys.map(key));
 const scope = plan.scopes.join(' ');
 const ttl = 300;
+const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const machine = { client_secret: 'machine-secret', grant_types: ['client_credentials'], redirect_uris: [], response_types: [], scope };
+
+/** How tokens for this resource are made. */
+function resourceServer(resource) {
+  const kind = plan.resources[resource];
+  if (kind === undefined) throw new errors.InvalidTarget();
+  const common = { scope, audience: resource, accessTokenTTL: ttl };
+  return kind === 'opaque'
+    ? { ...common, accessTokenFormat: 'opaque' }
+    : { ...common, accessTokenFormat: 'jwt', jwt: { sign: { alg: kind } } };
+}
 
 const provider = new Provider(issuer, {
   jwks: { keys },
@@ -44,6 +55,14 @@ const provider = new Provider(issuer, {
   clients: [
     { client_id: 'agent-1', ...machine },
     { client_id: 'agent-dpop', ...machine, dpop_bound_access_tokens: true },
+    {
+      application_type: 'native',
+      client_id: 'assistant-1',
+      client_secret: 'machine-secret',
+      grant_types: ['authorization_code', 'client_credentials', exchange],
+      redirect_uris: ['http://127.0.0.1/callback'],
+      scope: `openid offline_access ${scope}`,
+    },
     { client_id: 'gateway', client_secret: 'gateway-secret', grant_types: [], redirect_uris: [], response_types: [] },
     {
       application_type: 'native',
@@ -61,6 +80,7 @@ const provider = new Provider(issuer, {
   claims: { openid: ['sub'] },
   findAccount: async (ctx, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
   issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
+  extraTokenClaims: async (ctx, token) => token.extra,
   rotateRefreshToken: true,
   pkce: { required: () => true },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
@@ -74,18 +94,46 @@ const provider = new Provider(issuer, {
       enabled: true,
       defaultResource: async (ctx, client, oneOf) => oneOf,
       useGrantedResource: async () => true,
-      getResourceServerInfo: async (ctx, resource) => {
-        const kind = plan.resources[resource];
-        if (kind === undefined) throw new errors.InvalidTarget();
-        const common = { scope, audience: resource, accessTokenTTL: ttl };
-        return kind === 'opaque'
-          ? { ...common, accessTokenFormat: 'opaque' }
-          : { ...common, accessTokenFormat: 'jwt', jwt: { sign: { alg: kind } } };
-      },
+      getResourceServerInfo: async (ctx, resource) => resourceServer(resource),
     },
   },
   ttl: { AccessToken: ttl, ClientCredentials: ttl, Grant: 3600, IdToken: ttl, Interaction: 600, RefreshToken: 3600, Session: 3600 },
 });
+
+// RFC 8693: the client that exchanges a person's token acts for that person. The answer is the person's token with the
+// client in `act`, beside whoever acted before; or, when asked for in `form`, the client's own with the person in a claim.
+const publicKeys = createLocalJWKSet({ keys: keys.map(({ d, p, q, dp, dq, qi, ...open }) => open) });
+provider.registerGrantType(
+  exchange,
+  async (ctx) => {
+    const { client, params } = ctx.oidc;
+    const { payload } = await jwtVerify(params.subject_token, publicKeys, { issuer });
+    const common = { client, scope };
+    const accountId = payload.sub;
+    // A token that is looked up, not read, is active for as long as its grant is there.
+    const grant = new provider.Grant({ accountId, clientId: client.clientId });
+    grant.addResourceScope(params.resource, scope);
+    const grantId = await grant.save();
+    const token =
+      params.form === 'human_claim'
+        ? new provider.ClientCredentials(common)
+        : new provider.AccessToken({ ...common, accountId, grantId, gty: 'token_exchange' });
+    token.resourceServer = new provider.ResourceServer(params.resource, resourceServer(params.resource));
+    token.extra =
+      params.form === 'human_claim'
+        ? { initiator: accountId }
+        : { act: { sub: client.clientId, ...(payload.act ? { act: payload.act } : {}) } };
+    const issued = await token.save();
+    ctx.body = {
+      access_token: issued,
+      expires_in: token.expiration,
+      issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      scope: token.scope,
+      token_type: 'Bearer',
+    };
+  },
+  ['form', 'resource', 'subject_token', 'subject_token_type'],
+);
 
 // Login and consent in one step: there is no person to ask.
 provider.use(async (ctx, next) => {

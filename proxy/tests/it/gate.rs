@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_fixtures::calls::Call;
 use portcullis_fixtures::http1::{Connection, Response};
 use portcullis_fixtures::issuer::{Issuer, IssuerSettings};
@@ -109,6 +111,7 @@ impl Gate {
         write("tools.json", policy::CRM_TOOLS);
         write("credential.txt", &format!("{CREDENTIAL}\n"));
         write(CONFIG, &text(&issuer, &upstream));
+        make_keys(&folder.path().join(CONFIG));
         let process = Process::start(folder.path(), keyed);
         Self {
             issuer,
@@ -274,6 +277,25 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Makes the gate's own keys, those that are missing, where this configuration names them.
+pub(crate) fn make_keys(config: &Path) {
+    let made = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["keys", "init", "-c"])
+        .arg(config)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// The keys of one purpose in a file of the store, oldest first; the present one is the last.
+pub(crate) fn stored_keys(file: &Path) -> Vec<(String, Vec<u8>)> {
+    let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let text = |key: &Value, member: &str| key[member].as_str().unwrap().to_owned();
+    let keys = document["keys"].as_array().unwrap().iter();
+    keys.map(|key| (text(key, "id"), URL_SAFE_NO_PAD.decode(text(key, "secret")).unwrap()))
+        .collect()
 }
 
 /// Sends a process the signal of that name.

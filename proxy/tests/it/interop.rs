@@ -5,7 +5,7 @@
 
 pub(crate) mod install;
 pub(crate) mod process;
-mod stage;
+pub(crate) mod stage;
 
 use std::time::Duration;
 

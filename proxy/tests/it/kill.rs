@@ -15,7 +15,7 @@ use portcullis_fixtures::persona::ALICE;
 use ring::hmac;
 use serde_json::Value;
 
-use crate::gate::{Gate, HOST, PATH, ids, is_allow, is_end, until};
+use crate::gate::{Gate, HOST, PATH, ids, is_allow, is_end, stored_keys, until};
 
 /// How often the gate is killed, unless told otherwise.
 const KILLS: u64 = 5;
@@ -54,7 +54,7 @@ struct Victim {
 impl Victim {
     fn start() -> Self {
         let gate = Gate::start_for_load();
-        let (token, key) = (gate.token(&ALICE), digest_key(&gate.path("audit/digest.key")));
+        let (token, key) = (gate.token(&ALICE), digest_key(&gate.path("keys/digests.json")));
         Self {
             gate,
             token,
@@ -174,10 +174,6 @@ fn arguments(padding: &str) -> String {
 }
 
 fn digest_key(path: &Path) -> hmac::Key {
-    let text = std::fs::read_to_string(path).unwrap();
-    let digits = text.trim().as_bytes().chunks_exact(2);
-    let bytes: Vec<u8> = digits
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect();
-    hmac::Key::new(hmac::HMAC_SHA256, &bytes)
+    let (_, secret) = stored_keys(path).pop().unwrap();
+    hmac::Key::new(hmac::HMAC_SHA256, &secret)
 }

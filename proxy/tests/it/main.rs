@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod continuity;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]
@@ -18,6 +20,8 @@ mod house;
 mod interop;
 #[cfg(test)]
 mod introspection;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Tokens of a real authorization server, npm oidc-provider, at the gate: three algorithms, opaque tokens and their
-//! revocation, refresh within a session, key rotation under load, and tokens bound to a key.
+//! revocation, refresh within a session, key rotation under load, tokens bound to a key, and agents for people.
 //!
 //! Owns what each kind of token must come to. The provider's script and the installed parts are those of the interop
 //! test; without node these tests are skipped, unless `CI=true`.
 
+mod forms;
 mod provider;
 
 use std::collections::BTreeMap;
@@ -266,16 +267,18 @@ fn a_session_goes_on_with_the_refreshed_token() {
         let answer = stage.send(path, &call.bearer(token));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let arrived = stage.gate.upstream.capture().last().unwrap();
-        assert_eq!(arrived.header("mcp-session-id"), Some(&*session));
+        let upstream = arrived.header("mcp-session-id").unwrap().to_owned();
+        assert_ne!(upstream, session, "the client knows it sealed");
+        upstream
     };
-    in_session(&first.access);
+    let upstream = in_session(&first.access);
     let second = granted(&stage.provider.refresh(&first.refresh, &resource(path)));
     assert_ne!((&second.access, &second.refresh), (&first.access, &first.refresh));
     let (old, new) = (part(&first.access, 1), part(&second.access, 1));
     assert_eq!((&old["sub"], &new["sub"]), (&"alice".into(), &"alice".into()));
     assert_ne!(old["jti"], new["jti"]);
-    in_session(&second.access);
-    in_session(&second.access);
+    assert_eq!(in_session(&second.access), upstream);
+    assert_eq!(in_session(&second.access), upstream);
     assert_eq!(
         stage.gate.upstream.sessions(),
         1,

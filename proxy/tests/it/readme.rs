@@ -1,4 +1,4 @@
-//! The README's first configuration, taken from its text: what a newcomer copies must be accepted.
+//! The README's first configuration and its commands, taken from its text: what a newcomer copies must be accepted.
 
 use std::path::Path;
 use std::process::Command;
@@ -35,12 +35,29 @@ fn the_first_configuration_is_accepted_as_it_stands() {
             .output()
             .unwrap()
     };
-    let accepted = check("portcullis.yaml");
-    assert!(
-        accepted.status.success(),
-        "{}",
-        String::from_utf8_lossy(&accepted.stderr)
+    // The commands up to the one that runs the gate, in their order and as they stand there.
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("    portcullis "));
+    let commands: Vec<&str> = commands
+        .map(|line| line.split(" #").next().unwrap().trim())
+        .take_while(|line| !line.starts_with("run "))
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "keys init -c portcullis.yaml",
+            "check -c portcullis.yaml",
+            "config schema"
+        ]
     );
+    for command in commands {
+        let done = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(command.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{command}: {said}");
+    }
 
     let misspelled = yaml[0].replace("resource:", "resorce:");
     std::fs::write(folder.path().join("misspelled.yaml"), misspelled).unwrap();

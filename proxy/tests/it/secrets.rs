@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::http1::Response;
 use portcullis_fixtures::issuer::now_s;
@@ -11,7 +13,7 @@ use portcullis_fixtures::mcp::{Answers, Canned};
 use portcullis_fixtures::persona::{ALICE, BOB};
 use portcullis_fixtures::server::End;
 
-use crate::gate::{CREDENTIAL, Gate, HOST, PATH, RESOURCE};
+use crate::gate::{CREDENTIAL, Gate, HOST, PATH, RESOURCE, stored_keys};
 
 /// Stands in every argument.
 const ARGUMENT: &str = "argument-2718281828";
@@ -90,13 +92,17 @@ fn no_secret_stands_anywhere() {
         secrets.add_token("a token", token);
     }
 
-    let session = serve_good_calls(&gate, &alice, &secrets);
+    let [session, sealed] = serve_good_calls(&gate, &alice, &secrets);
     secrets.add("a session of the upstream", &session);
+    secrets.add("a session as its client knows it", &sealed);
     refuse(&gate, &secrets, [&alice, &bob, &expired, &foreign]);
     withhold(&gate, &secrets, &alice);
 
-    let key = std::fs::read_to_string(gate.path("audit/digest.key")).unwrap();
-    secrets.add("the digest key", key.trim());
+    for file in files(&gate.path("keys")) {
+        for (_, secret) in stored_keys(&file) {
+            secrets.add("a key of the gate", &URL_SAFE_NO_PAD.encode(secret));
+        }
+    }
     gate.terminate();
     assert!(gate.wait().success());
     let log = gate.log();
@@ -106,18 +112,17 @@ fn no_secret_stands_anywhere() {
     let mut records = 0;
     for file in files(&gate.path("audit")) {
         let bytes = std::fs::read(&file).unwrap();
-        if !file.ends_with("digest.key") {
-            records += bytes.len();
-            secrets.check(&file.display().to_string(), &bytes);
-        }
+        records += bytes.len();
+        secrets.check(&file.display().to_string(), &bytes);
     }
     assert!(10_000 < records, "the records were not found");
 }
 
-/// Good calls in both eras and forms; gives the session that the upstream opened.
-fn serve_good_calls(gate: &Gate, token: &str, secrets: &Secrets) -> String {
+/// Good calls in both eras and forms; gives the session that the upstream opened, and as the client knows it.
+fn serve_good_calls(gate: &Gate, token: &str, secrets: &Secrets) -> [String; 2] {
     let opened = gate.call(&Call::initialize(1).bearer(token));
     let session = opened.header("mcp-session-id").unwrap().to_owned();
+    let mut upstream = None;
     for answers in [Answers::Json, Answers::Sse] {
         gate.upstream.set_answers(answers);
         for tool in ["demo.echo", READ] {
@@ -125,12 +130,14 @@ fn serve_good_calls(gate: &Gate, token: &str, secrets: &Secrets) -> String {
             for call in [call(Era::Modern, tool), legacy] {
                 let answer = gate.call(&call.bearer(token).header("x-custom", FIELD));
                 assert_eq!(answer.status, 200, "{}", answer.text());
+                let arrived = gate.upstream.capture().last().unwrap();
+                upstream = upstream.or_else(|| arrived.header("mcp-session-id").map(str::to_owned));
                 secrets.check_answer("a good answer", &answer);
             }
         }
     }
     gate.upstream.set_answers(Answers::Json);
-    session
+    [upstream.unwrap(), session]
 }
 
 /// Refused requests of every kind, each with secrets of its own.
@@ -195,7 +202,7 @@ fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str;
     }
     let unknown_session = call(Era::Legacy, "demo.echo").bearer(alice);
     let answer = gate.call(&unknown_session.header("mcp-session-id", SESSION));
-    assert!(400 <= answer.status, "{}", answer.text());
+    assert_eq!(answer.status, 404, "{}", answer.text());
     secrets.check_answer("an unknown session", &answer);
     refuse_heads(gate, secrets, alice);
 }

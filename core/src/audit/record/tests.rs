@@ -8,6 +8,7 @@ const HEX: &str = "ababababababababababababababababababababababababababababababa
 const GATE: GateNode<'static> = GateNode {
     version: "0.1.0",
     node: "gate-1",
+    digest_key: "0a1b2c3d",
 };
 
 fn id() -> RecordId {
@@ -31,6 +32,13 @@ const IDENTITIES: Identities<'static> = Identities {
     principal_id: &DIGEST,
 };
 
+fn prior() -> [Actor; 2] {
+    ["planner", "front \"desk\""].map(|id| Actor {
+        subject: id.into(),
+        issuer: "https://issuer.example".into(),
+    })
+}
+
 fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -> RequestRecord<'a, &'a str> {
     RequestRecord {
         record_id: id(),
@@ -41,6 +49,8 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         resource: "https://gate.example/crm",
         session: None,
         identities: IDENTITIES,
+        actors_prior: &[],
+        roles_from: "token",
         token: TokenEvidence {
             jti: Some("t-1"),
             digest: Some(&DIGEST),
@@ -64,7 +74,10 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
         gate: GATE,
         upstream: UpstreamTarget {
             name: "crm",
-            credential: Some("crm-key"),
+            credential: Some(ShownCredential {
+                label: "crm-key",
+                kind: "static",
+            }),
         },
         trace_id: None,
         stage_us: &[
@@ -84,6 +97,7 @@ fn response(phase: ResponsePhase) -> ResponseRecord<'static> {
         time: UnixTime::from_secs(1_795_399_849),
         tenant: "acme",
         server: "crm",
+        session: None,
         identities: IDENTITIES,
         method: Some("tools/call"),
         tool: None,
@@ -114,7 +128,11 @@ fn a_request_record_has_the_members_of_the_schema() {
         at: "/amount",
         action: "mask",
     }];
-    let record = request(&["crm:read", "repo"], &redact);
+    let prior = prior();
+    let record = RequestRecord {
+        actors_prior: &prior,
+        ..request(&["crm:read", "repo"], &redact)
+    };
     let human = json!({"id": "ann", "issuer": "https://issuer.example", "kind": "human"});
     assert_eq!(
         parse(|out| record.write_json(out)),
@@ -124,13 +142,16 @@ fn a_request_record_has_the_members_of_the_schema() {
             "server": "crm", "resource": "https://gate.example/crm", "session": null, "subject": human,
             "actor": {"id": "crm-agent", "issuer": "https://issuer.example", "kind": "agent"},
             "on_behalf_of": human, "client_id": "crm-agent", "principal_id": HEX,
+            "actors_prior": [{"id": "planner", "issuer": "https://issuer.example"},
+                {"id": "front \"desk\"", "issuer": "https://issuer.example"}],
+            "roles_from": "token",
             "token": {"jti": "t-1", "digest": HEX, "kind": "jwt", "evidence_age_s": 12, "revocation": "not_checked",
                 "binding": "dpop", "sources": 3},
             "scopes": ["crm:read", "repo"], "protocol": "2025-06-18", "method": "tools/call",
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
-            "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1"},
-            "upstream": {"name": "crm", "credential": "crm-key"}, "trace_id": null,
+            "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
+            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
     );
@@ -165,7 +186,7 @@ fn the_schema_comes_first_and_nothing_is_left_out_when_it_is_unknown() {
     assert_eq!(names(&bare), names(&full));
     assert_eq!(bare["decision"], "deny");
     assert_eq!(bare["obligations"], json!({}));
-    assert_eq!(bare["scopes"], json!([]));
+    assert_eq!((&bare["scopes"], &bare["actors_prior"]), (&json!([]), &json!([])));
     assert_eq!(bare["stage_us"], json!({}));
     assert!(
         ["on_behalf_of", "tool", "rule", "arguments_digest"]
@@ -287,7 +308,7 @@ fn refusals_of_strangers_are_counted_by_source() {
             "schema": 1, "record_id": id().to_string(), "phase": "refusals", "part": null,
             "time": "1970-01-01T00:00:20.000000Z", "since": "1970-01-01T00:00:10.000000Z", "server": "crm",
             "decision": "deny", "reason": "token_expired", "client_ip": "::1", "count": u64::MAX,
-            "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1"},
+            "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
         })
     );
     record.client_ip = None;

@@ -409,7 +409,7 @@ fn a_challenge_tells_where_tokens_come_from_and_which_scopes_there_are() {
 }
 
 #[test]
-fn a_rate_is_one_subjects_own() {
+fn a_rate_is_one_subjects_own_through_one_client() {
     let stage = Stage::with(Setup {
         rate: Rate {
             per_second: 1,
@@ -420,8 +420,10 @@ fn a_rate_is_one_subjects_own() {
     let (alice, bob) = (Request::read(), Request::by(&BOB, &read_call(Era::Legacy)));
     assert_eq!(outcome(&stage, &alice), None);
     assert_eq!(outcome(&stage, &alice), None);
-    // Another token and another client of hers share her rate.
-    let other = with(&token(&ALICE).client("laptop").sign(keys::es256()));
+    // Another token of hers shares her rate; another client has its own.
+    let laptop = with(&token(&ALICE).client("laptop").sign(keys::es256()));
+    assert_eq!(outcome(&stage, &laptop), None);
+    let other = with(&token(&ALICE).claim("jti", "another").sign(keys::es256()));
     let denial = stage.arrive(&other).unwrap_err();
     assert_eq!(denial.reason, DenyReason::RateLimited);
     assert!(denial.retry_after_s.is_some_and(|seconds| (1..=2).contains(&seconds)));

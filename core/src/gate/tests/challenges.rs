@@ -297,6 +297,7 @@ fn no_other_proof_stands_in_for_a_login() {
     request.certificate = Some(ClientCertificate {
         sha256: [7; 32],
         identity: None,
+        refused: None,
     });
     assert_eq!(refused(&stage, &request).reason, DenyReason::AuthenticationInsufficient);
 }

@@ -85,7 +85,7 @@ fn an_unknown_agent_passes_for_nobody() {
     let stage = Stage::new();
     let claims = token(&AGENT_FOR_ALICE).without("act").act("agent-2");
     let request = Request::with_token(&read_call(Era::Legacy), &claims.sign(keys::es256()));
-    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::ToolHidden);
+    assert_eq!(stage.record(&request).unwrap_err().reason, DenyReason::SubjectUnlisted);
     assert_eq!(stage.last()["actor"]["id"], "agent-2");
 }
 
@@ -215,8 +215,9 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
     // Layout that no serialiser would keep.
     call.body = call.body.replacen('{', "{ \t\n", 1);
     let mut request = Request::by(&ALICE, &call);
+    let session = stage.session(&ALICE, "session-1");
     for (name, value) in [
-        ("mcp-session-id", "session-1"),
+        ("mcp-session-id", &*session),
         ("cookie", "a=b"),
         ("x-forwarded-for", "192.0.2.7"),
         ("x-portcullis-subject", "root"),
@@ -243,6 +244,7 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
             ("content-type", "application/json"),
             ("mcp-protocol-version", "2025-11-25"),
             ("mcp-session-id", "session-1"),
+            ("last-event-id", "4"),
         ]
     );
 }

@@ -47,6 +47,7 @@ fn every_record_says_who_called_for_whom() {
                 (&value!("acme"), &value!("crm"))
             );
             assert_eq!(record["gate"]["node"], "node-1");
+            assert_eq!(record["gate"]["digest_key"], "0a1b2c3d");
         }
     }
 }
@@ -85,7 +86,7 @@ fn an_allow_says_what_was_asked_and_by_which_evidence() {
     assert_eq!(record["resource"], RESOURCE);
     assert_eq!(
         record["upstream"],
-        value!({"name": "crm-upstream", "credential": "crm-secret"})
+        value!({"name": "crm-upstream", "credential": {"label": "crm-secret", "kind": "static"}})
     );
     assert_eq!(record["token"]["evidence_age_s"], 30);
     assert_eq!(
@@ -104,16 +105,18 @@ fn an_allow_says_what_was_asked_and_by_which_evidence() {
 fn no_clear_text_ever_stands_in_the_log() {
     let stage = Stage::new();
     let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"structuredContent":{"contact":{"email":"jo@example.org"}}}}"#;
+    let session = stage.session(&ALICE, "session-of-alice");
     let mut secrets = vec![
         "acc-1001".to_owned(),
         "acc-9999".to_owned(),
         "session-of-alice".to_owned(),
+        session.clone(),
     ];
     secrets.extend(["jo@example.org", "the-upstream-secret", "no-token"].map(str::to_owned));
     for arguments in [OWN_ACCOUNT, r#"{"account_id": "acc-9999"}"#] {
         let token = token(&ALICE).sign(keys::es256());
         let mut request = Request::with_token(&Call::tools_call(Era::Legacy, 1, READ, arguments), &token);
-        request.add("mcp-session-id", "session-of-alice");
+        request.add("mcp-session-id", &session);
         secrets.extend(token.split('.').map(str::to_owned));
         if let Ok((_, mut ticket)) = stage.forward(&request) {
             stage.review(&mut ticket, json(200, answer));
@@ -124,12 +127,19 @@ fn no_clear_text_ever_stands_in_the_log() {
     }
     stage.gate.flush_refusals(NOW);
     let log = stage.log().join("\n");
-    assert_eq!(stage.records().len(), 4, "an allow, its answer, a denial, a summary");
+    let records = stage.records();
+    assert_eq!(
+        records.len(),
+        6,
+        "two allows, each with its answer, a denial, a summary"
+    );
     for secret in secrets {
         assert!(!log.contains(&secret), "{secret}");
     }
-    assert!(stage.records()[0]["session"].is_string());
-    assert!(stage.records()[1]["content_digest"].is_string());
+    assert!(records[0]["session"].is_null(), "the session is not open yet");
+    assert!(records[1]["session"].is_string());
+    assert_eq!(records[1]["session"], records[2]["session"]);
+    assert!(records[3]["content_digest"].is_string());
 }
 
 #[test]

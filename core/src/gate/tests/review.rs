@@ -429,7 +429,8 @@ fn another_log_releases_nothing() {
 fn nothing_prints_a_body_a_session_or_a_token() {
     let stage = Stage::new();
     let mut request = Request::read();
-    request.add("mcp-session-id", "session-of-alice");
+    let session = stage.session(&ALICE, "session-of-alice");
+    request.add("mcp-session-id", &session);
     let recorded = stage.record(&request).unwrap();
     let mut printed = format!("{recorded:?}");
     stage.write();
@@ -440,7 +441,8 @@ fn nothing_prints_a_body_a_session_or_a_token() {
         200,
         &result(r#"{"content":[],"structuredContent":{"contact":{"email":"jo@example.org"}}}"#),
     );
-    printed += &format!("{forward:?}{ticket:?}{answer:?}");
+    ticket.upstream_session(b"session-of-alice");
+    printed += &format!("{forward:?}{ticket:?}{answer:?}{:?}", ticket.session_for_client());
     let release = stage.review(&mut ticket, answer);
     printed += &format!("{release:?}{:?}{:?}", stage.gate, message("jo@example.org"));
     let token = token(&ALICE).sign(keys::es256());
@@ -448,6 +450,7 @@ fn nothing_prints_a_body_a_session_or_a_token() {
     for secret in [
         "acc-1001",
         "session-of-alice",
+        &session,
         "jo@example.org",
         payload,
         "the-upstream-secret",

@@ -296,6 +296,7 @@ fn a_certificate_makes_a_place_of_its_own() {
         request.certificate = Some(ClientCertificate {
             sha256: [number; 32],
             identity: None,
+            refused: None,
         });
         assert!(stage.arrive(&request).is_ok());
     }

@@ -236,6 +236,7 @@ fn a_record_says_what_the_sender_has_proven() {
         request.certificate = Some(ClientCertificate {
             sha256: CERTIFICATE,
             identity: None,
+            refused: None,
         });
         let _ = stage.forward(&request).unwrap();
         let records = stage.records();

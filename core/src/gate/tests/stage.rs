@@ -20,9 +20,9 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{Server, ServerParts, Upstream, UpstreamCredential};
+use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
-use crate::identity::Principal;
+use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
@@ -35,6 +35,8 @@ pub(super) const ISSUER: &str = "https://issuer.example";
 pub(super) const TENANT: &str = "acme";
 pub(super) const RESOURCE: &str = "https://gate.example/crm";
 pub(super) const READ: &str = "salesforce.opportunity.read";
+/// What an upstream answers to `initialize`.
+pub(super) const INITIALIZED: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"crm","version":"1"}}}"#;
 /// An argument of Alice's that the sample policy allows.
 pub(super) const OWN_ACCOUNT: &str = r#"{"account_id": "acc-1001"}"#;
 
@@ -131,6 +133,18 @@ pub(super) fn server(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec
     Arc::new(Server::new(server_parts(name, policy, rate, issuers)).unwrap())
 }
 
+/// A secret of the gate's own in `x-api-key`.
+pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
+    UpstreamCredential {
+        label: Arc::from(label),
+        header: HeaderName::from_static("x-api-key"),
+        kind: CredentialKind::Static {
+            value: String::from(value).into(),
+            danger_shared_identity: false,
+        },
+    }
+}
+
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
     ServerParts {
         name: Arc::from(name),
@@ -151,17 +165,15 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             path: Arc::from("/mcp"),
             tls: true,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-            credential: Some(UpstreamCredential {
-                label: Arc::from("crm-secret"),
-                header: HeaderName::from_static("x-api-key"),
-                value: String::from("the-upstream-secret").into(),
-            }),
+            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            forward_headers: ForwardHeaders::default(),
         },
         rate,
         query_names: Vec::new(),
         danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        machines: MachineIdentities::default(),
     }
 }
 
@@ -214,6 +226,7 @@ impl Stage {
             node: Arc::from("node-1"),
             keys: GateKeys {
                 digests: [3; 32].into(),
+                digests_id: Arc::from("0a1b2c3d"),
                 nonces: [9; 32].into(),
                 sessions: SessionKeys::single([7; 32]),
             },
@@ -239,7 +252,12 @@ impl Stage {
 
     /// Stages 2 to 9, without the writer.
     pub(super) fn record(&self, request: &Request) -> Result<Recorded<'_>, Denial> {
-        let mut visit = self.gate.begin(NOW);
+        self.record_at(request, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn record_at(&self, request: &Request, now: UnixTime) -> Result<Recorded<'_>, Denial> {
+        let mut visit = self.gate.begin(now);
         let Step::Done(principal) = visit.authenticate(&request.head())? else {
             panic!("the keys are there");
         };
@@ -247,14 +265,19 @@ impl Stage {
             principal,
             &request.head(),
             request.body.clone(),
-            NOW,
+            now,
             &mut self.scratch.borrow_mut(),
         )
     }
 
     /// Stages 2 to 10.
     pub(super) fn forward(&self, request: &Request) -> Result<(Forward, Ticket<'_>), Denial> {
-        let recorded = self.record(request)?;
+        self.forward_at(request, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn forward_at(&self, request: &Request, now: UnixTime) -> Result<(Forward, Ticket<'_>), Denial> {
+        let recorded = self.record_at(request, now)?;
         self.write();
         Ok(recorded.permit(self.gate.durable()).unwrap().spend())
     }
@@ -266,8 +289,21 @@ impl Stage {
 
     /// Stages 11 to 14 of one answer.
     pub(super) fn review(&self, ticket: &mut Ticket<'_>, answer: Answer) -> Release {
-        let reviewed = ticket.review(answer, NOW, &mut self.scratch.borrow_mut()).unwrap();
+        self.review_at(ticket, answer, NOW)
+    }
+
+    /// The same at another time.
+    pub(super) fn review_at(&self, ticket: &mut Ticket<'_>, answer: Answer, now: UnixTime) -> Release {
+        let reviewed = ticket.review(answer, now, &mut self.scratch.borrow_mut()).unwrap();
         self.released(reviewed)
+    }
+
+    /// The session that a persona gets from `initialize` when the upstream names it so.
+    pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
+        let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
+        ticket.upstream_session(upstream.as_bytes());
+        self.review(&mut ticket, json(200, INITIALIZED));
+        ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }
 
     /// What the log refuses of the review of one answer.

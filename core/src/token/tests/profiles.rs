@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{NOW, World, entry};
 use crate::denial::DenyReason;
-use crate::token::{IssuerParts, Profile, VerifiedToken};
+use crate::token::{IssuerParts, Profile, RolesFrom, VerifiedToken};
 
 const DOCS: &str = include_str!("../../../../docs/issuers.md");
 
@@ -98,6 +98,12 @@ impl Case {
         assert_eq!(found, expected, "{change}");
     }
 
+    /// Whether the client got the token for itself.
+    #[track_caller]
+    fn marks(&self, change: Value, machine: bool) {
+        assert_eq!(self.verified(&change).is_clients_own(), machine, "{change}");
+    }
+
     /// What no profile takes.
     fn refuses_what_all_refuse(&self) {
         let typ = self.header["typ"].as_str().unwrap_or_default();
@@ -181,6 +187,20 @@ fn auth0() {
         json!({"sub": machine, "gty": "client-credentials", "aud": GATE, "scope": null}),
         [&machine, client, "", "", "analyst"],
     );
+    for (claims, expected) in [
+        (json!({}), false),
+        (json!({"sub": machine}), true),
+        (json!({"gty": "client-credentials"}), true),
+        (json!({"sub": client}), true),
+        (json!({"gty": "password"}), false),
+        (json!({"gty": "client-credentials "}), false),
+        (json!({"sub": format!("{client}@clients.example")}), false),
+        (json!({"sub": "another@clients"}), false),
+        (json!({"sub": "@clients"}), false),
+    ] {
+        case.marks(claims, expected);
+    }
+    case.claims(json!({"gty": ["client-credentials"]}), CLAIMS);
     case.header(json!({"typ": "at+jwt"}), Ok(()));
     case.header(json!({"typ": null}), TYPE);
     for (claims, expected) in [
@@ -261,6 +281,18 @@ fn entra_v2() {
         json!({"idtyp": "app", "scp": null, "groups": null, "name": null, "sub": oid}),
         [oid, client, "", "", "analyst"],
     );
+    for (claims, expected) in [
+        (json!({}), false),
+        (json!({"idtyp": "app"}), true),
+        (json!({"sub": oid}), true),
+        (json!({"oid": client}), true),
+        (json!({"idtyp": "user"}), false),
+        (json!({"idtyp": "App"}), false),
+        (json!({"sub": null}), false),
+    ] {
+        case.marks(claims, expected);
+    }
+    case.claims(json!({"idtyp": true}), CLAIMS);
     case.header(json!({"typ": "at+jwt"}), TYPE);
     case.header(json!({"typ": null}), TYPE);
     let v1 = "https://sts.windows.net/2f9d6b1e-7c3a-4e58-9a0d-b4c5d6e7f801/";
@@ -304,6 +336,15 @@ fn entra_v2() {
         [oid, client, "crm.read crm.write", group, ""],
     );
 
+    // Nor is anything amiss with groups that nobody reads.
+    let case = Case::new("entra_v2", "Entra", api, |parts| {
+        parts.roles_from = Some(RolesFrom::PolicyData)
+    });
+    let none = [oid, client, "crm.read crm.write", "", ""];
+    case.reads(json!({}), none);
+    case.reads(json!({"groups": null, "hasgroups": true}), none);
+    case.reads(json!({"_claim_names": {"roles": "src1"}}), none);
+
     // The pairwise subject, where somebody wants that.
     let case = Case::new("entra_v2", "Entra", api, |parts| {
         parts.subject_claim = Some("sub".to_owned())
@@ -314,6 +355,10 @@ fn entra_v2() {
         [sub, client, "crm.read crm.write", group, "analyst"],
     );
     case.claims(json!({"sub": null}), CLAIMS);
+    // It is a person's still: what marks a machine is the same value in both claims.
+    case.marks(json!({}), false);
+    case.marks(json!({"oid": null}), false);
+    case.marks(json!({"sub": oid}), true);
 }
 
 #[test]
@@ -334,6 +379,17 @@ fn keycloak() {
         json!({"azp": "batch", "client_id": "batch", "groups": null}),
         [user, "batch", scopes, "", "offline_access analyst"],
     );
+    for (name, expected) in [
+        (json!("alice"), false),
+        (json!("service-account-batch"), true),
+        (json!("Service-account-batch"), false),
+        (json!("my-service-account-batch"), false),
+        (json!("service-account"), false),
+        (json!(null), false),
+    ] {
+        case.marks(json!({ "preferred_username": name }), expected);
+    }
+    case.claims(json!({"preferred_username": 7}), CLAIMS);
     case.header(json!({"typ": "at+jwt"}), Ok(()));
     case.header(json!({"typ": null}), TYPE);
     for (claims, expected) in [
@@ -389,6 +445,8 @@ fn okta() {
         json!({"sub": client, "uid": null, "groups": null}),
         [client, client, "crm.read openid", "", ""],
     );
+    case.marks(json!({"sub": client}), true);
+    case.marks(json!({}), false);
     case.header(json!({"typ": "at+jwt"}), Ok(()));
     case.header(json!({"typ": "JWT"}), TYPE);
     // The organization's own server.

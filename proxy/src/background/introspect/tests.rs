@@ -1,3 +1,4 @@
+use super::flights::{FLIGHTS_MAX, WAITERS_MAX};
 use super::*;
 
 fn question(token: u8) -> Question {
@@ -14,7 +15,7 @@ fn answer() -> Answer {
 
 #[test]
 fn one_question_serves_all_who_wait_for_it() {
-    let flights = Flights::default();
+    let flights: Flights<Question, Answer> = Flights::default();
     let mut waiting = Vec::new();
     for place in 0..10 {
         let (sender, receiver) = oneshot::channel();
@@ -43,7 +44,7 @@ fn one_question_serves_all_who_wait_for_it() {
 
 #[test]
 fn questions_and_waiters_are_bounded() {
-    let flights = Flights::default();
+    let flights: Flights<Question, Answer> = Flights::default();
     let mut kept = Vec::new();
     let mut join = |question: Question| {
         let (sender, receiver) = oneshot::channel();

@@ -24,7 +24,9 @@ use tempfile::TempDir;
 
 use crate::cli::Exit;
 use crate::cli::run::{RunOptions, serve};
+use crate::clock;
 use crate::shutdown::Shutdown;
+use crate::{config, keys};
 
 /// How long the gate may take to listen, and then to be ready.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -79,6 +81,7 @@ impl Stage {
         let (crm, code) = (server(Kind::Crm, Place::Crm)?, server(Kind::Code, Place::Code)?);
         let (port, address) = reserve()?;
         write_files(&folder, address, &issuer, &crm, &code)?;
+        keys::init(&config::key_places(&folder.join(CONFIG))?.places, clock::now())?;
         let shutdown = Shutdown::new();
         let gate = start_gate(folder.join(CONFIG), shutdown.clone())?;
         await_ready(address)?;

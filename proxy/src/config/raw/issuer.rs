@@ -47,6 +47,12 @@ pub(crate) struct RawIssuer {
     pub roles_claim: Option<At<String>>,
     /// Whether groups and roles may be one text, which is then a list of one. Default: no.
     pub single_as_list: Option<bool>,
+    /// Where the groups and roles of its subjects come from. Default: `token`, and `policy_data` with the form
+    /// `human_claim`, whose tokens carry the agent's.
+    pub roles_from: Option<At<RawRolesFrom>>,
+    /// What a claim is like in tokens that a client got for itself, where `sub` is not the client: such a caller is told
+    /// to the policy as a machine. Default: what the profile knows of its machines.
+    pub machine_mark: Option<At<RawMachineMark>>,
     /// How this issuer is asked about tokens that are no JWT (RFC 7662). Default: never; such tokens are refused.
     pub introspection: Option<At<RawIntrospection>>,
     /// How the gate learns that a token of this issuer was revoked. Default: `none`.
@@ -116,6 +122,28 @@ pub(crate) enum RawRevocation {
     Introspect,
     /// Not at all: a token works until it expires.
     None,
+}
+
+/// Where the groups and roles of subjects come from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawRolesFrom {
+    /// The row `subjects[tenant][issuer][sub]` of the policy's data; who has none is refused.
+    PolicyData,
+    /// The token's own claims.
+    Token,
+}
+
+/// What tells the tokens that clients get for themselves; one of `is` and `starts_with`.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMachineMark {
+    /// The claim, a name or, starting with `/`, a JSON Pointer. A token without it is not marked.
+    pub claim: At<String>,
+    /// The text that the claim is.
+    pub is: Option<At<String>>,
+    /// The text that the claim starts with.
+    pub starts_with: Option<At<String>>,
 }
 
 /// The forms of a claim with scopes.

@@ -86,6 +86,18 @@ pub(crate) struct RawLimits {
     pub audit_queue_records: Option<At<u32>>,
     /// How long a request waits for its record to be durable. Default: 100ms.
     pub audit_deadline: Option<At<Span>>,
+    /// How long after its token has expired (with `leeway`) a call that was permitted may still be answered, at most 1h.
+    /// Default: 1m.
+    pub expiry_grace: Option<At<Span>>,
     /// Depth of an `act` chain. Default: 4.
     pub act_depth_max: Option<At<u32>>,
+    /// Time of one exchange of a token for an upstream. Default: 2s.
+    pub exchange_deadline: Option<At<Span>>,
+    /// Bytes of its answer. Default: 65536.
+    pub exchange_bytes_max: Option<At<u32>>,
+    /// How long a token that was got in exchange serves further calls, at most; never longer than it or the client's
+    /// token holds. Default: 5m.
+    pub exchanged_cached_max: Option<At<Span>>,
+    /// Such tokens that are kept. Default: 10000.
+    pub exchanged_tokens_max: Option<At<u32>>,
 }

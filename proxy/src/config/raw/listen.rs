@@ -61,8 +61,24 @@ pub(crate) struct RawTls {
     pub certificate: At<String>,
     /// The private key of the first certificate.
     pub key: At<String>,
-    /// Certificate authorities of clients. When set, a client without a certificate of theirs is refused.
+    /// Certificate authorities of clients. When set, a client without a certificate of theirs is refused. Read again on
+    /// SIGHUP.
     pub client_ca: Option<At<String>>,
+    /// Whether a client needs a certificate; one that is shown has to be good either way. Default: required.
+    pub client_certificates: Option<At<RawClientCertificates>>,
+    /// Revocation lists of those authorities, one or several. When set, each certificate needs one of its issuer that is
+    /// in date: past its next update nobody of that issuer passes. Read again on SIGHUP, also for open connections.
+    pub client_crl: Option<At<String>>,
+}
+
+/// Whether clients need certificates.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawClientCertificates {
+    /// They may come without.
+    Optional,
+    /// They may not.
+    Required,
 }
 
 /// A hop in front of the gate.
@@ -85,6 +101,11 @@ pub(crate) struct RawHopCertificate {
     pub header: At<String>,
     /// How the certificate stands in it.
     pub form: RawCertificateForm,
+    /// Certificate authorities that the gate verifies it by as well: only then does it name a machine, and one that fails
+    /// is refused. Intermediate authorities stand here too. Not with `sha256_hex`. Read again on SIGHUP.
+    pub client_ca: Option<At<String>>,
+    /// Revocation lists of those authorities, as for a listener.
+    pub client_crl: Option<At<String>>,
 }
 
 /// The forms of a certificate in a header.

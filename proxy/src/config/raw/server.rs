@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::At;
+use super::{At, Span};
 
 /// One protected MCP server.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -50,10 +50,47 @@ pub(crate) struct RawServer {
     /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
     /// loopback. Whoever has it is that caller, and no record tells who it was.
     pub danger_shared_secret: Option<At<RawSharedSecret>>,
-    /// The rate of one subject. Default: 50 calls a second, 100 at once.
+    /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
     pub dpop: Option<RawDpop>,
+    /// Machines that the server knows by name, and what each may do. Default: none.
+    #[serde(default)]
+    pub machine_identities: Vec<At<RawMachine>>,
+}
+
+/// One machine: either the URI name of a certificate, or a client that gets tokens for itself.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMachine {
+    /// The one URI name of its certificate, such as `spiffe://prod.example/agents/reporter`, exactly. A request with that
+    /// certificate needs no token.
+    pub uri: Option<At<String>>,
+    /// The `client_id` of a client whose tokens for itself, not those of people, get what stands here.
+    pub client: Option<At<String>>,
+    /// The issuer of that client, required when the server has several.
+    pub issuer: Option<At<String>>,
+    /// What it is to the policy. Default: machine.
+    pub kind: Option<RawMachineKind>,
+    /// Its scopes. With a token that has scopes, those that stand in both.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Its groups, in place of a token's.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Its roles, in place of a token's.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+/// What a machine is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawMachineKind {
+    /// Software that acts for others.
+    Agent,
+    /// Software that speaks for itself.
+    Machine,
 }
 
 /// A shared secret, and whom it stands for. The secret itself never stands in this file.
@@ -97,22 +134,98 @@ pub(crate) struct RawUpstream {
     pub url: At<String>,
     /// The name in records. Default: the server's name.
     pub name: Option<At<String>>,
-    /// What the gate shows in place of the client's token. Default: nothing.
+    /// What the gate shows in place of the client's token, for calls that name no tool and for tools that stand in no
+    /// group of `credentials`. Default: nothing.
     pub credential: Option<At<RawCredential>>,
+    /// Credentials of single tools and groups of tools, in place of `credential`.
+    #[serde(default)]
+    pub credentials: Vec<At<RawCredential>>,
+    /// Fields that cross beside those that MCP needs. Default: none.
+    pub forward_headers: Option<RawForwardHeaders>,
 }
 
-/// A secret header for an upstream. The secret itself never stands in this file.
+/// Fields that cross beside those that MCP needs, each way. One that is repeated or that `Connection` names does not.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawForwardHeaders {
+    /// From the client to the upstream, such as `traceparent`. The client may write into them whatever it likes.
+    #[serde(default)]
+    pub request: Vec<At<String>>,
+    /// From the upstream to the client.
+    #[serde(default)]
+    pub response: Vec<At<String>>,
+}
+
+/// A credential for an upstream: nothing, a secret, a token in exchange for the client's, or a statement of the gate
+/// about who calls. No secret ever stands in this file.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCredential {
-    /// The name in records. Default: the header's name.
+    /// The tools that are called with it; in `credentials` alone, and required there. Each has a row, and one group.
+    #[serde(default)]
+    pub tools: Vec<At<String>>,
+    /// The name in records. Default: the header's name for a secret, else `exchange` or `assertion`.
     pub label: Option<At<String>>,
-    /// The header, such as `authorization`.
-    pub header: At<String>,
+    /// Shows nothing. Default: false.
+    #[serde(default)]
+    pub none: bool,
+    /// The header that carries it. Required for a secret. Default for a token or a statement: `authorization`, as a
+    /// bearer token; any other header holds the bare token.
+    pub header: Option<At<String>>,
     /// The file whose first line is the header's value, such as `Bearer ...`.
     pub value_file: Option<At<String>>,
     /// The environment variable that holds the header's value.
     pub value_env: Option<At<String>>,
+    /// Lets one secret serve tools whose scopes are of different families (the part of a scope before its first `:`, `.`
+    /// or `/`): who may call one of them then calls with the rights of all. Default: false.
+    #[serde(default)]
+    pub danger_shared_upstream_identity: bool,
+    /// Exchanges the client's token for one of the upstream's (RFC 8693).
+    pub exchange: Option<At<RawExchange>>,
+    /// States who calls in a token that the gate signs; its public keys are served at `/.well-known/jwks.json`.
+    pub assertion: Option<At<RawAssertion>>,
+}
+
+/// A token exchange (RFC 8693).
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawExchange {
+    /// The issuer, one of the list `issuers`; the tokens of others are never shown to it. Default: the only one that the
+    /// server accepts.
+    pub issuer: Option<At<String>>,
+    /// The URL of its token endpoint. Default: `token_endpoint` of its metadata.
+    pub token_endpoint: Option<At<String>>,
+    /// The client that the gate is to the issuer.
+    pub client_id: At<String>,
+    /// The file whose first line is the client's secret.
+    pub client_secret_file: Option<At<String>>,
+    /// The environment variable that holds the client's secret.
+    pub client_secret_env: Option<At<String>>,
+    /// The file with the client's private key (PEM, PKCS #8; Ed25519, P-256 or RSA), for `private_key_jwt`.
+    pub private_key_file: Option<At<String>>,
+    /// The `kid` of that key.
+    pub key_id: Option<At<String>>,
+    /// The upstream by the issuer's name for it. `audience`, `resource` or both are required.
+    pub audience: Option<At<String>>,
+    /// The upstream by its URL (RFC 8707).
+    pub resource: Option<At<String>>,
+    /// The scopes that are asked for. Default: those that the tool requires, and those alone; calls that name no tool
+    /// require none, so that `upstream.credential` must say them.
+    pub scopes: Option<At<Vec<At<String>>>>,
+    /// Names who acts for the subject in a token that the gate signs (RFC 8693 section 2.1), for issuers that cannot
+    /// tell it from the client's token. Default: false.
+    #[serde(default)]
+    pub actor_token: bool,
+}
+
+/// A statement of the gate about who calls.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAssertion {
+    /// The upstream: `aud`.
+    pub audience: At<String>,
+    /// How long it may be used, in whole seconds, at most 10m. Default: 1m.
+    pub lifetime: Option<At<Span>>,
 }
 
 /// The tool table: here, or in a file of the same shape.

@@ -5,6 +5,7 @@ use std::fs;
 use super::super::*;
 use super::POLICY;
 
+const IDENTITY: &str = include_str!("../../../../docs/identity.md");
 const ISSUERS: &str = include_str!("../../../../docs/issuers.md");
 
 /// What a block leaves out of its server.
@@ -34,16 +35,15 @@ fn load_text(text: &str) -> Result<Config, String> {
     load(&path, Names::Skip, 1).map_err(|diagnostics| diagnostics.pretty())
 }
 
-fn blocks() -> impl Iterator<Item = &'static str> {
-    ISSUERS
-        .split("```yaml\n")
+fn blocks(page: &'static str) -> impl Iterator<Item = &'static str> {
+    page.split("```yaml\n")
         .skip(1)
         .map(|rest| rest.split_once("```").unwrap().0)
 }
 
 #[test]
 fn every_block_about_issuers_loads() {
-    for block in blocks() {
+    for block in blocks(ISSUERS).chain(blocks(IDENTITY)) {
         let text = whole(block);
         if let Err(fault) = load_text(&text) {
             panic!("{fault}\n{text}");
@@ -53,7 +53,25 @@ fn every_block_about_issuers_loads() {
     }
     for profile in portcullis_core::token::Profile::all() {
         let line = format!("profile: {}\n", profile.name());
-        assert!(blocks().any(|block| block.contains(&line)), "{line}");
+        assert!(blocks(ISSUERS).any(|block| block.contains(&line)), "{line}");
+    }
+}
+
+/// The page about identity shows the forms, the marks and the origins of roles by their own words.
+#[test]
+fn the_page_about_identity_names_its_keys() {
+    assert!(1 < blocks(IDENTITY).count());
+    for word in [
+        "act",
+        "listed_agents",
+        "human_claim",
+        "roles_from",
+        "token",
+        "policy_data",
+        "machine_mark",
+        "may_act",
+    ] {
+        assert!(IDENTITY.contains(&format!("`{word}`")), "{word}");
     }
 }
 

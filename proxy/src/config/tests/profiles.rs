@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::token::{Issuer, IssuerParts, Profile, ScopeForm};
+use portcullis_core::token::{Issuer, IssuerParts, MachineMark, MarkTest, Profile, RolesFrom, ScopeForm};
 
-use super::{check, load_with};
+use super::{RIGHT, check, load_text, load_with};
 
 const URL: &str = "https://login.example.test";
 const ALGORITHMS: &str = "    algorithms: [RS256, ES256]";
@@ -66,6 +66,34 @@ fn each_key_of_an_issuer_is_heard() {
             parts.token_types = Some(["absent", "at+jwt", "JWT"].map(str::to_owned).to_vec());
         })
     );
+    let mark = |claim: &str, test| MachineMark {
+        claim: claim.to_owned(),
+        test,
+    };
+    assert_eq!(
+        *rules("    machine_mark: {claim: gty, is: client-credentials}"),
+        rules_of(strict(), |parts| {
+            parts.machine_marks = vec![mark("gty", MarkTest::Is("client-credentials".to_owned()))];
+        })
+    );
+    assert_eq!(
+        *rules("    machine_mark: {claim: /account/kind, starts_with: svc}"),
+        rules_of(strict(), |parts| {
+            parts.machine_marks = vec![mark("/account/kind", MarkTest::StartsWith("svc".to_owned()))];
+        })
+    );
+    for (key, origin) in [
+        ("    roles_from: policy_data", RolesFrom::PolicyData),
+        ("    roles_from: token", RolesFrom::Token),
+        ("    identity: {form: human_claim, claim: human}", RolesFrom::PolicyData),
+        (
+            "    identity: {form: human_claim, claim: human}\n    roles_from: policy_data",
+            RolesFrom::PolicyData,
+        ),
+        ("    identity: {form: listed_agents, agents: [a]}", RolesFrom::Token),
+    ] {
+        assert_eq!(rules(key).roles_from(), origin, "{key}");
+    }
     assert_eq!(
         *rules("    token_lifetime_max: 90m"),
         rules_of(strict(), |parts| parts.token_lifetime_max =
@@ -91,6 +119,25 @@ fn a_profile_gives_way_to_what_is_written() {
             parts.token_types = Some(vec!["JWT".to_owned()]);
         })
     );
+    // A mark of machines takes the place of all that the profile knows.
+    let url = format!("{URL}/");
+    for (key, own) in [("", 2), ("    machine_mark: {claim: kind, is: bot}", 1)] {
+        let text = RIGHT
+            .replace(URL, &url)
+            .replacen(ALGORITHMS, &format!("    profile: auth0\n{key}"), 1);
+        let config = load_text(&text).unwrap();
+        let auth0 = Profile::named("auth0").unwrap().parts(Arc::from(&*url));
+        let expected = rules_of(auth0, |parts| {
+            if own == 1 {
+                parts.machine_marks = vec![MachineMark {
+                    claim: "kind".to_owned(),
+                    test: MarkTest::Is("bot".to_owned()),
+                }];
+            }
+            assert_eq!(parts.machine_marks.len(), own);
+        });
+        assert_eq!(*config.issuers[0].issuer, expected, "{key}");
+    }
     // A form alone is the form of the profile's claim; another claim has a form of its own.
     assert_eq!(
         *rules("    profile: ping\n    scope_form: text"),
@@ -201,6 +248,61 @@ error[E0301 issuer_invalid]: `scope_form` is the form of `scope_claim`, which is
    |             ^
 "#,
     );
+    check(
+        ALGORITHMS,
+        "    identity: {form: human_claim, claim: human}\n    roles_from: token",
+        r#"
+error[E0301 issuer_invalid]: the issuer `https://login.example.test` cannot take roles from the token: in the form `human_claim` its roles are the agent's
+  --> gate.yaml:8:17
+   |
+ 8 |     roles_from: token
+   |                 ^
+"#,
+    );
+    check(
+        ALGORITHMS,
+        "    machine_mark: {claim: gty}",
+        r#"
+error[E0301 issuer_invalid]: `machine_mark` needs either `is` or `starts_with`
+  --> gate.yaml:7:27
+   |
+ 7 |     machine_mark: {claim: gty}
+   |                           ^
+  = help: such as `machine_mark: {claim: gty, is: client-credentials}`
+"#,
+    );
+    check(
+        ALGORITHMS,
+        "    machine_mark: {claim: gty, starts_with: \"\"}",
+        r#"
+error[E0301 issuer_invalid]: an empty text would mark nobody or everybody
+  --> gate.yaml:7:45
+   |
+ 7 |     machine_mark: {claim: gty, starts_with: ""}
+   |                                             ^
+"#,
+    );
+    check(
+        ALGORITHMS,
+        "    machine_mark: {claim: exp, is: never}",
+        r#"
+error[E0301 issuer_invalid]: the issuer `https://login.example.test` cannot tell the tokens of machines by the claim `exp`
+  --> gate.yaml:7:27
+   |
+ 7 |     machine_mark: {claim: exp, is: never}
+   |                           ^
+"#,
+    );
+    for keys in [
+        "    machine_mark: {claim: gty, is: a, starts_with: b}",
+        "    machine_mark: {is: a}",
+        "    machine_mark: gty",
+        "    machine_mark: {claim: gty, ends_with: a}",
+        "    roles_from: configuration",
+        "    roles_from: [token]",
+    ] {
+        assert!(load_with(ALGORITHMS, keys).is_err(), "{keys}");
+    }
     for time in ["0s", "999ms", "721h"] {
         let fault = load_with(ALGORITHMS, &format!("    token_lifetime_max: {time}"));
         let fault = fault.map(|_| ()).unwrap_err();

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_core::denial::DenyReason;
+use portcullis_core::head::ClientCertificate;
 use ring::digest;
 
 use super::{CertificateForm, Hop, TrustedHops};
@@ -18,11 +19,13 @@ fn hops(form: CertificateForm) -> TrustedHops {
             networks: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
             header: HeaderName::from_static("client-cert"),
             form,
+            trust: None,
         },
         Hop {
             networks: vec!["192.0.2.7/32".parse().unwrap()],
             header: HeaderName::from_static("x-other"),
             form: CertificateForm::Sha256Hex,
+            trust: None,
         },
     ])
 }
@@ -37,9 +40,20 @@ fn certificate(
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
     let peer: IpAddr = peer.parse().unwrap();
-    hops(form)
-        .certificate(peer, &headers, Some(OWN))
-        .map_err(|denial| denial.reason)
+    let own = || {
+        Some(ClientCertificate {
+            sha256: OWN,
+            identity: None,
+            refused: None,
+        })
+    };
+    let certificate = hops(form).certificate(peer, &headers, own);
+    let told = certificate.map_err(|denial| denial.reason)?;
+    assert!(
+        told.as_ref()
+            .is_none_or(|told| told.identity.is_none() && told.refused.is_none())
+    );
+    Ok(told.map(|told| told.sha256))
 }
 
 fn expected() -> [u8; 32] {

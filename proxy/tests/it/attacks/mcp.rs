@@ -1,7 +1,7 @@
 //! The named faults of MCP servers, SDKs and gateways, as far as a gate can have them.
 //!
 //! Owns one test a fault or a kind of them. Faults of sessions that belong to nobody (CVE-2025-6515, CVE-2026-33946,
-//! CVE-2026-52869) are not here: the gate passes sessions of the upstream on and binds none.
+//! CVE-2026-52869) are in `continuity`, with the SDKs that had them, and in the core's tests of sessions.
 
 use std::thread;
 

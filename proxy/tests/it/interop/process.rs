@@ -3,7 +3,7 @@
 //! Owns its life: it is killed when the value goes, and its standard input stays open just as long, so that a script
 //! that ends with its input never outlives a killed test. Every wait has a deadline; nothing sleeps.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -35,6 +35,23 @@ impl Process {
             lines,
             seen: Vec::new(),
         }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn say(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+        input.flush().unwrap();
+    }
+
+    /// Sends it the signal of that name.
+    pub(crate) fn signal(&self, name: &str) {
+        crate::gate::signal(&self.child, name);
+    }
+
+    /// The lines awaited so far.
+    pub(crate) fn seen(&self) -> &[String] {
+        &self.seen
     }
 
     /// Waits for the line in which `find` finds something.

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::install::{Parts, sources};
 use super::process::Process;
+use crate::gate::make_keys;
 
 /// Everything running; ends with the value.
 pub(super) struct Stage {
@@ -51,8 +52,9 @@ impl Stage {
         let gate = Address::reserve();
         let file = folder.path().join("portcullis.yaml");
         fs::write(&file, config(&folder, &gate, &issuer_url, &everything_url, &python_url)).unwrap();
+        make_keys(&file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        let mut process = Process::start("the gate", command.arg("run").arg("-c").arg(file));
+        let mut process = Process::start("the gate", command.arg("run").arg("-c").arg(&file));
         let wanted = gate.text.clone();
         process.await_line(READY_WITHIN, |line| line.contains(&wanted).then_some(()));
         TcpStream::connect_timeout(&gate.socket_address, READY_WITHIN).unwrap();
@@ -77,14 +79,14 @@ impl Stage {
 
 /// A free port that nobody else is given: the socket stays bound and never listens, and the gate may bind it beside
 /// (both say `SO_REUSEADDR`). The configuration names the gate's own URL, so the port must be known before the gate runs.
-struct Address {
-    socket_address: SocketAddr,
-    text: String,
+pub(crate) struct Address {
+    pub(crate) socket_address: SocketAddr,
+    pub(crate) text: String,
     _reservation: Socket,
 }
 
 impl Address {
-    fn reserve() -> Self {
+    pub(crate) fn reserve() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
@@ -137,7 +139,7 @@ fn config(folder: &TempDir, gate: &Address, issuer: &str, everything: &str, pyth
 }
 
 /// The address in a script's line `{"ready":"http://127.0.0.1:PORT"}`.
-fn ready(process: &mut Process) -> String {
+pub(crate) fn ready(process: &mut Process) -> String {
     process.await_line(READY_WITHIN, |line| {
         let line: Value = serde_json::from_str(line).ok()?;
         Some(line.get("ready")?.as_str()?.to_owned())

@@ -24,6 +24,10 @@ pub(super) const SCOPE: &str = "mcp:tools";
 pub(super) const MACHINE: &str = "agent-1";
 /// The same, whose tokens are bound to a key.
 pub(super) const BOUND_MACHINE: &str = "agent-dpop";
+/// An agent, which may call for itself, for people who log in through it, and for people whose token it exchanges.
+pub(super) const AGENT: &str = "assistant-1";
+/// The client through which people log in by themselves.
+pub(super) const DESKTOP: &str = "desktop";
 /// The client that the gate is.
 pub(super) const GATEWAY_SECRET: &str = "gateway-secret";
 
@@ -78,12 +82,30 @@ impl Provider {
 
     /// A token that the machine gets for `resource` by its credentials.
     pub(super) fn machine(&self, resource: &str) -> Granted {
+        self.credentials(MACHINE, resource)
+    }
+
+    /// A token that this client gets for itself.
+    pub(super) fn credentials(&self, client: &str, resource: &str) -> Granted {
         let form = [
             ("grant_type", "client_credentials"),
             ("scope", SCOPE),
             ("resource", resource),
         ];
-        granted(&self.post("/token", &form, &[("authorization", &basic(MACHINE))]))
+        granted(&self.post("/token", &form, &[("authorization", &basic(client))]))
+    }
+
+    /// What the agent gets for a person's token (RFC 8693 section 2.1): in the form `human_claim` its own token with the
+    /// person in the claim `initiator`, else the person's with the agent in `act`.
+    pub(super) fn exchange(&self, token: &str, in_form: &str, resource: &str) -> Granted {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("form", in_form),
+            ("resource", resource),
+            ("subject_token", token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        granted(&self.post("/token", &form, &[("authorization", &basic(AGENT))]))
     }
 
     /// A token for `resource` that is bound to the key of `client`.
@@ -105,11 +127,16 @@ impl Provider {
 
     /// A token that `person` gets for `resource` by login, code and PKCE (RFC 7636).
     pub(super) fn login(&self, person: &str, resource: &str) -> Granted {
+        self.login_through(DESKTOP, person, resource)
+    }
+
+    /// The same through this client.
+    pub(super) fn login_through(&self, client: &str, person: &str, resource: &str) -> Granted {
         const CALLBACK: &str = "http://127.0.0.1/callback";
         let verifier = base64url(&[0x5a; 32]);
         let digest = ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes());
         let query = form(&[
-            ("client_id", "desktop"),
+            ("client_id", client),
             ("code_challenge", &base64url(digest.as_ref())),
             ("code_challenge_method", "S256"),
             ("login_hint", person),
@@ -139,13 +166,17 @@ impl Provider {
         };
         let form = [
             ("grant_type", "authorization_code"),
-            ("client_id", "desktop"),
+            ("client_id", client),
             ("code", &code),
             ("code_verifier", &verifier),
             ("redirect_uri", CALLBACK),
             ("resource", resource),
         ];
-        granted(&self.post("/token", &form, &[]))
+        // People's own client is public.
+        let authorization = basic(client);
+        let headers = [("authorization", &*authorization)];
+        let headers = if client == DESKTOP { &[][..] } else { &headers };
+        granted(&self.post("/token", &form, headers))
     }
 
     /// The answer to a refresh token (RFC 6749 section 6).

@@ -1,0 +1,252 @@
+//! What stands behind a server, and what it is shown in place of the client's token.
+//!
+//! Owns [`Upstream`], [`Credentials`] and which tool is called with which of them, and [`ForwardHeaders`]. Refuses a
+//! secret that would lend the rights of one tool to the callers of another. Never prints a secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderName;
+use zeroize::Zeroizing;
+
+use crate::assertion::AssertionTerms;
+use crate::exchange::ExchangeTerms;
+use crate::scope::{ToolTable, scope_family};
+
+/// Where a server's calls go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The label that records name.
+    pub name: Arc<str>,
+    /// The authority for the `Host` field, and the name checked in the certificate.
+    pub authority: Arc<str>,
+    /// The host of the authority, without port: the TLS server name.
+    pub host: Arc<str>,
+    /// The path of the MCP endpoint.
+    pub path: Arc<str>,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+    /// The addresses that the name resolves to, at least one.
+    pub addresses: Vec<SocketAddr>,
+    /// What we show in place of the client's token.
+    pub credentials: Credentials,
+    /// Which fields cross beside those that MCP needs.
+    pub forward_headers: ForwardHeaders,
+}
+
+/// The fields that cross beside those that MCP needs, each way. The embedder refuses names that others own: framing,
+/// credentials, and its own.
+#[derive(Clone, Debug, Default)]
+pub struct ForwardHeaders {
+    /// From the client to the upstream.
+    pub request: Arc<[HeaderName]>,
+    /// From the upstream to the client.
+    pub response: Arc<[HeaderName]>,
+}
+
+/// One credential for an upstream.
+pub struct UpstreamCredential {
+    /// The label that records name; never the value.
+    pub label: Arc<str>,
+    /// The field that carries it.
+    pub header: HeaderName,
+    /// What the field holds.
+    pub kind: CredentialKind,
+}
+
+/// What a credential is.
+pub enum CredentialKind {
+    /// A statement of who calls, signed by the gate for each call.
+    Assertion(AssertionTerms),
+    /// A token that an issuer gives in exchange for the client's (RFC 8693).
+    Exchange(ExchangeTerms),
+    /// A secret of the gate's own.
+    Static {
+        /// The field's value.
+        value: Zeroizing<String>,
+        /// Lets it serve tools whose scopes are of different families: whoever may call one of them then calls with
+        /// the rights of all.
+        danger_shared_identity: bool,
+    },
+}
+
+/// Without any value.
+impl std::fmt::Debug for UpstreamCredential {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("UpstreamCredential")
+            .field("label", &self.label)
+            .field("kind", &self.kind.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CredentialKind {
+    /// The kind's name in records.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Assertion(_) => "assertion",
+            Self::Exchange(_) => "exchange",
+            Self::Static { .. } => "static",
+        }
+    }
+}
+
+/// The credential of some tools.
+#[derive(Debug)]
+pub struct CredentialGroup {
+    /// The tools, each with a row in the scope table.
+    pub tools: Vec<Box<str>>,
+    /// What is shown when one of them is called; `None` for nothing.
+    pub credential: Option<UpstreamCredential>,
+}
+
+/// Which call is made with which credential.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    default: Option<Arc<UpstreamCredential>>,
+    tools: BTreeMap<Box<str>, Option<Arc<UpstreamCredential>>>,
+}
+
+/// What makes credentials unusable.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CredentialsError {
+    /// An exchange would ask for no scope, and the issuer would choose.
+    #[error("the exchange `{label}` asks for no scope {at}, and the issuer would choose", at = at(tool.as_deref()))]
+    ScopesMissing {
+        /// The credential's label.
+        label: Arc<str>,
+        /// The tool that requires none; `None` for calls that name no tool.
+        tool: Option<Box<str>>,
+    },
+    /// One secret serves tools whose scopes are of different families.
+    #[error(
+        "the secret `{label}` serves tools of different scope families, such as `{first}` and `{second}`: who may call \
+         one would call with the rights of all"
+    )]
+    Shared {
+        /// The credential's label.
+        label: Arc<str>,
+        /// One tool.
+        first: Box<str>,
+        /// A tool of another family.
+        second: Box<str>,
+    },
+    /// A tool stands in two groups.
+    #[error("the tool `{0}` has two credentials: which one is shown would be a guess")]
+    ToolRepeated(Box<str>),
+    /// A tool of a group has no row.
+    #[error("the tool `{0}` has a credential and no row in the tool table")]
+    ToolUnmapped(Box<str>),
+}
+
+fn at(tool: Option<&str>) -> String {
+    match tool {
+        Some(tool) => format!("for `{tool}`"),
+        None => String::from("for calls that name no tool"),
+    }
+}
+
+impl Credentials {
+    /// `default` for calls that name no tool and for tools that stand in no group.
+    ///
+    /// # Errors
+    /// [`CredentialsError::ToolRepeated`]; whether they fit the tools is checked with the server.
+    pub fn new(default: Option<UpstreamCredential>, groups: Vec<CredentialGroup>) -> Result<Self, CredentialsError> {
+        let mut tools = BTreeMap::new();
+        for group in groups {
+            let credential = group.credential.map(Arc::new);
+            for tool in group.tools {
+                if tools.contains_key(&tool) {
+                    return Err(CredentialsError::ToolRepeated(tool));
+                }
+                tools.insert(tool, credential.clone());
+            }
+        }
+        Ok(Self {
+            default: default.map(Arc::new),
+            tools,
+        })
+    }
+
+    /// What is shown when `tool` is called, or when no tool is named; `None` for nothing. Costs one look-up.
+    pub fn of(&self, tool: Option<&str>) -> Option<&Arc<UpstreamCredential>> {
+        match tool.and_then(|tool| self.tools.get(tool)) {
+            Some(own) => own.as_ref(),
+            None => self.default.as_ref(),
+        }
+    }
+
+    /// Every credential, once for each group that it serves.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<UpstreamCredential>> {
+        self.default.iter().chain(self.tools.values().flatten())
+    }
+
+    /// Checks that they fit the tools of a server.
+    pub(super) fn check(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+        if let Some(tool) = self.tools.keys().find(|tool| table.required(tool).is_none()) {
+            return Err(CredentialsError::ToolUnmapped(tool.clone()));
+        }
+        self.check_exchanges(table)?;
+        self.check_shared(table)
+    }
+
+    fn check_exchanges(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+        let asks_nothing = |credential: &UpstreamCredential, required: &[Box<str>]| match &credential.kind {
+            CredentialKind::Exchange(terms) => terms.scopes_of(required).is_empty(),
+            CredentialKind::Assertion(_) | CredentialKind::Static { .. } => false,
+        };
+        let missing = |credential: &UpstreamCredential, tool: Option<&str>| CredentialsError::ScopesMissing {
+            label: Arc::clone(&credential.label),
+            tool: tool.map(Box::from),
+        };
+        if let Some(default) = self.default.as_ref().filter(|default| asks_nothing(default, &[])) {
+            return Err(missing(default, None));
+        }
+        for (tool, required) in table.rows() {
+            if let Some(own) = self.of(Some(tool)).filter(|own| asks_nothing(own, required)) {
+                return Err(missing(own, Some(tool)));
+            }
+        }
+        Ok(())
+    }
+
+    /// One value is one secret, in however many groups it stands. A tool without scopes is of any family.
+    fn check_shared(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+        let mut served: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
+        for (tool, required) in table.rows() {
+            let Some(credential) = self.of(Some(tool)) else {
+                continue;
+            };
+            let CredentialKind::Static {
+                value,
+                danger_shared_identity: false,
+            } = &credential.kind
+            else {
+                continue;
+            };
+            let families: BTreeSet<&str> = required.iter().map(|scope| scope_family(scope)).collect();
+            if families.is_empty() {
+                continue;
+            }
+            match served.get(value.as_str()) {
+                Some((_, others)) if *others == families => {}
+                Some((first, _)) => {
+                    return Err(CredentialsError::Shared {
+                        label: Arc::clone(&credential.label),
+                        first: Box::from(*first),
+                        second: Box::from(tool),
+                    });
+                }
+                None => {
+                    served.insert(value.as_str(), (tool, families));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
