@@ -177,7 +177,12 @@ impl Guide<'_> {
 
         let answer = self.call(Place::Code, &write_repository(), &BOB).await?;
         let ok = answer.status == 403 && answer.code() == 40_301 && answer.challenge.is_empty();
-        self.note("bob, who may not see that tool", "403 and no word of scopes", status(&answer), ok);
+        self.note(
+            "bob, who may not see that tool",
+            "403 and no word of scopes",
+            status(&answer),
+            ok,
+        );
         Ok(())
     }
 
