@@ -189,10 +189,7 @@ fn its_neighbours_are_refused() {
             certificate(Some("spiffe://prod.example/agents/other"), NOW_S + 1),
         ),
         ("a longer name", certificate(Some(&format!("{REPORTER}/x")), NOW_S + 1)),
-        (
-            "a shorter name",
-            certificate(REPORTER.strip_suffix('r'), NOW_S + 1),
-        ),
+        ("a shorter name", certificate(REPORTER.strip_suffix('r'), NOW_S + 1)),
         ("another case", certificate(Some(&REPORTER.to_uppercase()), NOW_S + 1)),
         (
             "another domain",
