@@ -335,13 +335,14 @@ impl ExchangeRequest {
 
 fn key(terms: &ExchangeTerms, principal: &Principal, token_digest: &[u8; 32], scopes: &[Box<str>]) -> ExchangeKey {
     let mut digest = Sha256::default();
-    let text = |part: &Option<Arc<str>>| part.as_deref().unwrap_or_default().to_owned();
     digest.update_framed(principal.tenant().as_bytes());
     digest.update_framed(token_digest);
     digest.update_framed(terms.source.as_bytes());
-    digest.update_framed(text(&terms.audience).as_bytes());
-    digest.update_framed(text(&terms.resource).as_bytes());
-    digest.update_framed(&[u8::from(terms.actor_token.is_some())]);
+    digest.update_framed(terms.audience.as_deref().unwrap_or_default().as_bytes());
+    digest.update_framed(terms.resource.as_deref().unwrap_or_default().as_bytes());
+    // By whom an actor token is made, and whether one is.
+    let actor_issuer = terms.actor_token.as_ref().map(|actor| &*actor.issuer);
+    digest.update_framed(actor_issuer.unwrap_or_default().as_bytes());
     digest.update_framed(principal.principal_id());
     for scope in scopes {
         digest.update_framed(scope.as_bytes());

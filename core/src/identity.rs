@@ -103,7 +103,10 @@ pub enum Proof {
         is_listed: bool,
     },
     /// The secret that a server of this machine shares with whoever calls it.
-    SharedSecret,
+    SharedSecret {
+        /// Until when what is opened by it may stay open: the secret itself holds until the configuration drops it.
+        expires: UnixTime,
+    },
     /// A verified access token.
     Token(Arc<VerifiedToken>),
 }
@@ -176,7 +179,7 @@ impl Principal {
     /// The token that proves all this, when one does.
     pub fn token(&self) -> Option<&Arc<VerifiedToken>> {
         match &self.0.proof {
-            Proof::Certificate { .. } | Proof::SharedSecret => None,
+            Proof::Certificate { .. } | Proof::SharedSecret { .. } => None,
             Proof::Token(token) => Some(token),
         }
     }
@@ -185,8 +188,7 @@ impl Principal {
     pub fn expires(&self) -> UnixTime {
         match &self.0.proof {
             Proof::Certificate { expires, .. } => *expires,
-            // It holds until the configuration drops it; what is open then is bounded as every stream is.
-            Proof::SharedSecret => UnixTime::from_nanos(u64::MAX),
+            Proof::SharedSecret { expires } => *expires,
             Proof::Token(token) => token.expires(),
         }
     }
@@ -196,7 +198,7 @@ impl Principal {
     pub(crate) fn accepted_until(&self, leeway: Duration) -> UnixTime {
         match &self.0.proof {
             Proof::Certificate { expires, .. } => *expires,
-            Proof::SharedSecret => self.expires(),
+            Proof::SharedSecret { expires } => *expires,
             Proof::Token(token) => token.expires().after(leeway),
         }
     }
@@ -205,7 +207,7 @@ impl Principal {
     pub fn scopes(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.scopes,
-            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret { .. }) => &[],
             (None, Proof::Token(token)) => token.scopes(),
         }
     }
@@ -218,7 +220,7 @@ impl Principal {
     /// Where the subject's groups and roles come from.
     pub fn roles_origin(&self) -> RolesOrigin {
         match (&self.0.grants, &self.0.proof) {
-            (Some(_), _) | (None, Proof::Certificate { .. } | Proof::SharedSecret) => RolesOrigin::Configuration,
+            (Some(_), _) | (None, Proof::Certificate { .. } | Proof::SharedSecret { .. }) => RolesOrigin::Configuration,
             (None, Proof::Token(token)) => match token.rules().roles_from() {
                 RolesFrom::PolicyData => RolesOrigin::PolicyData,
                 RolesFrom::Token => RolesOrigin::Token,
@@ -230,7 +232,7 @@ impl Principal {
     /// that decides nothing.
     pub fn actors_prior(&self) -> &[Actor] {
         match &self.0.proof {
-            Proof::Certificate { .. } | Proof::SharedSecret => &[],
+            Proof::Certificate { .. } | Proof::SharedSecret { .. } => &[],
             Proof::Token(token) => token.actors().get(1..).unwrap_or_default(),
         }
     }
@@ -239,7 +241,7 @@ impl Principal {
     pub fn groups(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.groups,
-            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret { .. }) => &[],
             (None, Proof::Token(token)) => token.groups(),
         }
     }
@@ -248,7 +250,7 @@ impl Principal {
     pub fn roles(&self) -> &[Box<str>] {
         match (&self.0.grants, &self.0.proof) {
             (Some(grants), _) => &grants.roles,
-            (None, Proof::Certificate { .. } | Proof::SharedSecret) => &[],
+            (None, Proof::Certificate { .. } | Proof::SharedSecret { .. }) => &[],
             (None, Proof::Token(token)) => token.roles(),
         }
     }
@@ -263,6 +265,18 @@ impl Principal {
     pub fn principal_id(&self) -> &[u8; 32] {
         &self.0.id
     }
+}
+
+/// The keyed digest of an identity, whatever proves it.
+fn principal_id(tenant: &str, subject: &Party, actor: &Party, client_id: &str, key: &MacKey) -> [u8; 32] {
+    key.mac_framed(&[
+        tenant.as_bytes(),
+        subject.issuer.as_bytes(),
+        subject.id.as_bytes(),
+        actor.issuer.as_bytes(),
+        actor.id.as_bytes(),
+        client_id.as_bytes(),
+    ])
 }
 
 /// Binds a token to an identity within `tenant`, in the form that the rules of its issuer name.
@@ -290,14 +304,7 @@ pub(crate) fn bind(
     {
         return Err(unbound("`may_act` lets another one act than the one that acts"));
     }
-    let id = key.mac_framed(&[
-        tenant.as_bytes(),
-        subject.issuer.as_bytes(),
-        subject.id.as_bytes(),
-        actor.issuer.as_bytes(),
-        actor.id.as_bytes(),
-        token.client_id().as_bytes(),
-    ]);
+    let id = principal_id(tenant, &subject, &actor, token.client_id(), key);
     Ok(Principal(Arc::new(Bound {
         tenant: Arc::clone(tenant),
         subject,

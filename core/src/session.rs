@@ -161,8 +161,9 @@ impl SessionKeys {
     fn sealing(&self, now: UnixTime) -> Option<&Prepared> {
         let opening = || self.0.iter().filter(|key| key.opens(now));
         let due = opening().filter(|key| key.seals_from <= now);
-        due.max_by_key(|key| (key.seals_from, key.id))
-            .or_else(|| opening().min_by_key(|key| (key.seals_from, key.id)))
+        // Of two that began together the one that was told later, as the key store has it.
+        due.max_by_key(|key| key.seals_from)
+            .or_else(|| opening().min_by_key(|key| key.seals_from))
     }
 }
 

@@ -153,11 +153,8 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
     let framing = framing_of(&header.headers)?;
     let authority = header.uri.authority().filter(|_| session.is_http2());
     let host = host_of(&header.headers, authority.map(|authority| authority.as_str()))?;
-    let client_ip = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
-    let certificate = hops.certificate(client_ip, &header.headers, || own_certificate(session))?;
+    let client_ip = client_ip(session);
+    let certificate = certificate_of(session, hops)?;
     Ok(Head {
         method: header.method.clone(),
         path: header.uri.path().to_owned(),
@@ -169,6 +166,22 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         certificate,
         framing,
     })
+}
+
+/// The client's certificate as it is trusted now: that of the peer, or what a trusted hop tells.
+///
+/// # Errors
+/// [`DenyReason::HeadMalformed`] when a hop tells two, or one that is none.
+pub(crate) fn certificate_of(session: &ServerSession, hops: &TrustedHops) -> Result<Option<ClientCertificate>, Denial> {
+    let headers = &session.req_header().headers;
+    hops.certificate(client_ip(session), headers, || own_certificate(session))
+}
+
+fn client_ip(session: &ServerSession) -> IpAddr {
+    session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
 /// The certificate that the peer has shown on its connection, as it is trusted now.

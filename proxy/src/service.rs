@@ -334,7 +334,7 @@ impl Service {
     async fn credential<'g>(
         &self,
         session: &mut ServerSession,
-        permit: Permit<'g>,
+        mut permit: Permit<'g>,
         head: &Head,
     ) -> Result<(Permit<'g>, Option<HeaderValue>), Stop> {
         let header = match permit.credential() {
@@ -355,10 +355,12 @@ impl Service {
                     () = ingress::gone(session) => return Err(Stop::Gone),
                     () = self.shutdown.cut() => Err(ExchangeError::Unavailable),
                 };
+                // The issuer may have taken its time.
+                permit = permit.still_holds(now()).map_err(Stop::Refused)?;
                 let token = exchanged.map(|token| Zeroizing::new(token.as_str().to_owned()));
                 token.map_err(ExchangeError::operator)
             }
-            Err(error) => Err(error.operator()),
+            Err(error) => return Err(Stop::Refused(permit.withhold_for_good(error.operator(), now()))),
         };
         match made.and_then(|token| upstream::bearer(&header, &token).ok_or("the credential is no header value")) {
             Ok(value) => Ok((permit, Some(value))),

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
@@ -73,6 +73,8 @@ pub(crate) struct Trust {
     verifier: Arc<dyn ClientCertVerifier>,
     /// When the lists are out of date.
     next_updates: Box<[UnixTime]>,
+    /// Whether the log says that one is.
+    warned: AtomicBool,
 }
 
 impl fmt::Debug for Trust {
@@ -113,6 +115,7 @@ impl Trust {
             generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
             verifier,
             next_updates: next_updates.into_boxed_slice(),
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -123,16 +126,18 @@ impl Trust {
             Some((leaf, others)) => (self.verifier.verify_client_cert(leaf, others, at), leaf.as_ref()),
             None => (Err(rustls::Error::NoCertificatesPresented), &[][..]),
         };
-        let expiries = chain.iter().filter_map(|certificate| {
-            let (_, read) = X509Certificate::from_der(certificate).ok()?;
+        let validities = chain.iter().flat_map(|certificate| {
+            let read = X509Certificate::from_der(certificate).ok().map(|(_, read)| read);
+            let validity = read.map(|read| (time_of(read.validity().not_before), time_of(read.validity().not_after)));
+            let (begins, ends) = validity.unwrap_or_default();
             // The last second of its validity is one in which it still serves.
-            Some(UnixTime::from_secs(
-                time_of(read.validity().not_after)?.secs().saturating_add(1),
-            ))
+            let ends = ends.map(|ends| UnixTime::from_secs(ends.secs().saturating_add(1)));
+            [begins, ends].into_iter().flatten()
         });
-        let turns = expiries.chain(self.next_updates.iter().copied());
+        let turns = validities.chain(self.next_updates.iter().copied());
         Judged {
             generation: self.generation,
+            at: now,
             until: turns.filter(|turn| now < *turn).min(),
             certificate: ClientCertificate {
                 sha256: sha256(leaf),
@@ -151,6 +156,8 @@ impl Trust {
 struct Judged {
     /// By which trust.
     generation: u64,
+    /// When: a clock that was set back makes another judgement possible.
+    at: UnixTime,
     /// When time alone may change it.
     until: Option<UnixTime>,
     certificate: ClientCertificate,
@@ -158,7 +165,8 @@ struct Judged {
 
 impl Judged {
     fn holds(&self, trust: &Trust, now: UnixTime) -> bool {
-        self.generation == trust.generation && self.until.is_none_or(|until| now < until)
+        let in_time = self.at <= now && self.until.is_none_or(|until| now < until);
+        self.generation == trust.generation && in_time
     }
 }
 
@@ -202,10 +210,12 @@ impl TrustStore {
         self.told.clear();
     }
 
-    /// Says in the log when a list is out of date, so that nobody passes.
+    /// Says in the log, once for each reading, when a list is out of date, so that nobody passes.
     pub(crate) fn warn_of_old_lists(&self, now: UnixTime) {
         let trust = self.current.load();
-        if trust.next_updates.iter().any(|next_update| *next_update <= now)
+        let old = trust.next_updates.iter().any(|next_update| *next_update <= now);
+        if old
+            && !trust.warned.swap(true, Ordering::Relaxed)
             && let Some(path) = &self.files.client_crl
         {
             tracing::warn!(

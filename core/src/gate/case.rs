@@ -15,7 +15,7 @@ use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
-use crate::identity::{self, Principal, RolesOrigin};
+use crate::identity::{self, Principal, Proof, RolesOrigin};
 use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
@@ -237,6 +237,25 @@ impl<'g> Case<'g> {
             denial.retry_after_s = Some(1);
         }
         denial
+    }
+
+    /// Checks that what proves the caller still holds.
+    pub(super) fn check_proof(&self, now: UnixTime) -> Result<(), Denial> {
+        let leeway = self.snapshot.limits().leeway;
+        if now < self.principal.accepted_until(leeway) {
+            return Ok(());
+        }
+        let (reason, operator) = match self.principal.proof() {
+            Proof::Certificate { .. } => (
+                DenyReason::CertificateRefused,
+                "the certificate expired before the call could be made",
+            ),
+            Proof::SharedSecret { .. } | Proof::Token(_) => (
+                DenyReason::TokenExpired,
+                "the token expired before the call could be made",
+            ),
+        };
+        Err(super::visit::challenged(Denial::new(reason, operator), &self.server))
     }
 
     /// Checks that nothing about the caller is revoked.

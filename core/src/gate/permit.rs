@@ -126,6 +126,24 @@ impl<'g> Permit<'g> {
         }
     }
 
+    /// Checks once more that the caller may call, after a wait for what [`Self::needs`] has named.
+    ///
+    /// # Errors
+    /// The refusal of a caller who was revoked, or whose proof has expired meanwhile; the pair is closed as not forwarded.
+    pub fn still_holds(self, now: UnixTime) -> Result<Self, Denial> {
+        let case = &self.ticket.case;
+        match case.check_proof(now).and_then(|()| case.check_revocation(now)) {
+            Ok(()) => Ok(self),
+            Err(refusal) => {
+                let Self { mut ticket } = self;
+                ticket.close_once(audit::Outcome::NotForwarded, now);
+                let mut denial = ticket.failed(refusal.reason, refusal.operator);
+                denial.challenge = refusal.challenge;
+                Err(denial)
+            }
+        }
+    }
+
     /// The call's credential cannot be had: closes the pair as not forwarded and gives the refusal for the client.
     #[cold]
     pub fn withhold(self, operator: &'static str, now: UnixTime) -> Denial {
@@ -134,6 +152,14 @@ impl<'g> Permit<'g> {
         ticket
             .failed(DenyReason::UpstreamCredentialUnavailable, operator)
             .with_retry_after_s(CREDENTIAL_RETRY_AFTER_S)
+    }
+
+    /// The same where no later try can do better, such as for a caller without a token: no time to come back is named.
+    #[cold]
+    pub fn withhold_for_good(self, operator: &'static str, now: UnixTime) -> Denial {
+        let mut denial = self.withhold(operator, now);
+        denial.retry_after_s = None;
+        denial
     }
 
     /// What goes upstream, and the ticket for what comes back.

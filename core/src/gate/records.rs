@@ -138,7 +138,7 @@ fn evidence(proof: &Proof, now: UnixTime) -> TokenEvidence<'_> {
             binding: token.confirmation().binding(),
             sources: Some(u64::from(token.sources().estimate())),
         },
-        Proof::SharedSecret => TokenEvidence {
+        Proof::SharedSecret { .. } => TokenEvidence {
             jti: None,
             // Whoever reads records could try what a digest of a secret is the digest of.
             digest: None,

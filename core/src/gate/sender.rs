@@ -3,11 +3,12 @@
 //! Owns which challenge a client gets for the scheme `DPoP`. Decides nothing about proofs and certificates: that is
 //! [`crate::token`]'s.
 
-use super::{Gate, Visit, visit};
+use super::{Gate, Snapshot, Visit, visit};
 use crate::config::{Limits, Server};
 use crate::credential::{self, Credential};
 use crate::denial::{Denial, DenyReason, DpopChallenge, DpopError};
 use crate::head::RequestHead;
+use crate::time::UnixTime;
 use crate::token::{Nonces, ReplayLimits, SenderCheck, Shown, VerifiedToken};
 
 /// Checks that the request proves what its token is bound to, and what the server asks for.
@@ -54,21 +55,30 @@ pub(super) fn check(
 /// Completes a challenge for a token by that of the scheme `DPoP`: for a client that used the scheme, for a token that
 /// demands it, and for a server that does.
 #[cold]
-pub(super) fn challenged(mut denial: Denial, visit: &Visit<'_>, head: &RequestHead<'_>) -> Denial {
-    let (Some(challenge), Some(server)) = (denial.challenge.as_mut(), visit.server()) else {
+pub(super) fn challenged(
+    mut denial: Denial,
+    gate: &Gate,
+    snapshot: &Snapshot,
+    server: &Server,
+    head: &RequestHead<'_>,
+    now: UnixTime,
+) -> Denial {
+    let Some(challenge) = denial.challenge.as_mut() else {
         return denial;
     };
     let error = match denial.reason {
         DenyReason::DpopNonceMissing => Some(DpopError::UseNonce),
         DenyReason::DpopProofInvalid => Some(DpopError::InvalidProof),
+        // The token is good as it is: a better one is asked for by the other scheme's challenge.
+        DenyReason::ScopeInsufficient | DenyReason::AuthenticationInsufficient => None,
         _ => credential::names_dpop(head).then_some(DpopError::InvalidToken),
     };
     let rules = server.sender();
-    if error.is_some() || challenge.dpop.is_some() || rules.dpop_required {
-        let nonces = nonces(visit.gate, visit.limits(), server);
+    if error.is_some() || challenge.dpop.is_some() || rules.dpop_required || credential::names_dpop(head) {
+        let nonces = nonces(gate, snapshot.limits(), server);
         challenge.dpop = Some(DpopChallenge {
             error,
-            nonce: rules.dpop_nonce.then(|| nonces.current(visit.now)),
+            nonce: rules.dpop_nonce.then(|| nonces.current(now)),
         });
     }
     denial

@@ -86,18 +86,21 @@ impl OpenStreams {
 
     /// `principal` has just been bound at `server`: extends those of its streams there that its token covers. One load
     /// while no stream is open.
-    pub(super) fn renew(&self, principal: &Principal, server: &Server) {
+    ///
+    /// A newer token that no longer `holds` makes room for this one.
+    pub(super) fn renew(&self, principal: &Principal, server: &Server, holds: impl Fn(&Principal) -> bool) {
         if 0 < self.count.load(Ordering::Acquire) {
-            self.renew_each(principal, server);
+            self.renew_each(principal, server, holds);
         }
     }
 
     #[cold]
-    fn renew_each(&self, principal: &Principal, server: &Server) {
+    fn renew_each(&self, principal: &Principal, server: &Server, holds: impl Fn(&Principal) -> bool) {
         let Some(mut streams) = self.by_principal.get_mut(principal.principal_id()) else {
             return;
         };
         for stream in streams.iter_mut() {
+            stream.renewed.take_if(|renewed| !holds(renewed));
             if stream.ends() < principal.expires() && stream.is_covered_by(principal, server) {
                 stream.renewed = Some(principal.clone());
             }
@@ -132,13 +135,22 @@ impl OpenStream {
     }
 
     /// Whether the call of this stream could have been made by `newer` just as well: at the same server, with scopes for
-    /// the same tool, and as somebody whom a policy cannot take for another by groups or roles.
+    /// the same tool, as somebody whom a policy cannot take for another by groups or roles, and by a login that is as
+    /// good: a policy may have asked for that (RFC 9470).
     fn is_covered_by(&self, newer: &Principal, server: &Server) -> bool {
         let own = &self.principal;
         let same = self.server == *server.name() && own.groups() == newer.groups() && own.roles() == newer.roles();
-        same && self
-            .tool
-            .as_deref()
-            .is_none_or(|tool| server.tools().grant(tool, |scope| newer.has_scope(scope)).is_ok())
+        let as_good = match (own.token(), newer.token()) {
+            (Some(own), Some(newer)) => {
+                own.acr() == newer.acr() && own.amr() == newer.amr() && own.auth_time() <= newer.auth_time()
+            }
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same && as_good
+            && self
+                .tool
+                .as_deref()
+                .is_none_or(|tool| server.tools().grant(tool, |scope| newer.has_scope(scope)).is_ok())
     }
 }

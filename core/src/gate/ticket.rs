@@ -13,6 +13,7 @@ use super::review::{self, Finding, Place};
 use super::streams::Entered;
 use crate::audit::{self, Durable, Position, Totals};
 use crate::denial::{Denial, DenyReason};
+use crate::head::ClientCertificate;
 use crate::identity::Principal;
 use crate::record_id::RecordId;
 use crate::rpc::Method;
@@ -259,6 +260,24 @@ impl<'g> Ticket<'g> {
             | AnswerSession::None
             | AnswerSession::Offered { .. }
             | AnswerSession::Opened { .. } => None,
+        }
+    }
+
+    /// Checks that the client's certificate, if the request came with one, is trusted as it was: to be asked of an open
+    /// stream whenever that may have changed, with the certificate as it is trusted now.
+    ///
+    /// # Errors
+    /// [`DenyReason::CertificateRefused`]; the stream ends with [`Outcome::Revoked`] then.
+    pub fn check_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<(), Denial> {
+        let Some(shown) = &self.case.client_cert_sha256 else {
+            return Ok(());
+        };
+        let trusted = certificate.is_some_and(|now| now.sha256 == *shown && now.refused.is_none());
+        match trusted {
+            true => Ok(()),
+            false => Err(self
+                .case
+                .denial(DenyReason::CertificateRefused, "the certificate is no longer trusted")),
         }
     }
 

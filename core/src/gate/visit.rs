@@ -18,7 +18,7 @@ use crate::config::{Limits, Server};
 use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
-use crate::identity::{self, Principal, Proof};
+use crate::identity::{self, Principal};
 use crate::json;
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::limit::Caller;
@@ -229,7 +229,11 @@ impl<'g> Visit<'g> {
                     Err(unrecorded) => Err(unpermitted(case, &unrecorded)),
                 }
             }
-            Err(refusal) => Err(refused(case, refusal)),
+            Err(mut refusal) => {
+                let told = sender::challenged(refusal.denial, case.gate, &case.snapshot, &case.server, head, case.now);
+                refusal.denial = told;
+                Err(refused(case, refusal))
+            }
         }
     }
 
@@ -241,7 +245,13 @@ impl<'g> Visit<'g> {
     }
 
     fn counted<T>(&self, head: &RequestHead<'_>, result: Result<T, Denial>) -> Result<T, Denial> {
-        result.map_err(|denial| self.refuse(head, sender::challenged(denial, self, head)))
+        result.map_err(|denial| {
+            let told = match self.server() {
+                Some(server) => sender::challenged(denial, self.gate, &self.snapshot, server, head, self.now),
+                None => denial,
+            };
+            self.refuse(head, told)
+        })
     }
 
     fn verify(&mut self, head: &RequestHead<'_>) -> Result<Bound, Denial> {
@@ -273,7 +283,8 @@ impl<'g> Visit<'g> {
         }
         head.json_body()?;
         head.accepts_both()?;
-        self.gate.streams.renew(&principal, server);
+        let holds = |newer: &Principal| self.gate.revocations.check(newer, self.now, limits.leeway).is_ok();
+        self.gate.streams.renew(&principal, server, holds);
         self.bound = Some(principal.clone());
         self.laps.end(Stage::Identity, self.gate.ticks.now_ns());
         Ok(Bound::Principal(principal))
@@ -309,11 +320,22 @@ impl<'g> Visit<'g> {
         };
         let forwarded = FORWARDING.iter().any(|name| head.headers.contains_key(name));
         let local = head.client_ip.to_canonical().is_loopback() && !forwarded;
-        if !(local && secret.is(token)) {
+        if !secret.is(token) {
             return Ok(None);
         }
+        if !local {
+            // Judged as a token it could be shown to an issuer.
+            let operator = "the shared secret came from another machine, or through one that speaks for it";
+            return Err(challenged(Denial::new(DenyReason::CredentialScheme, operator), server));
+        }
         let tenant = server.tenant_of(None)?;
-        Ok(Some(identity::bind_shared_secret(secret, tenant, &self.gate.key)))
+        let expires = self.now.after(self.snapshot.limits().token_lifetime_max);
+        Ok(Some(identity::bind_shared_secret(
+            secret,
+            tenant,
+            expires,
+            &self.gate.key,
+        )))
     }
 
     /// Verifies the token of a request, then what its sender proves, and binds it.
@@ -518,18 +540,7 @@ fn parse<'b>(
 ) -> Result<Call<'b>, Denial> {
     let limits = case.snapshot.limits();
     // The body may have taken its time: the token must still hold when the call is judged.
-    if case.principal.accepted_until(limits.leeway) <= case.now {
-        let (reason, operator) = match case.principal.proof() {
-            Proof::Certificate { .. } => (
-                DenyReason::CertificateRefused,
-                "the certificate expired before the body was whole",
-            ),
-            Proof::SharedSecret | Proof::Token(_) => {
-                (DenyReason::TokenExpired, "the token expired before the body was whole")
-            }
-        };
-        return Err(challenged(Denial::new(reason, operator), &case.server));
-    }
+    case.check_proof(case.now)?;
     case.check_revocation(case.now)?;
     let call_limits = rpc::CallLimits {
         json: super::json_limits(limits),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Bound, Grants, Party, PartyKind, Principal, Proof};
+use super::{Bound, Grants, Party, PartyKind, Principal, Proof, principal_id};
 use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
 use crate::head::ClientCertificate;
@@ -153,14 +153,7 @@ impl MachineIdentities {
             issuer: Arc::clone(&machine.issuer),
             kind: machine.kind,
         };
-        let id = key.mac_framed(&[
-            tenant.as_bytes(),
-            party.issuer.as_bytes(),
-            party.id.as_bytes(),
-            party.issuer.as_bytes(),
-            party.id.as_bytes(),
-            machine.id.as_bytes(),
-        ]);
+        let id = principal_id(tenant, &party, &party, &machine.id, key);
         Ok(Principal(Arc::new(Bound {
             tenant: Arc::clone(tenant),
             subject: party.clone(),
@@ -231,7 +224,7 @@ fn issuer_of(uri: &str) -> Option<&str> {
 }
 
 /// Each list sorted, and nothing in it twice.
-fn sorted(grants: Grants) -> Grants {
+pub(super) fn sorted(grants: Grants) -> Grants {
     let sort = |list: Box<[Box<str>]>| {
         let mut list = list.into_vec();
         list.sort_unstable();

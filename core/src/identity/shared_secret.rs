@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use super::{Bound, Grants, Party, PartyKind, Principal, Proof};
+use super::machine::sorted;
+use super::{Bound, Grants, Party, PartyKind, Principal, Proof, principal_id};
 use crate::credential::BearerToken;
 use crate::crypto::{MacKey, same_digest, sha256};
+use crate::time::UnixTime;
 
 /// Bytes that a secret has at least.
 const BYTES_MIN: usize = 32;
@@ -21,6 +23,8 @@ const CLIENT_ID: &str = "shared-secret";
 pub struct SharedSecret {
     digest: [u8; 32],
     subject: Arc<str>,
+    issuer: Arc<str>,
+    client_id: Arc<str>,
     grants: Arc<Grants>,
 }
 
@@ -48,7 +52,7 @@ pub enum SharedSecretError {
 }
 
 impl SharedSecret {
-    /// The secret of this text, which stands for `subject` with `grants`, whose lists must be sorted.
+    /// The secret of this text, which stands for `subject` with `grants`.
     ///
     /// # Errors
     /// [`SharedSecretError`] for a text that could not come as a bearer token (RFC 6750 section 2.1) or could be guessed.
@@ -65,7 +69,9 @@ impl SharedSecret {
         Ok(Self {
             digest: sha256(secret.as_bytes()),
             subject,
-            grants: Arc::new(grants),
+            issuer: Arc::from(ISSUER),
+            client_id: Arc::from(CLIENT_ID),
+            grants: Arc::new(sorted(grants)),
         })
     }
 
@@ -75,27 +81,20 @@ impl SharedSecret {
     }
 }
 
-/// Binds the secret to whom it stands for within `tenant`.
-pub(crate) fn bind(secret: &SharedSecret, tenant: &Arc<str>, key: &MacKey) -> Principal {
+/// Binds the secret to whom it stands for within `tenant`: one request, and what it opens until `expires`.
+pub(crate) fn bind(secret: &SharedSecret, tenant: &Arc<str>, expires: UnixTime, key: &MacKey) -> Principal {
     let subject = Party {
         id: Arc::clone(&secret.subject),
-        issuer: Arc::from(ISSUER),
+        issuer: Arc::clone(&secret.issuer),
         kind: PartyKind::Human,
     };
-    let id = key.mac_framed(&[
-        tenant.as_bytes(),
-        subject.issuer.as_bytes(),
-        subject.id.as_bytes(),
-        subject.issuer.as_bytes(),
-        subject.id.as_bytes(),
-        CLIENT_ID.as_bytes(),
-    ]);
+    let id = principal_id(tenant, &subject, &subject, &secret.client_id, key);
     Principal(Arc::new(Bound {
         tenant: Arc::clone(tenant),
         actor: subject.clone(),
         subject,
-        client_id: Arc::from(CLIENT_ID),
-        proof: Proof::SharedSecret,
+        client_id: Arc::clone(&secret.client_id),
+        proof: Proof::SharedSecret { expires },
         grants: Some(Arc::clone(&secret.grants)),
         id,
     }))

@@ -347,6 +347,9 @@ fn is_marked(root: Node<'_>, map: &ClaimMap, client: &str) -> Result<bool, Denia
             MarkPath::Is(word) => found == word,
             MarkPath::IsClaim(other) => at(root, other)?.map(one).transpose()? == Some(found),
             MarkPath::IsClientWith(suffix) => found.strip_suffix(&**suffix) == Some(client),
+            MarkPath::IsClientAfter(prefix) => found
+                .strip_prefix(&**prefix)
+                .is_some_and(|id| id.eq_ignore_ascii_case(client)),
             MarkPath::StartsWith(start) => found.starts_with(&**start),
         };
         if marked {

@@ -35,6 +35,8 @@ pub enum MarkTest {
     IsClaim(String),
     /// It is the client's id with this text behind it.
     IsClientWith(String),
+    /// It is this text with the client's id behind it, in whatever case the issuer writes that there.
+    IsClientAfter(String),
     /// It starts with this text.
     StartsWith(String),
 }
@@ -52,6 +54,7 @@ pub(super) enum MarkPath {
     Is(String),
     IsClaim(ClaimPath),
     IsClientWith(String),
+    IsClientAfter(String),
     StartsWith(String),
 }
 
@@ -205,6 +208,7 @@ impl MarkRule {
                 MarkTest::IsClaim(other) if *other == mark.claim => return Err(wrong()),
                 MarkTest::IsClaim(other) => MarkPath::IsClaim(path(other)?),
                 MarkTest::IsClientWith(suffix) => MarkPath::IsClientWith(suffix.clone()),
+                MarkTest::IsClientAfter(prefix) => MarkPath::IsClientAfter(prefix.clone()),
                 MarkTest::StartsWith(start) => MarkPath::StartsWith(text(start)?),
             },
         })

@@ -31,7 +31,7 @@ enum Like {
     Is(&'static str),
     IsClaim(&'static str),
     IsClientWith(&'static str),
-    StartsWith(&'static str),
+    IsClientAfter(&'static str),
 }
 
 /// A claim of scopes.
@@ -98,7 +98,7 @@ fn mark(&(claim, like): &Mark) -> MachineMark {
             Like::Is(word) => MarkTest::Is(word.to_owned()),
             Like::IsClaim(other) => MarkTest::IsClaim(other.to_owned()),
             Like::IsClientWith(suffix) => MarkTest::IsClientWith(suffix.to_owned()),
-            Like::StartsWith(start) => MarkTest::StartsWith(start.to_owned()),
+            Like::IsClientAfter(prefix) => MarkTest::IsClientAfter(prefix.to_owned()),
         },
     }
 }
@@ -186,7 +186,8 @@ const KEYCLOAK: Profile = Profile {
     client_claim: Some("azp"),
     scope: text("scope"),
     roles_claim: Some("/realm_access/roles"),
-    machine_marks: &[("preferred_username", Like::StartsWith("service-account-"))],
+    // People may choose their names, but not the client that they log in through.
+    machine_marks: &[("preferred_username", Like::IsClientAfter("service-account-"))],
     url: UrlShape {
         has: "/realms/",
         hint: "the issuer is a realm, such as `https://sso.example.com/realms/acme`",

@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use super::issuers::Issuers;
 use super::jwks::StartError;
 use super::keys::{self, GateKeysError, KeysInUse};
+use super::revocation::RevocationStore;
 use crate::clock;
 use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
 use crate::trust::TrustStore;
@@ -28,6 +29,8 @@ pub(crate) struct Reload {
     gate: Arc<Gate>,
     issuers: Arc<Issuers>,
     keys: KeysInUse,
+    /// Who wakes the open streams.
+    revocations: Arc<RevocationStore>,
     /// What the listeners and hops of the running gate trust.
     trust: Vec<Arc<TrustStore>>,
 }
@@ -64,6 +67,7 @@ impl Reload {
         gate: Arc<Gate>,
         issuers: Arc<Issuers>,
         keys: KeysInUse,
+        revocations: Arc<RevocationStore>,
     ) -> Self {
         let trust = config.trust_stores();
         for store in &trust {
@@ -76,6 +80,7 @@ impl Reload {
             gate,
             issuers,
             keys,
+            revocations,
             trust,
         }
     }
@@ -96,7 +101,12 @@ impl Reload {
                     Some(()) => self.on_hangup().await,
                     None => return,
                 },
-                _ = ticks.tick() => self.resolve().await,
+                _ = ticks.tick() => {
+                    for store in &self.trust {
+                        store.warn_of_old_lists(clock::now());
+                    }
+                    self.resolve().await;
+                }
             }
         }
     }
@@ -138,6 +148,7 @@ impl Reload {
             running.exchange(&read);
             running.warn_of_old_lists(clock::now());
         }
+        self.revocations.look_again();
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
         self.keys.renew(&self.gate, &store, &sessions, clock::now());

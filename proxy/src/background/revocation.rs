@@ -132,6 +132,11 @@ impl RevocationStore {
         self.gate.forget_expired_revocations(clock::now());
     }
 
+    /// Has every open stream look at its caller again: what certificates are trusted by has changed.
+    pub(crate) fn look_again(&self) {
+        self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
     /// Says whenever something was revoked, to whoever holds a stream open.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -126,7 +126,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         listeners: config.listeners.clone(),
         admin: operators.pages,
         control: operators.control,
-        revocations,
+        revocations: Arc::clone(&revocations),
         metadata,
         issuers: evidence,
         signer,
@@ -149,6 +149,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         Arc::clone(&gate),
         issuers,
         keys_in_use,
+        revocations,
     );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);

@@ -13,9 +13,10 @@ use portcullis_core::config::{
 };
 use portcullis_core::exchange::ExchangeTerms;
 use portcullis_core::jwks::refresh::may_come_from;
+use portcullis_core::token::IdentityForm;
 
 use super::IssuerPlan;
-use super::diagnose::{Code, nearest};
+use super::diagnose::{Code, Warning, nearest};
 use super::introspection::{WrittenClient, authentication};
 use super::lower::Lowering;
 use super::raw::{At, Place, RawAssertion, RawConfig, RawCredential, RawExchange, RawForwardHeaders, RawServer};
@@ -208,8 +209,9 @@ fn exchange(
         lowering.fault_with(Code::IssuerInvalid, url.place, message, Some(help));
         return None;
     }
-    if url.is_none() && issuer.jwks_uri.is_some() {
-        let message = "`exchange` needs its `token_endpoint`: metadata is not asked for where `jwks_uri` is given";
+    if url.is_none() && (issuer.jwks_uri.is_some() || !issuer.issuer.needs_keys()) {
+        let message = "`exchange` needs its `token_endpoint`: metadata is not asked for where `jwks_uri` is given, or where \
+                       no keys are needed";
         lowering.fault(Code::IssuerInvalid, raw.place, message);
         return None;
     }
@@ -217,6 +219,16 @@ fn exchange(
         let message = "`exchange` needs `audience`, `resource` or both: a token for everybody would be asked for";
         lowering.fault(Code::UpstreamInvalid, raw.place, message);
         return None;
+    }
+    if matches!(issuer.issuer.identity(), IdentityForm::HumanClaim(_)) {
+        let message = "tokens of form `human_claim` are the agent's: in exchange the upstream sees the agent, and not the \
+                       person that the record names";
+        lowering.warn(
+            Warning::ExchangeAgent,
+            raw.place,
+            message,
+            "show an `assertion` instead, which names both",
+        );
     }
     let client = WrittenClient {
         secret_file: written.client_secret_file.as_ref(),
@@ -294,6 +306,13 @@ fn exchanging_issuer<'i>(
         let help = nearest(name, &known).map(|near| format!("did you mean `{near}`?"));
         let message = format!("the issuer `{name}` is not in the list `issuers`");
         lowering.fault_with(Code::IssuerUnknown, place, message, help.as_deref());
+    }
+    let accepted: Vec<&str> = around.server.issuers.iter().map(|at| at.value.as_str()).collect();
+    if found.is_some() && !accepted.contains(&name) {
+        let message = format!("the issuer `{name}` is not one of the server's: it knows none of the callers' tokens");
+        let help = nearest(name, &accepted).map(|near| format!("did you mean `{near}`?"));
+        lowering.fault_with(Code::IssuerUnknown, place, message, help.as_deref());
+        return None;
     }
     found
 }

@@ -66,15 +66,13 @@ fn settings(source: &str) -> impl Iterator<Item = (&str, Place)> {
             let begins = before
                 .chars()
                 .next_back()
-                .is_none_or(|last| matches!(last, ' ' | '{' | ',' | '"'));
-            let named = key
-                .trim_end_matches('"')
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+                .is_none_or(|last| matches!(last, ' ' | '{' | ',' | '"' | '\''));
+            let key = key.trim_end_matches([' ', '"', '\'']);
+            let named = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             let unset = value.trim_start().starts_with("false");
             let column = u64::try_from(before.chars().count()).unwrap_or(0).saturating_add(1);
             let place = Place { line: number, column };
-            (begins && named && !unset).then_some((key.trim_end_matches('"'), place))
+            (begins && named && !unset).then_some((key, place))
         })
     })
 }

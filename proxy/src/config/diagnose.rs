@@ -100,6 +100,8 @@ impl Code {
 pub(crate) enum Warning {
     /// A setting is used that weakens safety.
     DangerSet,
+    /// An upstream sees an agent where the record names a person.
+    ExchangeAgent,
     /// A policy takes people of two issuers for one another.
     IssuerUnread,
     /// A secret of many has a way in, or cannot be told from others.
@@ -113,6 +115,7 @@ impl Warning {
     const fn words(self) -> [&'static str; 2] {
         match self {
             Self::DangerSet => ["W0801", "danger_set"],
+            Self::ExchangeAgent => ["W0901", "exchange_agent"],
             Self::IssuerUnread => ["W0701", "issuer_unread"],
             Self::SharedSecret => ["W0802", "shared_secret"],
             Self::TenantUnread => ["W0702", "tenant_unread"],

@@ -282,6 +282,7 @@ fn servers(lowering: &mut Lowering<'_>, raw: &RawConfig, issuers: &[IssuerPlan])
         }
         if let Some((plan, server)) = server::lower(lowering, at, raw, issuers, &known) {
             tenants::check_hosts(lowering, &at.value, &server, built.iter());
+            tenants::check_audiences(lowering, at, &server, built.iter());
             tenants::warn(lowering, at, &server);
             servers.push(plan);
             built.push(server);

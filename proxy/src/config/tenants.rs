@@ -53,15 +53,57 @@ pub(super) fn check_hosts<'s>(
     }
 }
 
+/// Notes a fault for each of `before` that serves another tenant by the same tokens: whoever has one would choose the
+/// tenant by the host or the path that is asked for.
+pub(super) fn check_audiences<'s>(
+    lowering: &mut Lowering<'_>,
+    at: &At<RawServer>,
+    server: &Server,
+    before: impl Iterator<Item = &'s Server>,
+) {
+    for first in before.filter(|first| first.tenant() != server.tenant()) {
+        let untold = server
+            .issuers()
+            .iter()
+            .filter(|issuer| *issuer.tenant() == TokenTenant::Untold);
+        let shared = untold
+            .filter(|issuer| first.issuers().iter().any(|other| other.url() == issuer.url()))
+            .find_map(|issuer| {
+                let theirs = first.audiences(issuer);
+                let both = server
+                    .audiences(issuer)
+                    .iter()
+                    .find(|audience| theirs.contains(audience));
+                both.map(|audience| (issuer.url(), audience))
+            });
+        let Some((issuer, audience)) = shared else {
+            continue;
+        };
+        let message = format!(
+            "the servers `{}` and `{}` are of two tenants and take the same tokens: those of `{issuer}` for `{audience}`",
+            first.name(),
+            server.name(),
+        );
+        let help =
+            "give each server audiences of its own, or say by `tenant` or `tenant_claim` whose the issuer's tokens are";
+        let place = at.value.tenant.as_ref().map_or(at.place, |tenant| tenant.place);
+        lowering.fault_with(Code::ServerInvalid, place, message, Some(help));
+    }
+}
+
 /// Warns of a server whose policy cannot tell the people of two issuers, or of two tenants, apart.
 pub(super) fn warn(lowering: &mut Lowering<'_>, at: &At<RawServer>, server: &Server) {
     let place = at.value.policy.as_ref().map_or(at.place, |policy| policy.place);
-    warn_of_issuers(lowering, place, server);
+    warn_of_issuers(lowering, at, place, server);
     warn_of_tenants(lowering, place, server);
 }
 
-fn warn_of_issuers(lowering: &mut Lowering<'_>, place: Place, server: &Server) {
-    let issuers: BTreeSet<&str> = server.issuers().iter().map(|issuer| &**issuer.url()).collect();
+fn warn_of_issuers(lowering: &mut Lowering<'_>, at: &At<RawServer>, place: Place, server: &Server) {
+    let mut issuers: BTreeSet<&str> = server.issuers().iter().map(|issuer| &**issuer.url()).collect();
+    if at.value.danger_shared_secret.is_some() {
+        // Whoever it stands for has a name that people of the issuers may have too.
+        issuers.insert(SHARED_SECRET_ISSUER);
+    }
     let policy = server.policy();
     let told_apart = policy.decision_reads(&["subject", "issuer"])
         || policy.decision_reads(&["subject", "claims", "iss"])
@@ -81,6 +123,9 @@ fn warn_of_issuers(lowering: &mut Lowering<'_>, place: Place, server: &Server) {
         "look people up by tenant, issuer and subject: `data.subjects[input.tenant][input.subject.issuer][input.subject.id]`",
     );
 }
+
+/// The issuer of whom a shared secret stands for, as policies and records have it.
+const SHARED_SECRET_ISSUER: &str = "urn:portcullis:shared-secret";
 
 /// Whether the tenant alone tells which issuer a caller is known to.
 fn has_tenant_each(server: &Server) -> bool {

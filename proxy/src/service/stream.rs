@@ -239,7 +239,7 @@ impl Service {
             tokio::select! {
                 biased;
                 // These two first: an upstream that never pauses must not hide them.
-                Ok(()) = revocations.changed() => match ticket.check_revocation(now()) {
+                Ok(()) = revocations.changed() => match self.check_caller(session, ticket) {
                     // A newer token that had extended the stream may be revoked.
                     Ok(()) => {
                         expires = end_of(ticket);
@@ -274,6 +274,13 @@ impl Service {
                 return Next::Cut(Cut::Client);
             }
         }
+    }
+
+    /// Checks that nothing about the caller was revoked, its certificate included: trust may have changed.
+    fn check_caller(&self, session: &ServerSession, ticket: &Ticket<'_>) -> Result<(), Denial> {
+        ticket.check_revocation(now())?;
+        let certificate = ingress::certificate_of(session, &self.hops)?;
+        ticket.check_certificate(certificate.as_ref())
     }
 
     /// Reviews the whole messages of one read, waits for their records and sends them together.

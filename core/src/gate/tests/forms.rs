@@ -650,6 +650,9 @@ fn the_page_shows_rows_that_are_found_and_marks_that_are_known() {
                     MarkTest::Is(word) => format!("`{claim}` that is `{word}`"),
                     MarkTest::IsClaim(other) => format!("`{claim}` that is the same as `{other}`"),
                     MarkTest::IsClientWith(suffix) => format!("`{claim}` that is the client with `{suffix}` behind it"),
+                    MarkTest::IsClientAfter(prefix) => {
+                        format!("`{claim}` that is `{prefix}` with the client behind it")
+                    }
                     MarkTest::StartsWith(start) => format!("`{claim}` that starts with `{start}`"),
                 }
             })

@@ -381,9 +381,12 @@ fn keycloak() {
     );
     for (name, expected) in [
         (json!("alice"), false),
-        (json!("service-account-batch"), true),
-        (json!("Service-account-batch"), false),
-        (json!("my-service-account-batch"), false),
+        (json!("service-account-desktop"), true),
+        (json!("service-account-Desktop"), true),
+        (json!("Service-account-desktop"), false),
+        (json!("my-service-account-desktop"), false),
+        // A person who chose such a name, through a client.
+        (json!("service-account-batch"), false),
         (json!("service-account"), false),
         (json!(null), false),
     ] {
