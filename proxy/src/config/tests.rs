@@ -9,6 +9,7 @@ mod dangers;
 mod introspection;
 mod issuers;
 mod keys;
+mod limits;
 mod pages;
 mod profiles;
 mod sender;
