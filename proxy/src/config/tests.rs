@@ -5,11 +5,13 @@ use std::fs;
 use super::*;
 
 mod admin;
+mod credentials;
 mod dangers;
 mod introspection;
 mod issuers;
 mod keys;
 mod limits;
+mod machines;
 mod pages;
 mod profiles;
 mod sender;

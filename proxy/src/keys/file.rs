@@ -67,7 +67,7 @@ pub(crate) enum ParseError {
     #[error("is damaged: two keys have one id")]
     Repeated,
     /// It is too large.
-    #[error("is larger than {FILE_BYTES_MAX} bytes")]
+    #[error("has {FILE_BYTES_MAX} bytes or more")]
     Size,
     /// Another version wrote it.
     #[error("has version {0}; this gate reads version {VERSION}")]
@@ -110,13 +110,15 @@ pub(super) fn read(path: &Path, purpose: Purpose, outside: bool) -> Result<Optio
     if mode & 0o002 != 0 {
         return Err(KeyStoreError::Writable(path.to_path_buf()));
     }
-    if FILE_BYTES_MAX < metadata.len() {
+    if FILE_BYTES_MAX as u64 <= metadata.len() {
         return Err(form(ParseError::Size));
     }
     // One allocation that is wiped: a text that grew would leave pieces behind.
-    let mut text = Zeroizing::new(String::with_capacity(2 * FILE_BYTES_MAX as usize));
+    let mut text = Zeroizing::new(String::with_capacity(2 * FILE_BYTES_MAX));
     let file = File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    file.take(FILE_BYTES_MAX as u64)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     let keys = match outside {
         true => parse_hex(&text, purpose).map(|key| vec![key]),
         false => parse(&text, purpose),
@@ -223,7 +225,7 @@ fn parse_hex(text: &str, purpose: Purpose) -> Result<StoredKey, ParseError> {
 
 /// The document of these keys.
 pub(super) fn render(purpose: Purpose, keys: &[StoredKey]) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize));
+    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX));
     text.push_str(&format!(
         "{{\n  \"version\": {VERSION},\n  \"purpose\": \"{purpose}\",\n  \"keys\": ["
     ));
@@ -303,4 +305,4 @@ const ID_DIGITS: usize = 8;
 /// Keys of one purpose.
 pub(super) const KEYS_MAX: usize = 16;
 /// Bound of a file.
-const FILE_BYTES_MAX: u64 = 16 * 1024;
+const FILE_BYTES_MAX: usize = 16 * 1024;

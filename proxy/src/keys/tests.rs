@@ -233,7 +233,7 @@ fn a_file_that_was_not_written_like_this_is_refused() {
         "\"version\": 1, \"more\": 1",
         "is no key file (line 2, column 22)",
     );
-    check("\"from\": 1000", "\"from\": -1", "is no key file (line 5, column 38)");
+    check("\"from\": 1000", "\"from\": -1", "is no key file (line 5, column 33)");
 }
 
 #[test]
