@@ -10,6 +10,7 @@ mod dangers;
 mod introspection;
 mod issuers;
 mod keys;
+mod limits;
 mod machines;
 mod pages;
 mod profiles;

@@ -257,7 +257,7 @@ fn a_session_outlives_the_rotation_of_its_key_until_the_overlap_has_passed() {
     });
     let mut probe = Client::start(&parts, SDKS[0], &stage.token("alice", LONG_S));
     // The first five letters hold most of the id of the key.
-    let key_of = |session: &str| session[..5].to_owned();
+    let key_of = |session: &str| session.chars().take(5).collect::<String>();
     let first = key_of(&probe.connect(&url));
     stage.rotate(&["--overlap", "12s"]);
     let mut newest = probe.connect(&url);
