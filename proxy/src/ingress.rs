@@ -151,14 +151,8 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         return Err(Denial::new(DenyReason::HeadTooLarge, "the head has too many fields"));
     }
     let framing = framing_of(&header.headers)?;
-    let host = match header.uri.authority() {
-        Some(authority) if session.is_http2() => authority.as_str(),
-        _ => header
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default(),
-    };
+    let authority = header.uri.authority().filter(|_| session.is_http2());
+    let host = host_of(&header.headers, authority.map(|authority| authority.as_str()))?;
     let client_ip = session
         .client_addr()
         .and_then(|address| address.as_inet())
@@ -275,6 +269,20 @@ fn check_request_line(line: &[u8]) -> Result<(), Denial> {
         return Err(malformed("the protocol of the request line is unknown"));
     }
     Ok(())
+}
+
+/// The host that is asked for, empty when none is: by `:authority`, else by `Host`. Two that differ are none, for two
+/// readers could take either (RFC 9112 section 3.2, RFC 9113 section 8.3.1).
+fn host_of<'h>(headers: &'h HeaderMap, authority: Option<&'h str>) -> Result<&'h str, Denial> {
+    let mut fields = headers.get_all(HOST).iter();
+    match (authority, fields.next(), fields.next()) {
+        (_, _, Some(_)) => Err(malformed("the head has more than one `Host`")),
+        (Some(authority), Some(field), None) if !field.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => {
+            Err(malformed("`:authority` and `Host` differ"))
+        }
+        (Some(authority), _, None) => Ok(authority),
+        (None, field, None) => Ok(field.and_then(|field| field.to_str().ok()).unwrap_or_default()),
+    }
 }
 
 /// How the body is delimited; anything that two readers could read in two ways is malformed.

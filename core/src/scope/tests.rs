@@ -103,3 +103,19 @@ fn policies_see_the_same_rows() {
         BTreeSet::from(["crm:read", "crm:write", "repo", "repo:read"])
     );
 }
+
+#[test]
+fn a_scope_is_of_one_family() {
+    for (scope, family) in [
+        ("crm:read", "crm"),
+        ("crm.read", "crm"),
+        ("crm/read:all", "crm"),
+        ("crm", "crm"),
+        (":read", ""),
+        ("https://graph.example/Mail.Read", "https://graph.example"),
+        ("api://crm/Read.All", "api://crm"),
+        ("api://crm", "api://crm"),
+    ] {
+        assert_eq!(scope_family(scope), family, "{scope}");
+    }
+}

@@ -5,10 +5,12 @@ use std::fs;
 use super::*;
 
 mod admin;
+mod credentials;
 mod dangers;
 mod introspection;
 mod issuers;
 mod keys;
+mod machines;
 mod pages;
 mod profiles;
 mod sender;

@@ -64,7 +64,6 @@ fn an_answers_fields_leave_by_a_list() {
     ]);
     let expected = [
         pair("cache-control", "no-store"),
-        pair("mcp-session-id", "session-1"),
         pair("retry-after", "7"),
         pair("traceresponse", "00-a-b-01"),
     ];
@@ -73,8 +72,6 @@ fn an_answers_fields_leave_by_a_list() {
     for fields in [
         [("retry-after", "7"), ("retry-after", "8")],
         [("traceresponse", "a"), ("traceresponse", "b")],
-        [("mcp-session-id", "a"), ("mcp-session-id", "b")],
-        [("mcp-session-id", "a b"), ("date", "now")],
         [("traceresponse", "a"), ("connection", "close, TraceResponse")],
     ] {
         assert_eq!(leaves(&fields), bare, "{fields:?}");

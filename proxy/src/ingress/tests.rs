@@ -1,8 +1,8 @@
 use super::{
-    Framing, Guarded, ReadError, TrustedHops, await_head, check_raw, framing_of, gone, linger_without_head, read_body,
-    take_head,
+    Framing, Guarded, ReadError, TrustedHops, await_head, check_raw, framing_of, gone, host_of, linger_without_head,
+    read_body, take_head,
 };
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
@@ -325,4 +325,36 @@ async fn what_follows_a_head_that_was_refused_is_read_and_dropped() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
     assert!(rest.is_empty());
+}
+
+#[test]
+fn a_request_asks_for_one_host_or_none() {
+    let host = |authority: Option<&str>, fields: &[&str]| {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(HOST, HeaderValue::from_str(field).unwrap());
+        }
+        host_of(&headers, authority)
+            .map(str::to_owned)
+            .map_err(|denial| denial.reason)
+    };
+    let told = |text: &str| Ok(text.to_owned());
+    assert_eq!(host(None, &["a.test"]), told("a.test"));
+    assert_eq!(host(Some("a.test"), &[]), told("a.test"));
+    assert_eq!(host(Some("a.test"), &["A.test"]), told("a.test"));
+    assert_eq!(host(None, &[]), told(""));
+    for (authority, fields) in [
+        (None, &["a.test", "a.test"][..]),
+        (None, &["a.test", "b.test"]),
+        (Some("a.test"), &["b.test"]),
+        (Some("a.test"), &["a.test:80"]),
+        (Some("a.test"), &[""]),
+        (Some("a.test"), &["a.test", "b.test"]),
+    ] {
+        assert_eq!(
+            host(authority, fields),
+            Err(DenyReason::HeadMalformed),
+            "{authority:?} {fields:?}"
+        );
+    }
 }

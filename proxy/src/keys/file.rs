@@ -116,7 +116,9 @@ pub(super) fn read(path: &Path, purpose: Purpose, outside: bool) -> Result<Optio
     // One allocation that is wiped: a text that grew would leave pieces behind.
     let mut text = Zeroizing::new(String::with_capacity(2 * FILE_BYTES_MAX));
     let file = File::open(path).map_err(failed)?;
-    file.take(FILE_BYTES_MAX as u64).read_to_string(&mut text).map_err(failed)?;
+    file.take(FILE_BYTES_MAX as u64)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     let keys = match outside {
         true => parse_hex(&text, purpose).map(|key| vec![key]),
         false => parse(&text, purpose),

@@ -63,7 +63,7 @@ const provider = new Provider(issuer, {
       redirect_uris: ['http://127.0.0.1/callback'],
       scope: `openid offline_access ${scope}`,
     },
-    { client_id: 'gateway', client_secret: 'gateway-secret', grant_types: [], redirect_uris: [], response_types: [] },
+    { client_id: 'gateway', client_secret: 'gateway-secret', grant_types: [exchange], redirect_uris: [], response_types: [], scope },
     {
       application_type: 'native',
       client_id: 'desktop',
@@ -108,7 +108,7 @@ provider.registerGrantType(
   async (ctx) => {
     const { client, params } = ctx.oidc;
     const { payload } = await jwtVerify(params.subject_token, publicKeys, { issuer });
-    const common = { client, scope };
+    const common = { client, scope: params.scope ?? scope };
     const accountId = payload.sub;
     // A token that is looked up, not read, is active for as long as its grant is there.
     const grant = new provider.Grant({ accountId, clientId: client.clientId });
@@ -132,7 +132,7 @@ provider.registerGrantType(
       token_type: 'Bearer',
     };
   },
-  ['form', 'resource', 'subject_token', 'subject_token_type'],
+  ['form', 'resource', 'scope', 'subject_token', 'subject_token_type'],
 );
 
 // Login and consent in one step: there is no person to ask.

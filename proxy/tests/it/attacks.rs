@@ -7,6 +7,7 @@
 mod classes;
 mod faults;
 mod forms;
+mod headers;
 mod introspection;
 mod jwt;
 mod mcp;

@@ -27,6 +27,11 @@ fn read(era: Era) -> Call {
     Call::tools_call(era, 1, READ, OWN_ACCOUNT)
 }
 
+/// A call whose answer the sample policy passes to whomever the call was allowed.
+fn echo() -> Call {
+    Call::tools_call(Era::Modern, 1, "demo.echo", r#"{"padding":"a"}"#)
+}
+
 /// The head and the body of an answer, without what differs from one request to the next.
 fn without_ids(answer: &Response) -> (u16, Vec<(String, String)>, String) {
     let id = answer.header("portcullis-record-id").unwrap_or("-").to_owned();
@@ -201,26 +206,22 @@ fn a_shared_secret_opens_a_server_of_this_machine() {
         let server = "    danger_shared_secret: {file: local.txt, subject: me, scopes: [\"salesforce:read\"], roles: [owner]}\nlimits:";
         text.replace(REQUEST_REGO, "local.rego").replacen("limits:", server, 1)
     });
-    let answer = gate.call(&read(Era::Modern).bearer(SECRET));
+    let answer = gate.call(&echo().bearer(SECRET));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let arrived = gate.upstream.capture().last().unwrap();
     assert!(!arrived.mentions(SECRET), "the secret went upstream");
     for (name, call, status) in [
-        (
-            "another secret",
-            read(Era::Modern).bearer(&SECRET.replace('T', "t")),
-            401,
-        ),
-        ("a part of it", read(Era::Modern).bearer(&SECRET[1..]), 401),
+        ("another secret", echo().bearer(&SECRET.replace('T', "t")), 401),
+        ("a part of it", echo().bearer(&SECRET[1..]), 401),
         (
             "for another",
-            read(Era::Modern).bearer(SECRET).header("x-forwarded-for", "192.0.2.1"),
+            echo().bearer(SECRET).header("x-forwarded-for", "192.0.2.1"),
             401,
         ),
-        ("as an API key", read(Era::Modern).header("x-api-key", SECRET), 400),
+        ("as an API key", echo().header("x-api-key", SECRET), 400),
         (
             "as a password",
-            read(Era::Modern).header("authorization", &format!("Basic {SECRET}")),
+            echo().header("authorization", &format!("Basic {SECRET}")),
             401,
         ),
         (
@@ -232,7 +233,7 @@ fn a_shared_secret_opens_a_server_of_this_machine() {
         assert_eq!(gate.call(&call).status, status, "{name}");
     }
     assert_eq!(
-        gate.call(&read(Era::Modern).bearer(&gate.token(&ALICE))).status,
+        gate.call(&echo().bearer(&gate.token(&ALICE))).status,
         403,
         "Alice is no owner"
     );

@@ -25,6 +25,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod oidc;
 #[cfg(test)]
 mod process;
@@ -43,6 +45,10 @@ mod sender;
 #[cfg(test)]
 mod sizes;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod token_cli;
+#[cfg(test)]
+mod upstreams;

@@ -4,6 +4,7 @@
 //! Owns what each kind of token must come to. The provider's script and the installed parts are those of the interop
 //! test; without node these tests are skipped, unless `CI=true`.
 
+mod exchange;
 mod forms;
 mod provider;
 

@@ -61,7 +61,7 @@ fn exchange(mut stream: impl std::io::Read + std::io::Write, call: &str, fields:
     (status, json)
 }
 
-fn control(gate: &Gate, call: &str, body: &str) -> (u16, Value) {
+pub(crate) fn control(gate: &Gate, call: &str, body: &str) -> (u16, Value) {
     exchange(UnixStream::connect(gate.path(SOCKET)).unwrap(), call, "", body)
 }
 

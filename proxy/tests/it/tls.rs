@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +13,10 @@ use bytes::Bytes;
 use http::{Method, Request};
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::persona::{ALICE, BOB};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, RevokedCertParams, SanType, SerialNumber,
+};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
@@ -35,6 +39,7 @@ pub(crate) struct Authority {
 pub(crate) struct Leaf {
     certificate: Certificate,
     key: KeyPair,
+    serial: u64,
 }
 
 impl Leaf {
@@ -64,10 +69,41 @@ impl Authority {
         leaf(&self.root, name)
     }
 
+    /// A further certificate for a client with these URI names; the last second in which it serves, when it is soon.
+    pub(crate) fn issue_to(&self, uris: &[&str], last_s: Option<u64>) -> Leaf {
+        let mut params = CertificateParams::new(["client.test".to_owned()]).unwrap();
+        let names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        params.subject_alt_names.extend(names);
+        if let Some(last_s) = last_s {
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(last_s);
+        }
+        signed(&self.root, params)
+    }
+
+    /// A revocation list of this authority in PEM.
+    pub(crate) fn list(&self, revoked: &[&Leaf], next_update_s: u64) -> String {
+        let row = |serial: u64| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&serial.to_be_bytes()),
+            revocation_time: rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(next_update_s - 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let revoked = revoked.iter().map(|leaf| row(leaf.serial));
+        let params = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(next_update_s - 1),
+            next_update: rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(next_update_s),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.chain([row(1)]).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.root).unwrap().pem().unwrap()
+    }
+
     /// A folder with the PEM files of a listener.
-    fn folder(&self) -> TempDir {
+    pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let Leaf { certificate, key } = &self.gate;
+        let Leaf { certificate, key, .. } = &self.gate;
         for (name, text) in [
             ("gate.pem", certificate.pem()),
             ("gate.key", key.serialize_pem()),
@@ -79,7 +115,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority alone.
-    fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, protocol: &str, with_certificate: bool) -> Arc<ClientConfig> {
         self.client_with(protocol, with_certificate.then_some(&self.client))
     }
 
@@ -88,7 +124,8 @@ impl Authority {
         self.client_with(protocol, Some(leaf))
     }
 
-    fn client_with(&self, protocol: &str, leaf: Option<&Leaf>) -> Arc<ClientConfig> {
+    /// The same with this certificate, or without any.
+    pub(crate) fn client_with(&self, protocol: &str, leaf: Option<&Leaf>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -97,7 +134,7 @@ impl Authority {
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match leaf {
-            Some(Leaf { certificate, key }) => {
+            Some(Leaf { certificate, key, .. }) => {
                 let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
                 builder
                     .with_client_auth_cert(vec![certificate.der().clone()], key)
@@ -111,10 +148,20 @@ impl Authority {
 }
 
 fn leaf(root: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Leaf {
+    signed(root, CertificateParams::new([name.to_owned()]).unwrap())
+}
+
+fn signed(root: &CertifiedIssuer<'static, KeyPair>, mut params: CertificateParams) -> Leaf {
+    static SERIALS: AtomicU64 = AtomicU64::new(1_000);
+    let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+    params.serial_number = Some(SerialNumber::from_slice(&serial.to_be_bytes()));
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, root).unwrap();
-    Leaf { certificate, key }
+    Leaf {
+        certificate,
+        key,
+        serial,
+    }
 }
 
 /// Starts a gate whose listener has these further TLS files.
@@ -125,6 +172,37 @@ pub(crate) fn start(authority: &Authority, further: &str) -> Gate {
 
 fn name() -> ServerName<'static> {
     ServerName::try_from(HOST).unwrap()
+}
+
+/// A connection over TLS that stays open.
+pub(crate) struct OpenConnection(StreamOwned<ClientConnection, TcpStream>);
+
+impl OpenConnection {
+    pub(crate) fn new(gate: &Gate, client: Arc<ClientConfig>) -> Self {
+        let session = ClientConnection::new(client, name()).unwrap();
+        Self(StreamOwned::new(session, tcp(gate)))
+    }
+
+    /// Sends one call; its status and its body.
+    pub(crate) fn call(&mut self, call: &Call) -> std::io::Result<(u16, String)> {
+        self.0.write_all(&call.to_http(HOST, PATH))?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().unwrap())
+        });
+        let mut body = vec![0; length.expect("every answer of these tests has a length")];
+        self.0.read_exact(&mut body)?;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok((status, String::from_utf8(body).unwrap()))
+    }
 }
 
 fn tcp(gate: &Gate) -> TcpStream {
@@ -185,9 +263,12 @@ fn a_client_certificate_is_asked_for_when_configured() {
 
 /// Sends one call as a stream of a connection; its status and body.
 async fn exchange(client: h2::client::SendRequest<Bytes>, call: Call) -> (u16, Value) {
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("https://{HOST}{PATH}"));
+    exchange_at(client, Method::POST, format!("https://{HOST}{PATH}"), call).await
+}
+
+/// The same with this method at this address.
+async fn exchange_at(client: h2::client::SendRequest<Bytes>, method: Method, uri: String, call: Call) -> (u16, Value) {
+    let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
@@ -205,6 +286,27 @@ async fn exchange(client: h2::client::SendRequest<Bytes>, call: Call) -> (u16, V
         bytes.extend_from_slice(&piece);
     }
     (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// Sends calls one after the other on one connection of HTTP/2; status and body of each answer.
+pub(crate) fn http2(gate: &Gate, authority: &Authority, calls: Vec<(Method, String, Call)>) -> Vec<(u16, Value)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(gate.address()).await.unwrap();
+        let tls = TlsConnector::from(authority.client("h2", false));
+        let tls = tls.connect(name(), stream).await.unwrap();
+        let (client, connection) = h2::client::handshake(tls).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for (method, uri, call) in calls {
+            let exchange = exchange_at(client.clone(), method, uri, call);
+            answers.push(tokio::time::timeout(DEADLINE, exchange).await.unwrap());
+        }
+        answers
+    })
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! one decision, one record. And the table of `docs/identity.md`, each of whose rows is made here.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use portcullis_fixtures::calls::{Call, Era};
@@ -11,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::super::*;
 use super::stage::{NOW, NOW_S, OWN_ACCOUNT, READ, RESOURCE, Request, Stage, TENANT, key_set, policy_of, server_parts};
-use crate::config::Server;
+use crate::config::{Server, ServerParts};
+use crate::head::{CertificateIdentity, ClientCertificate};
+use crate::identity::{Grants, MachineIdentities, MachineName, MachineRow, PartyKind, SharedSecret};
 use crate::jwks::refresh::Fetched;
 use crate::limit::Rate;
 use crate::policy::{PolicySource, SourceFile};
@@ -21,6 +24,8 @@ use crate::token::{
 
 const ISSUER: &str = "https://login.example.com";
 const AGENTS: &str = "https://agents.example.com";
+const SPIFFE_ID: &str = "spiffe://acme.example/crm/batch";
+const SECRET: &str = "a-secret-of-many-that-is-long-enough";
 const PAGE: &str = include_str!("../../../../docs/identity.md");
 
 /// An analyst may, by herself or by an assistant.
@@ -115,7 +120,7 @@ fn parts(form: &IdentityForm, roles_from: Option<RolesFrom>) -> IssuerParts {
     }
 }
 
-/// A gate whose one issuer has these rules.
+/// A gate whose one issuer has these rules, and whose server knows one certificate and one secret.
 fn stage(parts: IssuerParts, policy: &PolicySource) -> Stage {
     let stage = Stage::new();
     let issuer = Arc::new(Issuer::new(parts).unwrap());
@@ -123,7 +128,21 @@ fn stage(parts: IssuerParts, policy: &PolicySource) -> Stage {
         per_second: 1_000,
         burst: 1_000,
     };
-    let server = Server::new(server_parts("crm", policy, rate, vec![Arc::clone(&issuer)])).unwrap();
+    let grants = || Grants {
+        scopes: ["salesforce:read".into()].into(),
+        ..Grants::default()
+    };
+    let machine = MachineRow {
+        name: MachineName::Uri(Arc::from(SPIFFE_ID)),
+        kind: PartyKind::Machine,
+        grants: grants(),
+    };
+    let server = ServerParts {
+        machines: MachineIdentities::new(vec![machine]).unwrap(),
+        danger_shared_secret: Some(SharedSecret::new(SECRET, Arc::from("alice"), grants()).unwrap()),
+        ..server_parts("crm", policy, rate, vec![Arc::clone(&issuer)])
+    };
+    let server = Server::new(server).unwrap();
     let limits = Limits {
         policy_deadline: std::time::Duration::from_secs(10),
         ..Limits::default()
@@ -143,14 +162,17 @@ fn call(stage: &Stage, proven: Proven, token: &TokenBuilder, call: &Call) -> Res
         // Another token for other claims, for the answer about a token is remembered.
         Proven::Introspected => format!("opaque-{:x}", md(&claims)),
     };
-    let request = Request::with_token(call, &text);
+    record(stage, &Request::with_token(call, &text), &claims)
+}
+
+/// The record of a request about whose token its issuer says these claims, or the refusal of who calls.
+fn record(stage: &Stage, request: &Request, claims: &str) -> Result<Value, DenyReason> {
     let head = request.head();
     let mut visit = stage.gate.begin(NOW);
     let principal = match visit.authenticate(&head).map_err(|denial| denial.reason)? {
         Step::Done(principal) => principal,
         Step::Needs(fetch) => {
-            assert_eq!(proven, Proven::Introspected);
-            let mut answer: Value = serde_json::from_str(&claims).unwrap();
+            let mut answer: Value = serde_json::from_str(claims).unwrap();
             answer["active"] = json!(true);
             let answer = Fetched {
                 status: 200,
@@ -496,7 +518,28 @@ fn cell(party: &Value) -> String {
     }
 }
 
-/// Every row of the page is what the gate records; those that no token proves are seen where their proof is.
+/// What proves a caller without a token: its certificate, or the secret of a server on this machine.
+fn without_token() -> [(&'static str, Request); 2] {
+    let mut certified = Request::with_token(&read(), "x");
+    certified.headers.remove("authorization");
+    certified.certificate = Some(ClientCertificate {
+        sha256: [1; 32],
+        identity: Some(CertificateIdentity {
+            uri: Arc::from(SPIFFE_ID),
+            expires: UnixTime::from_secs(NOW_S + 60),
+            is_listed: false,
+        }),
+        refused: None,
+    });
+    let mut local = Request::with_token(&read(), SECRET);
+    local.client_ip = Ipv4Addr::LOCALHOST.into();
+    [
+        ("a certificate without a token (mTLS)", certified),
+        ("a shared secret on loopback", local),
+    ]
+}
+
+/// Every row of the page is what the gate records.
 #[test]
 fn the_page_tells_the_fields_of_every_case() {
     let [act, listed, human] = forms();
@@ -553,18 +596,32 @@ fn the_page_tells_the_fields_of_every_case() {
             token().subject("agent-7").client("platform"),
         ),
     ];
-    let elsewhere = ["a certificate without a token (mTLS)", "a shared secret on loopback"];
-    let cases: Vec<&str> = by_token.iter().map(|(case, ..)| *case).chain(elsewhere).collect();
+    let others = without_token();
+    let cases = by_token.iter().map(|(case, ..)| *case);
+    let cases: Vec<&str> = cases.chain(others.iter().map(|(case, _)| *case)).collect();
     assert_eq!(rows.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), cases);
     let policy = policy(super::stage::ALLOW, &json!({}));
-    for ((case, form, token), row) in by_token.iter().zip(&rows) {
+    let check = |case: &str, row: &[String], record: &Value| {
+        let fields = ["subject", "actor", "on_behalf_of"].map(|name| cell(&record[name]));
+        assert_eq!(row[1..4], fields, "{case}");
+        assert_eq!(row[4], format!("`{}`", record["client_id"].as_str().unwrap()), "{case}");
+    };
+    let (by_tokens, by_others) = rows.split_at(by_token.len());
+    for ((case, form, token), row) in by_token.iter().zip(by_tokens) {
         let stage = stage(parts(form, None), &policy);
         for proven in PROVEN {
-            let record = call(&stage, proven, token, &read()).unwrap();
-            let fields = ["subject", "actor", "on_behalf_of"].map(|name| cell(&record[name]));
-            assert_eq!(row[1..4], fields, "{case} {proven:?}");
-            assert_eq!(row[4], format!("`{}`", record["client_id"].as_str().unwrap()), "{case}");
+            check(case, row, &call(&stage, proven, token, &read()).unwrap());
         }
+    }
+    let stage = stage(parts(&act, None), &policy);
+    for ((case, request), row) in others.iter().zip(by_others) {
+        let record = record(&stage, request, "").unwrap();
+        check(case, row, &record);
+        assert_eq!(
+            (&record["decision"], &record["roles_from"]),
+            (&json!("allow"), &json!("configuration")),
+            "{case}"
+        );
     }
 }
 

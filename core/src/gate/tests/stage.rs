@@ -60,6 +60,10 @@ pub(super) struct Setup {
     pub(super) keys: bool,
     /// What the server asks of senders.
     pub(super) sender: SenderRules,
+    /// The machines that the server knows.
+    pub(super) machines: MachineIdentities,
+    /// What its upstream is shown.
+    pub(super) credentials: Credentials,
 }
 
 impl Default for Setup {
@@ -78,6 +82,8 @@ impl Default for Setup {
             },
             keys: true,
             sender: SenderRules::default(),
+            machines: MachineIdentities::default(),
+            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
         }
     }
 }
@@ -165,7 +171,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
             path: Arc::from("/mcp"),
             tls: true,
             addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-            credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
         rate,
@@ -179,9 +185,15 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
+    let parts = server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
     let parts = ServerParts {
         sender: setup.sender,
-        ..server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)])
+        machines: setup.machines.clone(),
+        upstream: Upstream {
+            credentials: setup.credentials.clone(),
+            ..parts.upstream
+        },
+        ..parts
     };
     let server = Arc::new(Server::new(parts).unwrap());
     Snapshot::new(vec![server], setup.limits.clone(), [7; 32]).unwrap()

@@ -11,7 +11,9 @@ use crate::credential::BearerToken;
 use crate::denial::DenyReason;
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::time::UnixTime;
-use crate::token::{Answered, IntrospectedTokens, IntrospectionRules, IssuerKeys, Verification, VerifiedToken};
+use crate::token::{
+    Answered, IntrospectedTokens, IntrospectionRules, IssuerKeys, TokenTenant, Verification, VerifiedToken,
+};
 
 const OPAQUE: &str = "0pAque-t0ken";
 const US: &str = "gate-1";
@@ -249,6 +251,31 @@ fn a10_an_answer_serves_one_token_alone() {
         ..world
     };
     assert!(judge(&changed, OPAQUE, NOW, None).is_none());
+}
+
+#[test]
+fn an_answer_tells_the_tenant_by_its_claim() {
+    let mut rules = parts(ISSUER);
+    rules.tenant = TokenTenant::Claim("org_id".to_owned());
+    rules.introspection = Some(IntrospectionRules {
+        tokens: IntrospectedTokens::Opaque,
+        signed_for: None,
+        source: Arc::default(),
+    });
+    let world = World::of(vec![entry(rules, &[keys::ed25519()])]);
+    let foreign = Err(DenyReason::TenantForeign);
+    for (change, expected) in [
+        (json!({}), foreign),
+        (json!({"org_id": ""}), foreign),
+        (json!({"org_id": 7}), foreign),
+        (json!({"org_id": "x".repeat(129)}), foreign),
+        (json!({"org_id": "acme"}), Ok(Some("acme"))),
+    ] {
+        let answer = answered(200, active(&change).to_string().as_bytes());
+        let judged = judge(&world, OPAQUE, NOW, Some(&answer)).unwrap();
+        let tenant = judged.as_ref().map(|token| token.tenant().map(|tenant| &**tenant));
+        assert_eq!(tenant.map_err(|reason| *reason), expected, "{change}");
+    }
 }
 
 #[test]

@@ -164,12 +164,25 @@ impl Guide<'_> {
             answer.status == 200,
         );
 
-        let answer = self.call(Place::Code, &write_repository(), &BOB).await?;
+        let narrow = Persona {
+            scope: "salesforce:read",
+            ..ALICE
+        };
+        let answer = self.call(Place::Code, &write_repository(), &narrow).await?;
         let ok = answer.status == 403
             && answer.challenge.contains("error=\"insufficient_scope\"")
             && answer.challenge.contains("repo");
         let got = status_and(&answer, "challenge for repo", ok);
-        self.note("bob writes without the scope", "403 and the scope it takes", got, ok);
+        self.note("alice writes without the scope", "403 and the scope it takes", got, ok);
+
+        let answer = self.call(Place::Code, &write_repository(), &BOB).await?;
+        let ok = answer.status == 403 && answer.code() == 40_301 && answer.challenge.is_empty();
+        self.note(
+            "bob, who may not see that tool",
+            "403 and no word of scopes",
+            status(&answer),
+            ok,
+        );
         Ok(())
     }
 

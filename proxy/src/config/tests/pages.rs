@@ -7,6 +7,8 @@ use super::POLICY;
 
 const IDENTITY: &str = include_str!("../../../../docs/identity.md");
 const ISSUERS: &str = include_str!("../../../../docs/issuers.md");
+const TENANTS: &str = include_str!("../../../../docs/tenants.md");
+const UPSTREAM: &str = include_str!("../../../../docs/upstream-credentials.md");
 
 /// What a block leaves out of its server.
 const REST: &str = r#"    path: /crm/mcp
@@ -84,4 +86,103 @@ fn the_page_about_issuers_names_what_is_refused() {
     for algorithm in portcullis_core::Algorithm::ALL {
         assert!(ISSUERS.contains(algorithm.name()), "{}", algorithm.name());
     }
+}
+
+/// A policy that never asks for a tenant or an issuer earns the warnings that the page speaks of, in its examples too.
+#[test]
+fn every_block_about_tenants_loads_and_is_warned_of() {
+    const REST: &str = "    upstream: {url: \"http://127.0.0.1:9000/mcp\"}
+    tools: {rows: {crm.read: {scopes: [\"crm:read\"]}}}
+    policy: {files: [policy.rego]}
+";
+    let mut told = Vec::new();
+    for block in blocks(TENANTS) {
+        let (issuers, servers) = block.split_once("servers:\n").unwrap();
+        let servers: String = servers
+            .split_inclusive('\n')
+            .map(|line| match line.starts_with("  - name: ") {
+                true => format!("{line}{REST}"),
+                false => line.to_owned(),
+            })
+            .collect();
+        let text = format!(
+            "listen: [{{address: \"127.0.0.1:0\"}}]\naudit: {{directory: audit}}\n{issuers}servers:\n{servers}"
+        );
+        let config = load_text(&text).unwrap_or_else(|fault| panic!("{fault}\n{text}"));
+        told.push(config.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>());
+        assert!(load_text(&text.replacen("resource: ", "resorce: ", 1)).is_err());
+        assert!(
+            load_text(&text.replacen("acme.example.com", "beta.example.com", 1)).is_err() == text.contains("hosts:")
+        );
+    }
+    assert_eq!(told, [vec!["W0701"], vec!["W0702"], vec![]]);
+    for words in [
+        "W0701 issuer_unread",
+        "W0702 tenant_unread",
+        "`tenant_foreign`",
+        "`host_unknown`",
+    ] {
+        assert!(TENANTS.contains(words), "{words}");
+    }
+}
+
+/// A block of the page about upstreams, as a part of a server's `upstream`.
+fn upstream(block: &str) -> String {
+    let lines: String = block.lines().map(|line| format!("      {line}\n")).collect();
+    format!(
+        "listen: [{{address: \"127.0.0.1:0\"}}]
+audit: {{directory: audit}}
+issuers: [{{issuer: \"https://login.example.com\"}}]
+servers:
+  - name: suite
+    path: /mcp
+    resource: https://gate.example.com/mcp
+    issuers: [https://login.example.com]
+    upstream:
+      url: http://127.0.0.1:9000/mcp
+{lines}    tools:
+      rows:
+        crm.read: {{scopes: [\"crm:read\"]}}
+        crm.write: {{scopes: [\"crm:write\"]}}
+        repo.read: {{scopes: [repo.read]}}
+    policy: {{files: [policy.rego]}}
+"
+    )
+}
+
+#[test]
+fn every_block_about_upstreams_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |text: &str| {
+        let path = folder.path().join("gate.yaml");
+        fs::write(&path, text).unwrap();
+        load(&path, Names::Skip, 1).map_err(|diagnostics| diagnostics.pretty())
+    };
+    let secrets = folder.path().join("secrets");
+    fs::create_dir(&secrets).unwrap();
+    for name in ["all.txt", "crm.txt", "gate.txt", "repo.txt"] {
+        fs::write(secrets.join(name), format!("Bearer {name}\n")).unwrap();
+    }
+    fs::write(
+        secrets.join("gate.pem"),
+        rcgen::KeyPair::generate().unwrap().serialize_pem(),
+    )
+    .unwrap();
+    fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
+    let mut seen = 0;
+    for block in blocks(UPSTREAM) {
+        seen += 1;
+        let text = upstream(block);
+        if let Err(fault) = load(&text) {
+            panic!("{fault}\n{text}");
+        }
+        assert!(load(&text.replacen("      url:", "      urll:", 1)).is_err());
+    }
+    assert_eq!(seen, 5);
+    let (with, without) = ("  danger_shared_upstream_identity: true\n", "");
+    let shared = blocks(UPSTREAM).find(|block| block.contains(with)).unwrap();
+    let fault = load(&upstream(&shared.replacen(with, without, 1)))
+        .map(|_| ())
+        .unwrap_err();
+    assert!(fault.contains("different scope families"), "{fault}");
 }

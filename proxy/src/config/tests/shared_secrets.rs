@@ -87,7 +87,7 @@ error[E0409 secret_inline]: a secret may not stand in the configuration: `secret
   --> gate.yaml:16:28
     |
  16 |     danger_shared_secret: ...
-    |                           ^
+    |                            ^^^^^^
   = help: write it to a file and name that by `file`, or name a variable by `env`
 "#,
     );

@@ -432,7 +432,7 @@ fn c8_credentials_elsewhere() {
     trial.refused_token(
         "a token without an end",
         &trial.gate.issuer.sign(&endless),
-        "token_claims",
+        "token_lifetime",
     );
     let decade = trial.alice().expires(now + 315_360_000);
     trial.refused_token(

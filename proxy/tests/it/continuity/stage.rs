@@ -2,6 +2,7 @@
 //!
 //! Owns the replicas' configuration and their keys, which are the same. Decides nothing about what clients should see.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -120,7 +121,8 @@ impl Stage {
 
     /// The values of the session header that server-everything got, in their order.
     pub(super) fn sessions_upstream(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.folder.path().join("everything.ndjson")).unwrap();
+        // Before its first request there is no file.
+        let text = fs::read_to_string(self.folder.path().join("everything.ndjson")).unwrap_or_default();
         let heads = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let session = |head: Value| {
             let headers = head["headers"].as_array().unwrap();
@@ -177,8 +179,13 @@ impl Replica {
     fn start(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         let mut process = Process::start("the gate", command.args(["run", "--config"]).arg(&self.config));
-        process.await_line(WITHIN, |line| line.contains(&self.address.text).then_some(()));
-        process.await_line(WITHIN, |line| line.contains("keys fetched").then_some(()));
+        // In either order: it listens before it has keys, and may have them first all the same.
+        let (listens, keyed) = (Cell::new(false), Cell::new(false));
+        process.await_line(WITHIN, |line| {
+            listens.set(listens.get() || line.contains(&self.address.text));
+            keyed.set(keyed.get() || line.contains("keys fetched"));
+            (listens.get() && keyed.get()).then_some(())
+        });
         TcpStream::connect_timeout(&self.address.socket_address, WITHIN).unwrap();
         self.process = Some(process);
     }
@@ -206,6 +213,7 @@ fn server(resource: &str, upstream: &str, issuer: &str, hosts: &[String; 2]) -> 
             "trigger-long-running-operation": {"scopes": [SCOPE]},
         }},
         "policy": {"files": ["policy.rego"]},
+        "rate": {"per_second": 1_000_000, "burst": 1_000_000},
     })
 }
 
