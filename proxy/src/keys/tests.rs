@@ -250,7 +250,7 @@ fn a_torn_or_foreign_file_is_refused_and_nothing_of_it_is_told() {
         .unwrap()
         .to_owned();
     for length in 0..text.trim_end().len() {
-        fs::write(&path, &text[..length]).unwrap();
+        fs::write(&path, &text.as_bytes()[..length]).unwrap();
         let refused = KeyStore::open(&places).unwrap_err().to_string();
         assert!(!refused.contains(&secret), "{refused}");
     }
