@@ -79,7 +79,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         reason: match decision {
             // The policy's words are about its own answer, which another refusal is not.
             Some(decision) if decision.effect == policy_effect(effect) && !decision.reason.is_empty() => {
-                &*decision.reason
+                &decision.reason
             }
             _ => code,
         },
