@@ -124,7 +124,11 @@ fn every_block_about_upstreams_loads() {
     for name in ["all.txt", "crm.txt", "gate.txt", "repo.txt"] {
         fs::write(secrets.join(name), format!("Bearer {name}\n")).unwrap();
     }
-    fs::write(secrets.join("gate.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    fs::write(
+        secrets.join("gate.pem"),
+        rcgen::KeyPair::generate().unwrap().serialize_pem(),
+    )
+    .unwrap();
     fs::write(folder.path().join("policy.rego"), POLICY).unwrap();
     let mut seen = 0;
     for block in blocks(UPSTREAM) {
@@ -138,6 +142,8 @@ fn every_block_about_upstreams_loads() {
     assert_eq!(seen, 5);
     let (with, without) = ("  danger_shared_upstream_identity: true\n", "");
     let shared = blocks(UPSTREAM).find(|block| block.contains(with)).unwrap();
-    let fault = load(&upstream(&shared.replacen(with, without, 1))).map(|_| ()).unwrap_err();
+    let fault = load(&upstream(&shared.replacen(with, without, 1)))
+        .map(|_| ())
+        .unwrap_err();
     assert!(fault.contains("different scope families"), "{fault}");
 }
