@@ -239,8 +239,16 @@ fn exchange(
     let authentication = authentication(lowering, "exchange", raw.place, &client)?;
     let url: Option<Arc<str>> = url.map(|url| Arc::from(url.value.as_str()));
     let client_id: Arc<str> = Arc::from(written.client_id.value.as_str());
+    // By names alone: one client may prove itself in several ways.
+    let proof = [
+        client.secret_file,
+        client.secret_env,
+        client.private_key_file,
+        client.key_id,
+    ];
+    let proof = proof.map(|name| name.map_or("", |name| name.value.as_str())).join(" ");
     let source: Arc<str> = Arc::from(format!(
-        "{} {} {client_id} {}",
+        "{} {} {client_id} {proof} {}",
         issuer.url,
         url.as_deref().unwrap_or("metadata"),
         issuer.danger_allow_private_addresses,
