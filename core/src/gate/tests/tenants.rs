@@ -18,6 +18,9 @@ use crate::limit::Rate;
 use crate::revocation::{RevocationRequest, RevocationSource};
 use crate::token::{Issuer, IssuerParts, RevocationMode, TokenTenant};
 
+/// Whose an issuer's tokens are, whom the server serves, what the claim says, and what comes of it.
+type Rule<'a> = (TokenTenant, Option<&'a str>, Value, Result<&'a str, DenyReason>);
+
 const OTHER: &str = "https://other.example";
 
 fn claim() -> TokenTenant {
@@ -92,7 +95,7 @@ fn a_tenant_is_told_by_issuer_claim_or_server() {
     const FOREIGN: Result<&str, DenyReason> = Err(DenyReason::TenantForeign);
     let long = "x".repeat(128);
     let pointer = || TokenTenant::Claim("/org/id".to_owned());
-    let cases: Vec<(TokenTenant, Option<&str>, Value, Result<&str, DenyReason>)> = vec![
+    let cases: Vec<Rule<'_>> = vec![
         (TokenTenant::Untold, None, json!({}), Ok("default")),
         (
             TokenTenant::Untold,
