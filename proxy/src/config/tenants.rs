@@ -111,14 +111,18 @@ fn warn_of_issuers(lowering: &mut Lowering<'_>, at: &At<RawServer>, place: Place
     if issuers.len() < 2 || told_apart {
         return;
     }
+    let trusted = match (server.issuers().len(), &at.value.danger_shared_secret) {
+        (1, Some(_)) => "1 issuer and a shared secret".to_owned(),
+        (count, Some(_)) => format!("{count} issuers and a shared secret"),
+        (count, None) => format!("{count} issuers"),
+    };
     lowering.warn(
         Warning::IssuerUnread,
         place,
         format!(
-            "server `{}` trusts {} issuers, and its policy never reads `input.subject.issuer`: people of the same name \
+            "server `{}` trusts {trusted}, and its policy never reads `input.subject.issuer`: people of the same name \
              at two of them are the same to it",
-            server.name(),
-            issuers.len()
+            server.name()
         ),
         "look people up by tenant, issuer and subject: `data.subjects[input.tenant][input.subject.issuer][input.subject.id]`",
     );

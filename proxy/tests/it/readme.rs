@@ -46,6 +46,7 @@ fn the_first_configuration_is_accepted_as_it_stands() {
         [
             "keys init -c portcullis.yaml",
             "check -c portcullis.yaml",
+            "check -c portcullis.yaml --deny-warnings",
             "config schema"
         ]
     );

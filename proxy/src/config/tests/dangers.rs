@@ -56,12 +56,15 @@ fn what_weakens_safety_is_told_in_one_line_each() {
         "W0801 danger_set",
         "make the gate ask hosts of the inner network\n",
     );
-    warned(
-        "    tools:",
-        "    danger_shared_secret: {file: bearer.txt, subject: me}\n    tools:",
-        "W0801 danger_set",
-        "`danger_shared_secret` is set: a secret that stands for one caller in place of a token",
-    );
+    let secret = "    danger_shared_secret: {file: bearer.txt, subject: me}\n    tools:";
+    let told = warnings(&labelled().replacen("    tools:", secret, 1)).join("\n");
+    for said in [
+        "warning[W0801 danger_set]: `danger_shared_secret` is set: a secret that stands for one caller in place of a token",
+        // Whom it stands for may be named like somebody of the issuer.
+        "warning[W0701 issuer_unread]: server `crm` trusts 1 issuer and a shared secret, and its policy never reads",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
     warned(
         "      rows:",
         "      danger_unmapped_tools: true\n      rows:",
