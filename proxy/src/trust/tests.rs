@@ -153,6 +153,31 @@ fn time_is_looked_at_on_every_request_of_a_connection() {
 }
 
 #[test]
+fn no_judgement_outlives_a_clock_that_was_wrong() {
+    let authority = Authority::new();
+    let begins_s = NOW_S + 5;
+    let leaf = authority.leaf(5, NOW_S + 60, |params| {
+        params.not_before = rcgen::date_time_ymd(1_970, 1, 1) + Duration::from_secs(begins_s);
+    });
+    let store = authority.store(None);
+    let chain = PeerChain::new(Arc::clone(&store), std::slice::from_ref(&leaf));
+    // Too early by a second, then in time, then far too late, and back again.
+    for (at_s, good) in [
+        (begins_s - 1, false),
+        (begins_s, true),
+        (NOW_S + 4_000, false),
+        (begins_s + 1, true),
+        (begins_s - 1, false),
+    ] {
+        let now = UnixTime::from_secs(at_s);
+        let certificate = chain.certificate(now);
+        assert_eq!(found(&certificate).is_ok(), good, "{at_s}");
+        let told = store.judge_told(leaf.to_vec(), certificate.sha256, now);
+        assert_eq!(told, certificate, "{at_s}");
+    }
+}
+
+#[test]
 fn an_exchanged_trust_holds_for_chains_that_were_judged() {
     let authority = Authority::new();
     let store = authority.store(Some(&authority.list(&[], NOW_S + 60)));

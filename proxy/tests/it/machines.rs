@@ -3,13 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::http1::Connection;
 use portcullis_fixtures::issuer::now_s;
+use portcullis_fixtures::mcp::Canned;
 use portcullis_fixtures::persona::ALICE;
+use portcullis_fixtures::server::End;
 use portcullis_fixtures::token::TokenBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gate::{CREDENTIAL, Gate, RESOURCE, is_allow, until};
+use crate::gate::{CREDENTIAL, Gate, HOST, PATH, RESOURCE, is_allow, until};
 use crate::tls::{Authority, Leaf, OpenConnection};
 
 const REPORTER: &str = "spiffe://prod.example/agents/reporter";
@@ -296,6 +299,34 @@ fn a_trusted_hop_tells_a_machine_that_is_verified_once_more() {
     let mut expected = vec!["certificate_refused"; 11];
     expected.push("credential_missing");
     assert_eq!(refusals(&records), expected);
+}
+
+#[test]
+fn an_open_stream_ends_when_its_certificate_is_revoked() {
+    let authority = Authority::new();
+    let told = format!("form: rfc9440, client_ca: root.pem, client_crl: {LIST}");
+    let gate = behind(&authority, "127.0.0.1", &told);
+    let open = |leaf: &Leaf| -> Connection {
+        let before = gate.upstream.answers_open();
+        gate.upstream
+            .answer_next(Canned::sse(&[": hello\n\n"]).ending(End::Open));
+        let mut connection = gate.connect();
+        connection.send(&telling(leaf).to_http(HOST, PATH)).unwrap();
+        until(|| gate.upstream.answers_open() == before + 1);
+        connection
+    };
+    let reporter = authority.issue_to(&[REPORTER], None);
+    let mut revoked = open(&reporter);
+    let stays = open(&authority.issue_to(&[CRAWLER], None));
+    reload(&gate, &authority.list(&[&reporter], in_an_hour()), RELOADED);
+    let text = revoked.read_response().unwrap().text();
+    assert!(text.contains("was revoked"), "{text}");
+    until(|| gate.upstream.answers_open() == 1);
+    drop(stays);
+    until(|| gate.upstream.answers_open() == 0);
+    gate.terminate();
+    let (_, records) = gate.records();
+    assert_eq!(records.matches("\"outcome\":\"revoked\"").count(), 1, "{records}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use portcullis_fixtures::token::TokenBuilder;
 
 use super::super::*;
 use super::stage::*;
-use crate::gate::{Outcome, Release, Ticket};
+use crate::gate::{Outcome, Permit, Release, Ticket};
 use crate::revocation::{RevocationRequest, RevocationSource};
 
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"hello"}]}}"#;
@@ -54,6 +54,8 @@ fn a_newer_token_extends_the_streams_of_its_principal() {
         ("another client", newer(token(&ALICE)).client("laptop"), 300),
         ("an agent for the subject", newer(token(&ALICE)).act("agent-1"), 300),
         ("an earlier end", token(&ALICE).expires(NOW_S + 299), 300),
+        ("a stronger login", newer(token(&ALICE)).claim("acr", "silver"), 300),
+        ("a fresher login", newer(token(&ALICE)).claim("auth_time", NOW_S), 900),
     ];
     for (name, renewal, expected) in renewals {
         let ticket = streaming(&stage);
@@ -94,22 +96,69 @@ fn an_extended_stream_goes_on_and_ends_with_the_newer_token() {
 }
 
 #[test]
-fn revocation_cuts_whatever_extended_the_stream() {
-    fn revoke(stage: &Stage, target: &str) {
-        let json = format!(r#"{{"issuer":"{ISSUER}",{target},"expires":{}}}"#, NOW_S + 3_600);
-        let request = RevocationRequest::parse(json.as_bytes()).unwrap();
-        let id = stage.gate.record_ids.next(NOW);
-        let bounds = crate::revocation::RevocationBounds {
-            revocations_max: 10,
-            lifetime_max: Duration::from_secs(3_600),
-            leeway: Duration::from_secs(60),
-        };
-        stage
-            .gate
-            .revocations
-            .revoke(&request, id, RevocationSource::Act, NOW, &bounds)
-            .unwrap();
+fn a_login_that_is_worse_extends_no_stream() {
+    let stage = Stage::deciding(ALLOW, ALLOW);
+    let login = |acr: &str, at: u64| token(&ALICE).claim("acr", acr).claim("auth_time", at);
+    for (name, renewal, expected) in [
+        ("the same login", login("gold", NOW_S - 60), 900),
+        ("a later one", login("gold", NOW_S), 900),
+        ("an older one", login("gold", NOW_S - 61), 300),
+        ("another strength", login("silver", NOW_S), 300),
+        ("one that is not told", login("gold", NOW_S).without("auth_time"), 300),
+        ("a strength that is not told", login("gold", NOW_S).without("acr"), 300),
+    ] {
+        let mut ticket = stage.forward(&request(&login("gold", NOW_S - 60))).unwrap().1;
+        let opened = ticket.open(200, NOW).unwrap();
+        stage.released(opened);
+        stage.arrive(&request(&renewal.expires(NOW_S + 900))).unwrap();
+        assert_eq!(ends(&ticket), expected, "{name}");
     }
+}
+
+#[test]
+fn a_wait_for_a_credential_ends_what_was_revoked_or_has_expired_meanwhile() {
+    fn permit(stage: &Stage) -> Permit<'_> {
+        let recorded = stage.record(&request(&token(&ALICE).claim("jti", "first"))).unwrap();
+        stage.write();
+        recorded.permit(stage.gate.durable()).unwrap()
+    }
+    let stage_of = || Stage::deciding(ALLOW, ALLOW);
+    let stage = stage_of();
+    assert!(permit(&stage).still_holds(at(300 + 59)).is_ok());
+    for (target, now, reason) in [
+        (Some(r#""jti":"first""#), NOW, DenyReason::TokenRevoked),
+        (None, at(300 + 60), DenyReason::TokenExpired),
+    ] {
+        let stage = stage_of();
+        let permit = permit(&stage);
+        if let Some(target) = target {
+            revoke(&stage, target);
+        }
+        let denial = permit.still_holds(now).unwrap_err();
+        assert_eq!(denial.reason, reason);
+        assert!(denial.challenge.is_some() && denial.record_id.is_some());
+        assert_eq!(stage.last()["outcome"], "not_forwarded", "the pair is closed");
+    }
+}
+
+fn revoke(stage: &Stage, target: &str) {
+    let json = format!(r#"{{"issuer":"{ISSUER}",{target},"expires":{}}}"#, NOW_S + 3_600);
+    let request = RevocationRequest::parse(json.as_bytes()).unwrap();
+    let id = stage.gate.record_ids.next(NOW);
+    let bounds = crate::revocation::RevocationBounds {
+        revocations_max: 10,
+        lifetime_max: Duration::from_secs(3_600),
+        leeway: Duration::from_secs(60),
+    };
+    stage
+        .gate
+        .revocations
+        .revoke(&request, id, RevocationSource::Act, NOW, &bounds)
+        .unwrap();
+}
+
+#[test]
+fn revocation_cuts_whatever_extended_the_stream() {
     let first = || token(&ALICE).claim("jti", "first").claim("sid", "s-1");
     let second = || {
         token(&ALICE)

@@ -475,3 +475,26 @@ fn a_machine_has_no_name_that_an_issuer_could_give() {
         Err(ServerError::MachineNameSpace(crm(), Arc::from(ISSUER)))
     );
 }
+
+#[test]
+fn an_open_stream_ends_with_the_trust_in_its_certificate() {
+    let stage = Stage::with(setup());
+    let (_, ticket) = stage.forward(&alone(&read_call(Era::Legacy), reporter())).unwrap();
+    assert!(ticket.check_certificate(Some(&reporter())).is_ok());
+    let other = ClientCertificate {
+        sha256: [9; 32],
+        ..reporter()
+    };
+    let refused = ClientCertificate {
+        identity: None,
+        refused: Some("revoked"),
+        ..reporter()
+    };
+    for now in [None, Some(&other), Some(&refused)] {
+        let denial = ticket.check_certificate(now).unwrap_err();
+        assert_eq!(denial.reason, DenyReason::CertificateRefused);
+    }
+    // Who came without one has none to lose.
+    let stage = Stage::new();
+    assert!(stage.ticket().check_certificate(None).is_ok());
+}

@@ -178,6 +178,29 @@ fn an_exchange_says_where_as_whom_and_for_what() {
         &format!("      credential: {{exchange: {{{right}}}}}\n"),
         "asks for no scope for calls that name no tool",
     );
+    // What could only fail on each call.
+    let load_with_issuer = |issuer: &str, upstream: &str| {
+        let text = super::RIGHT.replacen(
+            "servers:\n",
+            &format!("  - issuer: https://other.example.test\n{issuer}servers:\n"),
+            1,
+        );
+        super::load_text(&text.replacen(CREDENTIAL, upstream, 1))
+    };
+    let other = format!("{right}, issuer: \"https://other.example.test\"");
+    let fault = load_with_issuer("", &exchange(&other)).map(|_| ()).unwrap_err();
+    assert!(
+        fault.contains("the issuer `https://other.example.test` is not one of the server's"),
+        "{fault}"
+    );
+    assert!(load_with_issuer("", &exchange(right)).is_ok());
+    let agents = |identity: &str| {
+        let text = super::RIGHT.replacen("    algorithms:", &format!("{identity}    algorithms:"), 1);
+        let config = super::load_text(&text.replacen(CREDENTIAL, &exchange(right), 1)).unwrap();
+        config.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(agents("    identity: {form: human_claim, claim: human}\n"), ["W0901"]);
+    assert_eq!(agents(""), [""; 0]);
     assert!(load_two(&format!("      credential: {{exchange: {{{right}, scopes: [mcp]}}}}\n")).is_ok());
 }
 

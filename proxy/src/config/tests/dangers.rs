@@ -71,6 +71,18 @@ fn what_weakens_safety_is_told_in_one_line_each() {
         "W0801 danger_set",
         "lets tools without a row through to the policy",
     );
+    for written in [
+        "danger_accept_any_jwt : true",
+        "'danger_accept_any_jwt': true",
+        "\"danger_accept_any_jwt\" : true",
+    ] {
+        warned(
+            issuer,
+            &format!("    {written}"),
+            "W0801 danger_set",
+            "`danger_accept_any_jwt` is set",
+        );
+    }
     let both = labelled().replacen(
         issuer,
         "    danger_accept_any_jwt: true\n    danger_ignore_group_overage: true",

@@ -64,6 +64,42 @@ error[E0406 repeated]: the servers `crm` and `files` share the path `/crm/mcp` a
 }
 
 #[test]
+fn two_tenants_do_not_take_the_same_tokens() {
+    let load = |first: &str, second_tenant: &str, audiences: &str, issuer: &str| {
+        let other = second("https://files.example.test/crm/mcp", "").replacen(
+            "    resource:",
+            &format!("{second_tenant}{audiences}    resource:"),
+            1,
+        );
+        let text = RIGHT
+            .replacen(
+                "    path: /crm/mcp\n",
+                &format!("{first}{audiences}    path: /crm/mcp\n"),
+                1,
+            )
+            .replacen("    algorithms:", &format!("{issuer}    algorithms:"), 1)
+            .replacen("limits:\n", &other, 1);
+        super::load_text(&text)
+    };
+    let (acme, beta) = ("    tenant: acme\n", "    tenant: beta\n");
+    let shared = "    audiences: [\"api://crm\"]\n";
+    assert!(load(acme, beta, "", "").is_ok());
+    assert!(load(acme, acme, shared, "").is_ok());
+    assert!(load("", "", shared, "").is_ok());
+    // The token says whose it is.
+    assert!(load(acme, beta, shared, "    tenant_claim: org_id\n").is_ok());
+    for second_tenant in [beta, ""] {
+        let fault = load(acme, second_tenant, shared, "").unwrap_err();
+        let said = "the servers `crm` and `files` are of two tenants and take the same tokens: those of \
+                    `https://login.example.test` for `api://crm`";
+        assert!(
+            fault.starts_with("error[E0405 server_invalid]") && fault.contains(said),
+            "{fault}"
+        );
+    }
+}
+
+#[test]
 fn a_tenant_is_told_in_one_way_and_can_be_that_of_a_token() {
     const ISSUER: &str = "  - issuer: https://login.example.test\n";
     let issuer = |lines: &str| load_with(ISSUER, &format!("{ISSUER}{lines}"));
