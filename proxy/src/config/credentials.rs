@@ -411,10 +411,13 @@ fn forward_headers(
     let owned: Vec<&str> = shown.into_iter().chain(hops).collect();
     let request = crossing(lowering, &raw.request, |name| {
         let credential = matches!(name, "authorization" | "cookie" | "dpop" | "proxy-authorization");
-        let trusted = TRUSTED.contains(&name) || owned.iter().any(|owned| owned.eq_ignore_ascii_case(name));
+        let tells = TRUSTED.contains(&name) || TRUSTED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let trusted = tells || owned.iter().any(|owned| owned.eq_ignore_ascii_case(name));
         credential || trusted
     });
-    let response = crossing(lowering, &raw.response, |name| OWN_ANSWERS.contains(&name));
+    let response = crossing(lowering, &raw.response, |name| {
+        name.starts_with("access-control-") || OWN_ANSWERS.contains(&name)
+    });
     Some(ForwardHeaders {
         request: request?,
         response: response?,
@@ -479,27 +482,37 @@ fn is_protocol(name: &HeaderName) -> bool {
 /// Fields that cross in any case, or in sessions.
 const CROSSING: [&str; 3] = ["accept-language", "last-event-id", "user-agent"];
 
-/// Fields by which hops tell who calls and from where: the client could write them.
-const TRUSTED: [&str; 10] = [
+/// Fields by which hops, and servers behind them, tell who calls and from where: the client could write them.
+const TRUSTED: [&str; 12] = [
+    "cf-connecting-ip",
     "client-cert",
     "client-cert-chain",
     "forwarded",
-    "x-forwarded-client-cert",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-user",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "remote-user",
+    "true-client-ip",
+    "x-authenticated-user",
+    "x-client-ip",
     "x-real-ip",
 ];
 
+/// How the names of such fields begin.
+const TRUSTED_PREFIXES: [&str; 9] = [
+    "cf-access-",
+    "ssl-client-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
+    "x-remote-",
+    "x-ssl-",
+];
+
 /// Fields of an answer that the gate writes itself, or that would act on the gate's own clients.
-const OWN_ANSWERS: [&str; 15] = [
-    "access-control-allow-credentials",
-    "access-control-allow-headers",
-    "access-control-allow-methods",
-    "access-control-allow-origin",
-    "access-control-expose-headers",
+const OWN_ANSWERS: [&str; 10] = [
     "alt-svc",
     "cache-control",
     "clear-site-data",
