@@ -11,6 +11,7 @@
 
 mod acts;
 mod authentication;
+mod awaited;
 mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
@@ -97,6 +98,7 @@ pub struct Gate {
     key_id: Arc<str>,
     nonce_key: MacKey,
     session_keys: Published<SessionKeys>,
+    awaited: awaited::AwaitedAnswers,
     streams: streams::OpenStreams,
     limiter: Limiter,
     node: Arc<str>,
@@ -163,6 +165,7 @@ impl Gate {
             key_id: parts.keys.digests_id,
             nonce_key: MacKey::new(*parts.keys.nonces),
             session_keys: Published::new(parts.keys.sessions),
+            awaited: awaited::AwaitedAnswers::default(),
             streams: streams::OpenStreams::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,

@@ -5,6 +5,7 @@
 //! forwarded; what it cannot name (batches, unknown methods, folded keys, disagreeing headers) it refuses. Never
 //! decides who may call what, and never rewrites a message.
 
+mod answer;
 mod call;
 mod keys;
 mod message;
@@ -13,7 +14,7 @@ mod reply;
 pub mod sse;
 
 pub(crate) use call::{Call, CallLimits, read_call};
-pub(crate) use message::IdKind;
+pub(crate) use message::{Id, IdKind, RequestId};
 pub(crate) use reply::{Expected, Reply, read_reply};
 
 /// The revisions of MCP that can be judged, oldest first.
@@ -71,7 +72,8 @@ impl ProtocolVersion {
     }
 }
 
-/// The methods a client may send that can be judged. All others are refused.
+/// What a client may send that can be judged: its methods, and its answers to requests of the server. All others are
+/// refused.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Method {
     /// `initialize`
@@ -86,6 +88,8 @@ pub enum Method {
     NotificationRootsListChanged,
     /// `ping`
     Ping,
+    /// `response/ping`: the client's answer to a `ping` of the server. The name is the gate's; no message has it.
+    ResponsePing,
     /// `server/discover`
     ServerDiscover,
     /// `tools/call`
@@ -95,7 +99,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method, in the order of the enum.
+    /// Every method that a message can name, in the order of the enum.
     pub const ALL: [Self; 9] = [
         Self::Initialize,
         Self::NotificationCancelled,
@@ -117,13 +121,14 @@ impl Method {
             Self::NotificationProgress => "notifications/progress",
             Self::NotificationRootsListChanged => "notifications/roots/list_changed",
             Self::Ping => "ping",
+            Self::ResponsePing => "response/ping",
             Self::ServerDiscover => "server/discover",
             Self::ToolsCall => "tools/call",
             Self::ToolsList => "tools/list",
         }
     }
 
-    /// The method that is spelled exactly so.
+    /// The method of a message that is spelled exactly so.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.as_str() == text)
     }
@@ -139,6 +144,11 @@ impl Method {
         )
     }
 
+    /// Whether the message gets an answer: only requests do (JSON-RPC 2.0 section 4.1).
+    pub const fn is_answered(self) -> bool {
+        !self.is_notification() && !matches!(self, Self::ResponsePing)
+    }
+
     /// Whether a client of `version` has this method. The modern era has no handshake and, over HTTP, no
     /// notification from the client.
     pub const fn exists_in(self, version: ProtocolVersion) -> bool {
@@ -150,7 +160,8 @@ impl Method {
             | Self::NotificationInitialized
             | Self::NotificationProgress
             | Self::NotificationRootsListChanged
-            | Self::Ping => !version.is_modern(),
+            | Self::Ping
+            | Self::ResponsePing => !version.is_modern(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
+use super::awaited::{Asked, AwaitedAnswers};
 use super::permit::SESSION;
 use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
@@ -19,7 +20,7 @@ use crate::identity::{self, Principal, Proof, RolesOrigin};
 use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
-use crate::rpc::{Call, Expected, IdKind, Method, ProtocolVersion};
+use crate::rpc::{Call, Expected, Id, IdKind, Method, ProtocolVersion, RequestId};
 use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
@@ -75,6 +76,8 @@ pub(super) struct CallFacts {
     pub(super) arguments_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
     pub(super) id_kind: Option<IdKind>,
+    /// The id of the server's request that this answers.
+    pub(super) answers: Option<Id>,
     pub(super) expected: Expected,
 }
 
@@ -161,6 +164,7 @@ impl<'g> Case<'g> {
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
             id_kind: call.id().map(|id| id.kind()),
+            answers: call.answers().map(RequestId::value),
             expected: call.expected(),
         });
     }
@@ -192,6 +196,48 @@ impl<'g> Case<'g> {
             sealed,
         });
         Ok(())
+    }
+
+    /// Whom and what a request of the server with this id asks.
+    pub(super) fn asked<'c>(&'c self, id: &'c Id) -> Asked<'c> {
+        Asked {
+            principal_id: self.principal.principal_id(),
+            server: self.server.name(),
+            session: self.session.as_ref().map(|session| &session.digest),
+            id,
+        }
+    }
+
+    /// Checks that an answer of the client is awaited from this caller, at this server and in this session.
+    ///
+    /// # Errors
+    /// [`DenyReason::RpcInvalid`] for one that is not, or no longer, whatever the cause.
+    pub(super) fn check_awaited(&self) -> Result<(), Denial> {
+        self.awaited(AwaitedAnswers::find)
+    }
+
+    /// The same, and it is awaited no more: an answer passes once.
+    ///
+    /// # Errors
+    /// As [`Self::check_awaited`].
+    pub(super) fn take_awaited(&self) -> Result<(), Denial> {
+        self.awaited(AwaitedAnswers::take)
+    }
+
+    fn awaited(
+        &self,
+        look: impl FnOnce(&AwaitedAnswers, &Asked<'_>, UnixTime) -> Option<Method>,
+    ) -> Result<(), Denial> {
+        let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) else {
+            return Ok(());
+        };
+        match look(&self.gate.awaited, &self.asked(id), self.now) {
+            Some(method) if method == call.method => Ok(()),
+            Some(_) | None => Err(self.denial(
+                DenyReason::RpcInvalid,
+                "the answer is to no request of the server that still awaits it from this caller in this session",
+            )),
+        }
     }
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.

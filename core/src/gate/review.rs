@@ -15,7 +15,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply};
+use crate::rpc::{self, Method, Reply, RequestId};
 use crate::time::UnixTime;
 
 /// What the review found.
@@ -71,8 +71,9 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     let Some(call) = &case.call else {
         return withheld(case, facts, DenyReason::AnswerInvalid, "no call was read");
     };
-    if !place.streaming && call.method.is_notification() {
-        // JSON-RPC 2.0 section 4.1: a notification has no response, so what comes with the status is not passed on.
+    if !place.streaming && !call.method.is_answered() {
+        // JSON-RPC 2.0 section 4.1: neither a notification nor a response has a response, so what comes with the status is
+        // not passed on.
         return without_body(case, status, Some(digest));
     }
     let Weighed {
@@ -189,6 +190,7 @@ fn review(
     let (kind, content, structured, is_error) = match reply {
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
         Reply::Notification { params } => ("notification", *params, None, false),
+        Reply::Ping { params, .. } => ("request", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
         Reply::Unjudged => {
             return Err(Denial::new(
@@ -238,9 +240,12 @@ fn review(
                 redactions: 0,
             });
         }
+        Reply::Ping { id, params } if redactions.is_empty() || params.is_none() => {
+            return awaiting(case, call, *id, now);
+        }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::Unjudged => {
+        Reply::Notification { .. } | Reply::Ping { .. } | Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "free text of the server cannot be redacted",
@@ -248,6 +253,25 @@ fn review(
         }
     };
     spliced(text, &edits, count)
+}
+
+/// Lets a request of the server pass, once the client's answer to it is awaited.
+fn awaiting(case: &Case<'_>, call: &CallFacts, id: RequestId<'_>, now: UnixTime) -> Result<Passed, Denial> {
+    let withheld = |operator| Err(Denial::new(DenyReason::AnswerWithheld, operator));
+    if call.method == Method::Initialize {
+        return withheld("the session in which the client would answer the server is not open yet");
+    }
+    if !case
+        .gate
+        .awaited
+        .enter(&case.asked(&id.value()), Method::ResponsePing, now)
+    {
+        return withheld("the answer to a request of the server cannot be awaited");
+    }
+    Ok(Passed {
+        edited: None,
+        redactions: 0,
+    })
 }
 
 /// Asks the policy about the answer.
@@ -403,10 +427,10 @@ fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denia
 /// A request must be answered, so its success without a body is none. The upstream's own refusal of us is not the
 /// client's to cure.
 fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) -> Finding {
-    let notification = case.call.as_ref().is_some_and(|call| call.method.is_notification());
+    let unanswered = case.call.as_ref().is_some_and(|call| !call.method.is_answered());
     let mut facts = PartFacts::new(status, content_digest);
     let passes = match status {
-        200 | 202 | 204 => notification,
+        200 | 202 | 204 => unanswered,
         400 | 404 | 405 | 406 | 409 | 413 | 415 | 429 => true,
         _ => false,
     };
@@ -419,7 +443,7 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
         );
     }
     facts.outcome = Outcome::Reviewed;
-    // Whatever success the upstream names, the answer to a notification is 202 (MCP streamable HTTP).
+    // Whatever success the upstream names, the answer to a notification or response is 202 (MCP streamable HTTP).
     let status = if status < 300 { 202 } else { status };
     Finding {
         release: Release::Empty { status },

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod audiences;
+mod awaited;
 mod challenges;
 mod continuity;
 mod credentials;

@@ -524,7 +524,9 @@ fn judge(case: &mut Case<'_>, head: &RequestHead<'_>, body: &Bytes, scratch: &mu
         Err(unlisted) => Err(unlisted.into()),
     };
     case.laps = laps;
-    verdict.map_err(|mut refusal| {
+    // Last: what is refused for another reason may come again.
+    let taken = verdict.and_then(|verdict| case.take_awaited().map(|()| verdict).map_err(Refusal::from));
+    taken.map_err(|mut refusal| {
         refusal.denial.modern = call.version().is_modern();
         refusal.denial.request_id = call.id().map(|id| id.raw().into());
         refusal
@@ -549,6 +551,7 @@ fn parse<'b>(
     let call = rpc::read_call(head, body, scratch, call_limits)?;
     case.learn(&call);
     case.enter_session(&call, head)?;
+    case.check_awaited()?;
     Ok(call)
 }
 

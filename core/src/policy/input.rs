@@ -62,7 +62,7 @@ pub(crate) struct Operation<'a> {
     pub(crate) prompt: Option<&'a str>,
     /// The URI of the resource.
     pub(crate) resource_uri: Option<&'a str>,
-    /// The kind of the request's id, `number` or `string`; absent for notifications.
+    /// The kind of the request's id, `number` or `string`; absent for notifications and answers.
     pub(crate) id_type: Option<&'a str>,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct ResponseInput<'a> {
     pub(crate) request_decision: &'a Decision,
     /// `input.record_id`.
     pub(crate) record_id: &'a str,
-    /// `input.response.kind`: `result`, `error` or `notification`.
+    /// `input.response.kind`: `result`, `error`, `notification` or, for a request of the server, `request`.
     pub(crate) kind: &'a str,
     /// `input.response.content`.
     pub(crate) content: Option<Node<'a>>,

@@ -1,4 +1,4 @@
-//! One call of a client: the body as JSON-RPC, in agreement with its headers.
+//! One call of a client, or its answer to a request of the server: the body as JSON-RPC, in agreement with its headers.
 //!
 //! Owns [`Call`]; only [`read_call`] makes one. Everything in it borrows the body that is forwarded, so what is judged
 //! and what arrives are the same bytes. Refusals carry the request's id and era as soon as they are known.
@@ -11,9 +11,8 @@ use crate::json::{self, Kind, Node, Scratch};
 
 use super::keys::{META_CAPABILITIES, META_VERSION};
 use super::message::{Context, Message, RequestId};
-use super::mirror;
 use super::reply::Expected;
-use super::{Method, ProtocolVersion};
+use super::{Method, ProtocolVersion, answer, mirror};
 
 /// Bounds on a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,12 +23,13 @@ pub(crate) struct CallLimits {
     pub(crate) tool_name_bytes_max: usize,
 }
 
-/// A request or notification of a client, well formed and in agreement with its headers.
+/// A request, notification or answer of a client, well formed and in agreement with its headers.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'b> {
     version: ProtocolVersion,
     method: Method,
     id: Option<RequestId<'b>>,
+    answers: Option<RequestId<'b>>,
     tool: Option<&'b str>,
     arguments: Option<Node<'b>>,
     session: Option<&'b str>,
@@ -47,9 +47,14 @@ impl<'b> Call<'b> {
         self.method
     }
 
-    /// The id, `None` exactly for notifications.
+    /// The id of a request, `None` for what gets no answer.
     pub(crate) fn id(&self) -> Option<RequestId<'b>> {
         self.id
+    }
+
+    /// The id of the server's request that this answers, `None` for what is no answer.
+    pub(crate) fn answers(&self) -> Option<RequestId<'b>> {
+        self.answers
     }
 
     /// The tool's decoded name, present exactly for `tools/call`.
@@ -105,6 +110,9 @@ pub(crate) fn read_call<'b>(
     };
     let document = json::parse(body, scratch, limits.json).map_err(|error| context.unreadable(error))?;
     context.learn(document);
+    if !context.modern && answer::is_answer(document.root()) {
+        return read_answer(head, document.root(), claimed, context);
+    }
     let message = Message::read(document.root(), context)?;
     let Ok(claimed) = claimed else {
         return Err(context.deny(
@@ -114,7 +122,7 @@ pub(crate) fn read_call<'b>(
     };
     let version = version(claimed, &message, context)?;
     context.modern = version.is_modern();
-    mirror::method(head, version, message.method, context)?;
+    mirror::method(head, version, Some(message.method), context)?;
     let method = method(version, &message, context)?;
     let (tool, arguments) = match method {
         Method::ToolsCall => tool(&message, limits.tool_name_bytes_max, context)?,
@@ -125,6 +133,7 @@ pub(crate) fn read_call<'b>(
         version,
         method,
         id: message.id,
+        answers: None,
         tool,
         arguments,
         session: if version.is_modern() {
@@ -134,6 +143,52 @@ pub(crate) fn read_call<'b>(
         },
         trace_parent: message.trace_parent(),
     })
+}
+
+/// Reads `root` as an answer to a request of the server. A refusal names no id: it answers nothing of the client's.
+fn read_answer<'b>(
+    head: &RequestHead<'b>,
+    root: Node<'b>,
+    claimed: Result<Option<&'b str>, Denial>,
+    context: Context<'b>,
+) -> Result<Call<'b>, Denial> {
+    let context = Context { id: None, ..context };
+    let answers = answer::read(root, context)?;
+    let version = match claimed {
+        Ok(None) => ProtocolVersion::V2025_03_26,
+        Ok(Some(claimed)) => legacy(claimed, context)?,
+        Err(_) => {
+            return Err(context.deny(
+                DenyReason::HeaderMismatch,
+                "the version header is repeated or not ascii",
+            ));
+        }
+    };
+    mirror::method(head, version, None, context)?;
+    mirror::name(head, version, None, context)?;
+    Ok(Call {
+        version,
+        // No other request of a server reaches a client.
+        method: Method::ResponsePing,
+        id: None,
+        answers: Some(answers),
+        tool: None,
+        arguments: None,
+        session: session(head, context)?,
+        trace_parent: None,
+    })
+}
+
+/// The version of the legacy era that the header names.
+fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+    ProtocolVersion::parse(claimed)
+        .filter(|version| !version.is_modern())
+        .ok_or_else(|| {
+            context.deny(
+                DenyReason::VersionUnsupported,
+                "the version header names no judged version",
+            )
+        })
 }
 
 /// The version that header and body agree on. `initialize` negotiates: it may offer any version and is read as

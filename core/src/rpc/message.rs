@@ -36,8 +36,30 @@ impl<'b> RequestId<'b> {
         }
     }
 
-    pub(super) fn node(self) -> Node<'b> {
-        self.0
+    /// The id by value, to be kept.
+    pub(crate) fn value(self) -> Id {
+        match self.0.as_number() {
+            Some(Number::Integer(value)) => Id::Integer(value),
+            _ => Id::String(Box::from(self.0.as_str().unwrap_or_default())),
+        }
+    }
+}
+
+/// An id by value: the other side may escape the same string differently.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Id {
+    /// A JSON integer.
+    Integer(i64),
+    /// A JSON string, decoded.
+    String(Box<str>),
+}
+
+impl Id {
+    pub(super) fn is(&self, node: Node<'_>) -> bool {
+        match self {
+            Self::Integer(value) => node.as_number() == Some(Number::Integer(*value)),
+            Self::String(text) => node.as_str() == Some(text),
+        }
     }
 }
 

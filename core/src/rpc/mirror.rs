@@ -21,19 +21,19 @@ static METHOD: HeaderName = HeaderName::from_static("mcp-method");
 static NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PARAM_PREFIX: &str = "mcp-param-";
 
-/// Checks `Mcp-Method` against the body's method, and that no `Mcp-Param-*` stands there: which argument such a header
+/// Checks `Mcp-Method` against the body's method (`None` for an answer, which has none to repeat), and that no `Mcp-Param-*` stands there: which argument such a header
 /// repeats says only the tool's schema, which is not known here.
 pub(super) fn method(
     head: &RequestHead<'_>,
     version: ProtocolVersion,
-    method: &str,
+    method: Option<&str>,
     context: Context<'_>,
 ) -> Result<(), Denial> {
     if head.headers.keys().any(|name| name.as_str().starts_with(PARAM_PREFIX)) {
         return Err(context.deny(DenyReason::HeaderMismatch, "a parameter header cannot be judged"));
     }
     match head.single(&METHOD) {
-        Ok(Some(value)) if value == method => Ok(()),
+        Ok(Some(value)) if Some(value) == method => Ok(()),
         Ok(None) if !version.is_modern() => Ok(()),
         Ok(None) => Err(context.deny(DenyReason::HeaderMismatch, "the method header is missing")),
         Ok(Some(_)) => Err(context.deny(DenyReason::HeaderMismatch, "the method header differs from the body")),

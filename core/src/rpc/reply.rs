@@ -5,7 +5,7 @@
 
 use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
 
-use super::message::RequestId;
+use super::message::{Id, RequestId};
 use super::{Method, ProtocolVersion, keys};
 
 /// What an answer must match; owned, since it outlives the call's body.
@@ -17,34 +17,10 @@ pub(crate) struct Expected {
     version: ProtocolVersion,
 }
 
-/// An id by value: a server may escape the same string differently.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Id {
-    Integer(i64),
-    String(Box<str>),
-}
-
-impl Id {
-    fn read(node: Node<'_>) -> Option<Self> {
-        match (node.as_str(), node.as_number()) {
-            (Some(text), _) => Some(Self::String(Box::from(text))),
-            (_, Some(Number::Integer(value))) => Some(Self::Integer(value)),
-            _ => None,
-        }
-    }
-
-    fn is(&self, node: Node<'_>) -> bool {
-        match self {
-            Self::Integer(value) => node.as_number() == Some(Number::Integer(*value)),
-            Self::String(text) => node.as_str() == Some(text),
-        }
-    }
-}
-
 impl Expected {
     pub(super) fn new(id: Option<RequestId<'_>>, method: Method, version: ProtocolVersion) -> Self {
         Self {
-            id: id.and_then(|id| Id::read(id.node())),
+            id: id.map(RequestId::value),
             id_raw: id.map_or_else(Box::default, |id| Box::from(id.raw())),
             method,
             version,
@@ -72,6 +48,13 @@ pub(crate) enum Reply<'b> {
         /// The parameters, an object when present.
         params: Option<Node<'b>>,
     },
+    /// A `ping` of a server of the legacy era: the one request to a client that carries nothing to judge.
+    Ping {
+        /// What the client's answer must name.
+        id: RequestId<'b>,
+        /// The parameters, an object with nothing but `_meta` when present.
+        params: Option<Node<'b>>,
+    },
     /// The call's result.
     Result {
         /// The whole message.
@@ -79,7 +62,7 @@ pub(crate) enum Reply<'b> {
         /// The result object.
         result: Node<'b>,
     },
-    /// A request of the server, such as sampling, or a notification of a kind that cannot be judged.
+    /// Another request of the server, such as sampling, or a notification of a kind that cannot be judged.
     Unjudged,
 }
 
@@ -120,7 +103,7 @@ pub(crate) fn read_reply<'b>(
     let root = document.root();
     envelope(root)?;
     match (root.member("method"), root.member("result"), root.member("error")) {
-        (Some(method), None, None) => asked(document, method),
+        (Some(method), None, None) => asked(document, method, expected.version),
         (None, Some(result), None) => {
             let id = root.member("id").ok_or(ReplyError::IdMismatch)?;
             if !expected.id.as_ref().is_some_and(|expected| expected.is(id)) {
@@ -172,7 +155,7 @@ const NOTIFICATIONS: [&str; 6] = [
 ];
 
 /// A message with a method: a request of the server when it has an id, else a notification.
-fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, ReplyError> {
+fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion) -> Result<Reply<'b>, ReplyError> {
     let root = document.root();
     let method = method.as_str().ok_or(ReplyError::NotRpc)?;
     let params = root.member("params");
@@ -181,13 +164,20 @@ fn asked<'b>(document: Document<'b>, method: Node<'b>) -> Result<Reply<'b>, Repl
         meta(params)?;
     }
     match root.member("id").map(RequestId::read) {
+        Some(Some(id)) if method == "ping" && !version.is_modern() && is_bare(params) => Ok(Reply::Ping { id, params }),
         None if NOTIFICATIONS.contains(&method) => Ok(Reply::Notification { params }),
         None | Some(Some(_)) => Ok(Reply::Unjudged),
         Some(None) => Err(ReplyError::NotRpc),
     }
 }
 
-fn check_error(error: Node<'_>) -> Result<(), ReplyError> {
+/// Whether parameters say nothing of their own.
+fn is_bare(params: Option<Node<'_>>) -> bool {
+    params.is_none_or(|params| params.members().all(|member| member.key == "_meta"))
+}
+
+/// Checks that `error` is an object with a code and a message.
+pub(super) fn check_error(error: Node<'_>) -> Result<(), ReplyError> {
     object(error, ReplyError::NotRpc)?;
     let code = error.member("code").and_then(Node::as_number);
     let message = error.member("message").and_then(Node::as_str);
@@ -236,7 +226,7 @@ fn list(list: Node<'_>, key: &str) -> Result<(), ReplyError> {
 }
 
 /// Checks that `node` is an object without near-misses; `otherwise` when it is none.
-fn object(node: Node<'_>, otherwise: ReplyError) -> Result<(), ReplyError> {
+pub(super) fn object(node: Node<'_>, otherwise: ReplyError) -> Result<(), ReplyError> {
     if node.kind() != Kind::Object {
         return Err(otherwise);
     }
@@ -247,7 +237,7 @@ fn object(node: Node<'_>, otherwise: ReplyError) -> Result<(), ReplyError> {
 }
 
 /// Checks that the `_meta` of `object`, when there is one, is an object without near-misses.
-fn meta(object: Node<'_>) -> Result<(), ReplyError> {
+pub(super) fn meta(object: Node<'_>) -> Result<(), ReplyError> {
     match object.member("_meta") {
         None => Ok(()),
         Some(meta) if meta.kind() != Kind::Object => Err(ReplyError::ResultInvalid),

@@ -8,6 +8,7 @@ use crate::json::{Limits, Scratch};
 
 use super::{Call, CallLimits, Expected, ProtocolVersion, read_call};
 
+mod answer;
 mod call;
 mod era;
 mod reply;
@@ -61,8 +62,9 @@ fn names_read_back() {
     for method in super::Method::ALL {
         assert_eq!(super::Method::parse(method.as_str()), Some(method));
         assert_eq!(method.is_notification(), method.as_str().starts_with("notifications/"));
+        assert_ne!(method.is_notification(), method.is_answered());
     }
-    for text in ["", "2024-11-05", "2026-07-28 ", "Ping", "tools/call "] {
+    for text in ["", "2024-11-05", "2026-07-28 ", "Ping", "response/ping", "tools/call "] {
         assert_eq!(
             (ProtocolVersion::parse(text), super::Method::parse(text)),
             (None, None),

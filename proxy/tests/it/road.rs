@@ -546,3 +546,32 @@ fn a_second_signal_cuts_what_still_runs() {
     assert!(status.success(), "{status}");
     assert!(records.contains("\"unknown\""), "{records}");
 }
+
+#[test]
+fn a_ping_of_the_upstream_reaches_the_client_and_one_answer_goes_back() {
+    let gate = Gate::start("");
+    let token = gate.token(&ALICE);
+    let call = allowed_in_session(&gate, &token, 8).bearer(&token);
+    let session = call.headers.iter().find(|(name, _)| name == "mcp-session-id").unwrap();
+    let ping = r#"{"jsonrpc":"2.0","id":"p-1","method":"ping"}"#;
+    let result = r#"{"jsonrpc":"2.0","id":8,"result":{"content":[{"type":"text","text":"hello"}]}}"#;
+    let events = [ping, result].map(|message| format!("data: {message}\n\n"));
+    gate.upstream.answer_next(Canned::sse(&[&events[0], &events[1]]));
+    let streamed = gate.call(&call);
+    assert_eq!(streamed.status, 200, "{}", streamed.text());
+    assert!(streamed.text().contains(ping), "{}", streamed.text());
+    assert!(streamed.text().contains("hello"));
+
+    let body = r#"{"jsonrpc":"2.0","id":"p-1","result":{}}"#;
+    let bare = Call::post(body.to_owned()).header("mcp-protocol-version", "2025-11-25");
+    let answer = bare.clone().header("mcp-session-id", &session.1).bearer(&token);
+    assert_eq!(gate.call(&bare.bearer(&token)).status, 400, "outside of the session");
+    let mut accepted = Canned::json("");
+    accepted.status = 202;
+    gate.upstream.answer_next(accepted);
+    assert_eq!(gate.call(&answer).status, 202);
+    assert_eq!(gate.upstream.capture().last().unwrap().body, body.as_bytes());
+    let arrived = gate.upstream.capture().count();
+    assert_eq!(gate.call(&answer).status, 400, "twice");
+    assert_eq!(gate.upstream.capture().count(), arrived);
+}

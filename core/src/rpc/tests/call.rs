@@ -128,11 +128,6 @@ const MESSAGES: &[(&str, Option<DenyReason>)] = &[
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","extra":1}"#,
         Some(DenyReason::RpcInvalid),
     ),
-    (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some(DenyReason::RpcInvalid)),
-    (
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
-        Some(DenyReason::RpcInvalid),
-    ),
     (
         r#"{"jsonrpc":"2.0","id":1,"method":"ping","result":{}}"#,
         Some(DenyReason::RpcInvalid),

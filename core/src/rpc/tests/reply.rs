@@ -26,6 +26,7 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
             "error"
         }
         Reply::Notification { .. } => "notification",
+        Reply::Ping { .. } => "ping",
         Reply::Result { document, result } => {
             assert_eq!(document.root().member("result").unwrap().span(), result.span());
             "result"
@@ -61,7 +62,23 @@ const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
         r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
         Ok("notification"),
     ),
-    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("ping")),
+    (r#"{"jsonrpc":"2.0","id":-7,"method":"ping","params":{}}"#, Ok("ping")),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"_meta":{"x":1}}}"#,
+        Ok("ping"),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"x":1}}"#,
+        Ok("unjudged"),
+    ),
+    (r#"{"jsonrpc":"2.0","method":"ping"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","id":0,"method":"Ping"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#, Ok("unjudged")),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"_Meta":{}}}"#,
+        Err(ReplyError::KeyFolded),
+    ),
     (r#"{"jsonrpc":"2.0","method":"notifications/other"}"#, Ok("unjudged")),
     (r#"{"jsonrpc":"2.0","method":"anything/else"}"#, Ok("unjudged")),
     (

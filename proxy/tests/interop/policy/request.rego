@@ -9,6 +9,7 @@ protocol_methods := {
 	"notifications/progress",
 	"notifications/roots/list_changed",
 	"ping",
+	"response/ping",
 	"server/discover",
 	"tools/list",
 }
