@@ -12,6 +12,7 @@ use dashmap::DashMap;
 use zeroize::Zeroizing;
 
 use crate::assertion::{self, AssertionTerms};
+use crate::credential::BearerToken;
 use crate::crypto::{self, Sha256};
 use crate::identity::Principal;
 use crate::json::{self, Kind, Node};
@@ -290,7 +291,7 @@ impl ExchangeRequest {
             return Err(ExchangeError::TokenType);
         }
         let value = text("access_token").unwrap_or_default();
-        if value.len() > self.limits.token_bytes_max || !is_token68(value) {
+        if value.len() > self.limits.token_bytes_max || BearerToken::parse(value).is_none() {
             return Err(ExchangeError::TokenMissing);
         }
         if crypto::same_digest(&crypto::sha256(value.as_bytes()), &self.token_digest) {
@@ -407,13 +408,6 @@ fn write_encoded(out: &mut String, text: &str) {
             }
         }
     }
-}
-
-/// RFC 6750 section 2.1: what a bearer token is made of.
-fn is_token68(text: &str) -> bool {
-    let bare = text.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-    !bare.is_empty() && bare.bytes().all(allowed)
 }
 
 /// The type of what is shown and of what is wanted (RFC 8693 section 3).

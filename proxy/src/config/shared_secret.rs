@@ -2,7 +2,6 @@
 //!
 //! Owns the check that nobody else can come to the gate of such a server. Never prints the secret.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_core::identity::{Grants, SharedSecret, SharedSecretError};
@@ -28,10 +27,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, raw: &At<RawSharedSecret>) -> O
         return None;
     }
     let secret = lowering.secret(file.as_ref(), env.as_ref(), raw.place)?;
+    let boxes = |names: &[String]| names.iter().map(|name| Box::from(name.as_str())).collect();
     let grants = Grants {
-        scopes: sorted(scopes),
-        groups: sorted(groups),
-        roles: sorted(roles),
+        scopes: boxes(scopes),
+        groups: boxes(groups),
+        roles: boxes(roles),
     };
     match SharedSecret::new(&secret, Arc::from(subject.value.as_str()), grants) {
         Ok(secret) => Some(secret),
@@ -66,9 +66,4 @@ pub(super) fn check_reach(lowering: &mut Lowering<'_>, raw: &RawConfig, listener
             lowering.fault_with(Code::ServerInvalid, secret.place, message, help);
         }
     }
-}
-
-fn sorted(names: &[String]) -> Box<[Box<str>]> {
-    let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-    names.into_iter().map(Box::from).collect()
 }
