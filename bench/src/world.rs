@@ -131,6 +131,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         sender: SenderRules::default(),
         title: None,
         machines: MachineIdentities::default(),
+        deny_style: portcullis_core::denial::DenyStyle::Http,
     };
     Ok(Arc::new(Server::new(parts)?))
 }

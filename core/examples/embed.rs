@@ -99,6 +99,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         sender: SenderRules::default(),
         title: None,
         machines: MachineIdentities::default(),
+        deny_style: portcullis_core::denial::DenyStyle::Http,
     })?)
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential;
-use crate::denial::{Denial, DenyReason};
+use crate::denial::{Denial, DenyReason, DenyStyle};
 use crate::exchange::ExchangeLimits;
 use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
@@ -239,6 +239,8 @@ pub struct ServerParts {
     pub title: Option<Arc<str>>,
     /// The machines that it knows by name.
     pub machines: MachineIdentities,
+    /// How refusals of the policy are told.
+    pub deny_style: DenyStyle,
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
@@ -488,6 +490,11 @@ impl Server {
     /// The machines that it knows by name.
     pub fn machines(&self) -> &MachineIdentities {
         &self.parts.machines
+    }
+
+    /// How refusals of the policy are told.
+    pub const fn deny_style(&self) -> DenyStyle {
+        self.parts.deny_style
     }
 
     /// Names of query parameters that clients may send.

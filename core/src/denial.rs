@@ -78,8 +78,14 @@ pub enum DenyReason {
     PolicyDenied,
     /// The policy could not be evaluated, or did not answer in its form.
     PolicyFailed,
+    /// The prompt has no row in the scope table.
+    PromptUnmapped,
     /// The subject's calls exceed its rate.
     RateLimited,
+    /// The resource has no row in the scope table.
+    ResourceUnmapped,
+    /// The client would have a stream go on where it broke off: what was sent then cannot be judged again.
+    ResumptionRefused,
     /// No server is configured at this path.
     RouteUnknown,
     /// The body is JSON but no JSON-RPC message that may be sent here.
@@ -90,6 +96,8 @@ pub enum DenyReason {
     SessionUnknown,
     /// The policy's data has no row for the subject, or for the agent that acts for it.
     SubjectUnlisted,
+    /// The task was not started by this caller through this gate, or is not known any more.
+    TaskUnknown,
     /// The token belongs to another tenant than the server, or to none that can be told.
     TenantForeign,
     /// The algorithm is not allowed for this issuer or not the key's.
@@ -124,10 +132,14 @@ pub enum DenyReason {
     TokenType,
     /// The server asks for tokens that are bound to a key or certificate, and this one is not.
     TokenUnbound,
+    /// The definition of the tool is not the accepted one, and the server's setting withholds it until it is accepted.
+    ToolChanged,
     /// The tool has no row in the scope table.
     ToolUnmapped,
-    /// The tool is hidden from this caller.
+    /// The tool, prompt or resource is hidden from this caller.
     ToolHidden,
+    /// The gate has not yet seen the upstream's list of tools: what a header repeats of a call cannot be told.
+    ToolsUnlisted,
     /// The credential for the upstream cannot be had now (RFC 8693): nothing was sent.
     UpstreamCredentialUnavailable,
     /// The upstream failed before or within its answer.
@@ -157,9 +169,21 @@ pub enum Blame {
     Upstream,
 }
 
+/// How a server tells its callers that the policy refuses a call.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum DenyStyle {
+    /// As HTTP 403 with a JSON-RPC error.
+    #[default]
+    Http,
+    /// As HTTP 200 with a tool's result that is an error, which the model can read.
+    ToolError,
+    /// As the answer to the call of a tool that does not exist (JSON-RPC -32602), also where scopes are missing.
+    Hidden,
+}
+
 impl DenyReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 70] = [
         Self::AuditUnavailable,
         Self::AnswerTooLarge,
         Self::AnswerInvalid,
@@ -194,12 +218,16 @@ impl DenyReason {
         Self::ParamsInvalid,
         Self::PolicyDenied,
         Self::PolicyFailed,
+        Self::PromptUnmapped,
         Self::RateLimited,
+        Self::ResourceUnmapped,
+        Self::ResumptionRefused,
         Self::RouteUnknown,
         Self::RpcInvalid,
         Self::ScopeInsufficient,
         Self::SessionUnknown,
         Self::SubjectUnlisted,
+        Self::TaskUnknown,
         Self::TenantForeign,
         Self::TokenAlgorithm,
         Self::TokenAudience,
@@ -217,8 +245,10 @@ impl DenyReason {
         Self::TokenTooLarge,
         Self::TokenType,
         Self::TokenUnbound,
+        Self::ToolChanged,
         Self::ToolUnmapped,
         Self::ToolHidden,
+        Self::ToolsUnlisted,
         Self::UpstreamCredentialUnavailable,
         Self::UpstreamFailed,
         Self::UpstreamTimeout,
@@ -263,12 +293,16 @@ impl DenyReason {
             Self::ParamsInvalid => "params_invalid",
             Self::PolicyDenied => "policy_denied",
             Self::PolicyFailed => "policy_failed",
+            Self::PromptUnmapped => "prompt_unmapped",
             Self::RateLimited => "rate_limited",
+            Self::ResourceUnmapped => "resource_unmapped",
+            Self::ResumptionRefused => "resumption_refused",
             Self::RouteUnknown => "route_unknown",
             Self::RpcInvalid => "rpc_invalid",
             Self::ScopeInsufficient => "scope_insufficient",
             Self::SessionUnknown => "session_unknown",
             Self::SubjectUnlisted => "subject_unlisted",
+            Self::TaskUnknown => "task_unknown",
             Self::TenantForeign => "tenant_foreign",
             Self::TokenAlgorithm => "token_algorithm",
             Self::TokenAudience => "token_audience",
@@ -286,7 +320,9 @@ impl DenyReason {
             Self::TokenTooLarge => "token_too_large",
             Self::TokenType => "token_type",
             Self::TokenUnbound => "token_unbound",
+            Self::ToolChanged => "tool_changed",
             Self::ToolUnmapped => "tool_unmapped",
+            Self::ToolsUnlisted => "tools_unlisted",
             Self::ToolHidden => "tool_hidden",
             Self::UpstreamCredentialUnavailable => "upstream_credential_unavailable",
             Self::UpstreamFailed => "upstream_failed",
@@ -307,8 +343,11 @@ impl DenyReason {
             | Self::AuthenticationInsufficient
             | Self::PolicyDenied
             | Self::PolicyFailed
+            | Self::PromptUnmapped
+            | Self::ResourceUnmapped
             | Self::ScopeInsufficient
             | Self::SubjectUnlisted
+            | Self::ToolChanged
             | Self::ToolHidden
             | Self::ToolUnmapped => Blame::Policy,
             Self::CertificateRefused
@@ -332,9 +371,11 @@ impl DenyReason {
             | Self::TokenTooLarge
             | Self::TokenType
             | Self::TokenUnbound => Blame::Token,
-            Self::AnswerInvalid | Self::AnswerTooLarge | Self::UpstreamFailed | Self::UpstreamTimeout => {
-                Blame::Upstream
-            }
+            Self::AnswerInvalid
+            | Self::AnswerTooLarge
+            | Self::ToolsUnlisted
+            | Self::UpstreamFailed
+            | Self::UpstreamTimeout => Blame::Upstream,
             Self::ApiKeyPresent
             | Self::BodyTimeout
             | Self::BodyTooLarge
@@ -355,6 +396,8 @@ impl DenyReason {
             | Self::ParamsInvalid
             | Self::QueryPresent
             | Self::RateLimited
+            | Self::ResumptionRefused
+            | Self::TaskUnknown
             | Self::RouteUnknown
             | Self::RpcInvalid
             | Self::SessionUnknown
@@ -460,6 +503,8 @@ pub struct Denial {
     pub request_id: Option<Box<str>>,
     /// Whether the client speaks MCP 2026-07-28 or later: decides the error code, never the outcome.
     pub modern: bool,
+    /// How a refusal of the policy is told; decides nothing else.
+    pub style: DenyStyle,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
     /// Nanoseconds that the stages took which came to this refusal, for whoever measures the rest of the request.
@@ -478,6 +523,7 @@ impl Denial {
             record_id: None,
             request_id: None,
             modern: false,
+            style: DenyStyle::Http,
             retry_after_s: None,
             stages_ns: 0,
         }

@@ -9,13 +9,19 @@ mod answer;
 mod call;
 mod keys;
 mod message;
+mod method;
 mod mirror;
 mod reply;
+mod server_method;
 pub mod sse;
+mod target;
 
 pub(crate) use call::{Call, CallLimits, read_call};
 pub(crate) use message::{Id, IdKind, RequestId};
+pub use method::Method;
 pub(crate) use reply::{Expected, Reply, read_reply};
+pub use server_method::ServerMethod;
+pub(crate) use target::{Named, Target};
 
 /// The revisions of MCP that can be judged, oldest first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -69,100 +75,6 @@ impl ProtocolVersion {
             }
         });
         date && text.len() == 10 && Self::V2026_07_28.as_str() <= text
-    }
-}
-
-/// What a client may send that can be judged: its methods, and its answers to requests of the server. All others are
-/// refused.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Method {
-    /// `initialize`
-    Initialize,
-    /// `notifications/cancelled`
-    NotificationCancelled,
-    /// `notifications/initialized`
-    NotificationInitialized,
-    /// `notifications/progress`
-    NotificationProgress,
-    /// `notifications/roots/list_changed`
-    NotificationRootsListChanged,
-    /// `ping`
-    Ping,
-    /// `response/ping`: the client's answer to a `ping` of the server. The name is the gate's; no message has it.
-    ResponsePing,
-    /// `server/discover`
-    ServerDiscover,
-    /// `tools/call`
-    ToolsCall,
-    /// `tools/list`
-    ToolsList,
-}
-
-impl Method {
-    /// Every method that a message can name, in the order of the enum.
-    pub const ALL: [Self; 9] = [
-        Self::Initialize,
-        Self::NotificationCancelled,
-        Self::NotificationInitialized,
-        Self::NotificationProgress,
-        Self::NotificationRootsListChanged,
-        Self::Ping,
-        Self::ServerDiscover,
-        Self::ToolsCall,
-        Self::ToolsList,
-    ];
-
-    /// The method as the protocol spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Initialize => "initialize",
-            Self::NotificationCancelled => "notifications/cancelled",
-            Self::NotificationInitialized => "notifications/initialized",
-            Self::NotificationProgress => "notifications/progress",
-            Self::NotificationRootsListChanged => "notifications/roots/list_changed",
-            Self::Ping => "ping",
-            Self::ResponsePing => "response/ping",
-            Self::ServerDiscover => "server/discover",
-            Self::ToolsCall => "tools/call",
-            Self::ToolsList => "tools/list",
-        }
-    }
-
-    /// The method of a message that is spelled exactly so.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.as_str() == text)
-    }
-
-    /// Whether the message has no id and gets no answer.
-    pub const fn is_notification(self) -> bool {
-        matches!(
-            self,
-            Self::NotificationCancelled
-                | Self::NotificationInitialized
-                | Self::NotificationProgress
-                | Self::NotificationRootsListChanged
-        )
-    }
-
-    /// Whether the message gets an answer: only requests do (JSON-RPC 2.0 section 4.1).
-    pub const fn is_answered(self) -> bool {
-        !self.is_notification() && !matches!(self, Self::ResponsePing)
-    }
-
-    /// Whether a client of `version` has this method. The modern era has no handshake and, over HTTP, no
-    /// notification from the client.
-    pub const fn exists_in(self, version: ProtocolVersion) -> bool {
-        match self {
-            Self::ToolsCall | Self::ToolsList => true,
-            Self::ServerDiscover => version.is_modern(),
-            Self::Initialize
-            | Self::NotificationCancelled
-            | Self::NotificationInitialized
-            | Self::NotificationProgress
-            | Self::NotificationRootsListChanged
-            | Self::Ping
-            | Self::ResponsePing => !version.is_modern(),
-        }
     }
 }
 

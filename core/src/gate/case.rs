@@ -20,7 +20,7 @@ use crate::identity::{self, Principal, Proof, RolesOrigin};
 use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
-use crate::rpc::{Call, Expected, Id, IdKind, Method, ProtocolVersion, RequestId};
+use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
 use crate::scope::ToolNeeds;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
@@ -70,7 +70,8 @@ struct Standing {
 pub(super) struct CallFacts {
     pub(super) version: ProtocolVersion,
     pub(super) method: Method,
-    pub(super) tool: Option<Box<str>>,
+    /// What it names.
+    pub(super) named: Named,
     /// Where the arguments stand in the body; empty when there are none.
     pub(super) arguments: Range<usize>,
     pub(super) arguments_digest: Option<[u8; 32]>,
@@ -159,7 +160,7 @@ impl<'g> Case<'g> {
         self.call = Some(CallFacts {
             version: call.version(),
             method: call.method(),
-            tool: call.tool().map(Box::from),
+            named: call.target().to_named(),
             arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
@@ -313,12 +314,12 @@ impl<'g> Case<'g> {
             .map_err(|revoked| super::visit::challenged(self.denial(revoked.reason, revoked.operator), &self.server))
     }
 
-    /// What the policy sees of the request; `tool` and its row stand for the call's own in the review of a list.
+    /// What the policy sees of the request; `target` and its row stand for the call's own in the review of a list.
     ///
     /// `None` when the body was never read, or the caller never looked up: nothing is judged then.
     pub(super) fn input<'c>(
         &'c self,
-        tool: Option<&'c str>,
+        target: Target<'c>,
         needs: ToolNeeds<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
@@ -336,12 +337,14 @@ impl<'g> Case<'g> {
             request: Operation {
                 protocol: call.version.as_str(),
                 method: call.method.as_str(),
-                tool,
+                tool: target.tool(),
+                prompt: target.prompt(),
+                resource_uri: target.resource(),
                 arguments,
                 id_type: call.id_kind.map(IdKind::as_str),
                 ..Operation::default()
             },
-            tool: tool.map(|_| policy::Tool {
+            tool: target.tool().map(|_| policy::Tool {
                 class: needs.class(),
                 required_scopes: Texts::Boxes(needs.required()),
             }),

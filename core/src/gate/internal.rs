@@ -232,7 +232,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let expected = self.call.expected();
         match rpc::read_reply(answer, &mut self.scratch.answer, limits, &expected) {
             Ok(Reply::Result { result: value, .. } | Reply::Error { error: value, .. }) => Ok(value.len()),
-            Ok(Reply::Notification { params } | Reply::Ping { params, .. }) => {
+            Ok(Reply::Notification { params, .. } | Reply::Request { params, .. }) => {
                 Ok(params.map_or(0, |params| params.len()))
             }
             Ok(Reply::Unjudged) => Ok(0),

@@ -107,7 +107,7 @@ impl<'g> Permit<'g> {
         let Some(credential) = &case.credential else {
             return Ok(None);
         };
-        let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+        let tool = case.call.as_ref().and_then(|call| call.named.tool());
         let required = tool
             .and_then(|tool| case.server.tools().required(tool))
             .unwrap_or_default();

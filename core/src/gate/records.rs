@@ -72,7 +72,7 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         scopes: principal.scopes(),
         protocol: call.map(|call| call.version.as_str()),
         method: call.map(|call| call.method.as_str()),
-        tool: call.and_then(|call| call.tool.as_deref()),
+        tool: call.and_then(|call| call.named.tool()),
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
         decision: effect,
         rule: decision.map(|decision| &*decision.rule),
@@ -194,7 +194,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         session: facts.session.as_ref(),
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
-        tool: call.and_then(|call| call.tool.as_deref()),
+        tool: call.and_then(|call| call.named.tool()),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),

@@ -15,7 +15,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply, RequestId};
+use crate::rpc::{self, Method, Reply, RequestId, Target};
 use crate::time::UnixTime;
 
 /// What the review found.
@@ -189,8 +189,8 @@ fn review(
 ) -> Result<Passed, Denial> {
     let (kind, content, structured, is_error) = match reply {
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
-        Reply::Notification { params } => ("notification", *params, None, false),
-        Reply::Ping { params, .. } => ("request", *params, None, false),
+        Reply::Notification { params, .. } => ("notification", *params, None, false),
+        Reply::Request { params, .. } => ("request", *params, None, false),
         Reply::Result { result, .. } => result_parts(call.method, *result),
         Reply::Unjudged => {
             return Err(Denial::new(
@@ -240,12 +240,12 @@ fn review(
                 redactions: 0,
             });
         }
-        Reply::Ping { id, params } if redactions.is_empty() || params.is_none() => {
-            return awaiting(case, call, *id, now);
+        Reply::Request { answer, id, params, .. } if redactions.is_empty() || params.is_none() => {
+            return awaiting(case, call, *answer, *id, now);
         }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::Ping { .. } | Reply::Unjudged => {
+        Reply::Notification { .. } | Reply::Request { .. } | Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "free text of the server cannot be redacted",
@@ -256,16 +256,18 @@ fn review(
 }
 
 /// Lets a request of the server pass, once the client's answer to it is awaited.
-fn awaiting(case: &Case<'_>, call: &CallFacts, id: RequestId<'_>, now: UnixTime) -> Result<Passed, Denial> {
+fn awaiting(
+    case: &Case<'_>,
+    call: &CallFacts,
+    answer: Method,
+    id: RequestId<'_>,
+    now: UnixTime,
+) -> Result<Passed, Denial> {
     let withheld = |operator| Err(Denial::new(DenyReason::AnswerWithheld, operator));
     if call.method == Method::Initialize {
         return withheld("the session in which the client would answer the server is not open yet");
     }
-    if !case
-        .gate
-        .awaited
-        .enter(&case.asked(&id.value()), Method::ResponsePing, now)
-    {
+    if !case.gate.awaited.enter(&case.asked(&id.value()), answer, now) {
         return withheld("the answer to a request of the server cannot be awaited");
     }
     Ok(Passed {
@@ -287,7 +289,7 @@ fn decide(
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
     let table = case.server.tools();
-    let grant = match call.tool.as_deref() {
+    let grant = match call.named.tool() {
         Some(tool) => table
             .grant(tool, |scope| case.principal.has_scope(scope))
             .map_err(|_| unread())?,
@@ -301,7 +303,7 @@ fn decide(
         _ => None,
     };
     let request = case
-        .input(call.tool.as_deref(), grant.needs(), arguments, now)
+        .input(call.named.target(), grant.needs(), arguments, now)
         .ok_or_else(unread)?;
     let Some(verdict) = &case.verdict else {
         return Err(unread());
@@ -353,7 +355,7 @@ fn filter_tools(
         let Ok(grant) = table.grant(tool, |scope| principal.has_scope(scope)) else {
             return false;
         };
-        let Some(mut input) = case.input(Some(tool), grant.needs(), None, now) else {
+        let Some(mut input) = case.input(Target::Tool(tool), grant.needs(), None, now) else {
             return false;
         };
         input.request.method = Method::ToolsCall.as_str();

@@ -355,7 +355,7 @@ impl<'g> Ticket<'g> {
     fn enter_streams(&mut self) {
         let case = &self.case;
         if self.stream.is_none() {
-            let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+            let tool = case.call.as_ref().and_then(|call| call.named.tool());
             let streams_max = case.snapshot.limits().streams_max;
             self.stream = case
                 .gate

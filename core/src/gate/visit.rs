@@ -219,7 +219,7 @@ impl<'g> Visit<'g> {
                 let upstream = route.server.upstream();
                 let further = &upstream.forward_headers.request;
                 case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
-                let tool = case.call.as_ref().and_then(|call| call.tool.as_deref());
+                let tool = case.call.as_ref().and_then(|call| call.named.tool());
                 case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
                 case.body = body;
@@ -582,7 +582,7 @@ pub(super) fn decide(
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.tool(), needs, call.arguments(), case.now) else {
+    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
@@ -635,7 +635,7 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, 
     let limits = super::eval_limits(case.snapshot.limits());
     let ticks = &*case.gate.ticks;
     let visible = case
-        .input(call.tool(), needs, call.arguments(), case.now)
+        .input(call.target(), needs, call.arguments(), case.now)
         .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
     match visible {
         Some(Ok(true)) => uncovered(case, call, needs),

@@ -12,7 +12,7 @@ use crate::json::{self, Kind, Node, Scratch};
 use super::keys::{META_CAPABILITIES, META_VERSION};
 use super::message::{Context, Message, RequestId};
 use super::reply::Expected;
-use super::{Method, ProtocolVersion, answer, mirror};
+use super::{Method, ProtocolVersion, Target, answer, mirror};
 
 /// Bounds on a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,7 +30,7 @@ pub(crate) struct Call<'b> {
     method: Method,
     id: Option<RequestId<'b>>,
     answers: Option<RequestId<'b>>,
-    tool: Option<&'b str>,
+    target: Target<'b>,
     arguments: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
@@ -57,9 +57,14 @@ impl<'b> Call<'b> {
         self.answers
     }
 
-    /// The tool's decoded name, present exactly for `tools/call`.
+    /// What it names.
+    pub(crate) fn target(&self) -> Target<'b> {
+        self.target
+    }
+
+    /// The tool's decoded name.
     pub(crate) fn tool(&self) -> Option<&'b str> {
-        self.tool
+        self.target.tool()
     }
 
     /// The arguments object of a `tools/call`, `None` when it has none.
@@ -134,7 +139,7 @@ pub(crate) fn read_call<'b>(
         method,
         id: message.id,
         answers: None,
-        tool,
+        target: tool.map_or(Target::Nothing, Target::Tool),
         arguments,
         session: if version.is_modern() {
             None
@@ -172,7 +177,7 @@ fn read_answer<'b>(
         method: Method::ResponsePing,
         id: None,
         answers: Some(answers),
-        tool: None,
+        target: Target::Nothing,
         arguments: None,
         session: session(head, context)?,
         trace_parent: None,
@@ -238,7 +243,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
 
 /// The method, when it exists in `version`, has an id exactly when it is a request, and brings what the era demands.
 fn method(version: ProtocolVersion, message: &Message<'_>, context: Context<'_>) -> Result<Method, Denial> {
-    let Some(method) = Method::parse(message.method) else {
+    let Some(method) = Method::parse(message.method).filter(|method| JUDGED.contains(method)) else {
         return Err(context.deny(
             DenyReason::MethodUnsupported,
             "the method is not one that can be judged",
@@ -292,6 +297,19 @@ fn tool<'b>(
     }
     Ok((Some(name), arguments))
 }
+
+/// The methods that can be judged so far.
+pub(super) const JUDGED: [Method; 9] = [
+    Method::Initialize,
+    Method::NotificationCancelled,
+    Method::NotificationInitialized,
+    Method::NotificationProgress,
+    Method::NotificationRootsListChanged,
+    Method::Ping,
+    Method::ServerDiscover,
+    Method::ToolsCall,
+    Method::ToolsList,
+];
 
 /// The session header: one value of visible ASCII without spaces.
 fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {

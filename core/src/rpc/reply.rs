@@ -6,7 +6,7 @@
 use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
 
 use super::message::{Id, RequestId};
-use super::{Method, ProtocolVersion, keys};
+use super::{Method, ProtocolVersion, ServerMethod, keys};
 
 /// What an answer must match; owned, since it outlives the call's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,14 +45,20 @@ pub(crate) enum Reply<'b> {
     },
     /// A message without an answer, such as progress.
     Notification {
+        /// What it is.
+        method: ServerMethod,
         /// The parameters, an object when present.
         params: Option<Node<'b>>,
     },
-    /// A `ping` of a server of the legacy era: the one request to a client that carries nothing to judge.
-    Ping {
+    /// A request of a server of the legacy era.
+    Request {
+        /// What it asks.
+        method: ServerMethod,
+        /// As what the client's answer is judged.
+        answer: Method,
         /// What the client's answer must name.
         id: RequestId<'b>,
-        /// The parameters, an object with nothing but `_meta` when present.
+        /// The parameters, an object when present.
         params: Option<Node<'b>>,
     },
     /// The call's result.
@@ -62,7 +68,7 @@ pub(crate) enum Reply<'b> {
         /// The result object.
         result: Node<'b>,
     },
-    /// Another request of the server, such as sampling, or a notification of a kind that cannot be judged.
+    /// A message of the server that cannot be judged.
     Unjudged,
 }
 
@@ -144,16 +150,6 @@ fn envelope(root: Node<'_>) -> Result<(), ReplyError> {
     Ok(())
 }
 
-/// Notifications of a server that may reach a client, once the policy has seen their parameters.
-const NOTIFICATIONS: [&str; 6] = [
-    "notifications/cancelled",
-    "notifications/message",
-    "notifications/progress",
-    "notifications/prompts/list_changed",
-    "notifications/resources/list_changed",
-    "notifications/tools/list_changed",
-];
-
 /// A message with a method: a request of the server when it has an id, else a notification.
 fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion) -> Result<Reply<'b>, ReplyError> {
     let root = document.root();
@@ -163,11 +159,23 @@ fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion)
         object(params, ReplyError::NotRpc)?;
         meta(params)?;
     }
-    match root.member("id").map(RequestId::read) {
-        Some(Some(id)) if method == "ping" && !version.is_modern() && is_bare(params) => Ok(Reply::Ping { id, params }),
-        None if NOTIFICATIONS.contains(&method) => Ok(Reply::Notification { params }),
-        None | Some(Some(_)) => Ok(Reply::Unjudged),
-        Some(None) => Err(ReplyError::NotRpc),
+    let row = ServerMethod::find(method).filter(|row| row.streams_in(version));
+    match (root.member("id").map(RequestId::read), row) {
+        (Some(None), _) => Err(ReplyError::NotRpc),
+        (Some(Some(id)), Some(row)) if row.method == ServerMethod::Ping && is_bare(params) => match row.answer {
+            Some(answer) => Ok(Reply::Request {
+                method: row.method,
+                answer,
+                id,
+                params,
+            }),
+            None => Ok(Reply::Unjudged),
+        },
+        (None, Some(row)) if row.answer.is_none() => Ok(Reply::Notification {
+            method: row.method,
+            params,
+        }),
+        (None | Some(Some(_)), _) => Ok(Reply::Unjudged),
     }
 }
 

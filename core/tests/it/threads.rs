@@ -113,6 +113,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         },
         title: None,
         machines: MachineIdentities::default(),
+        deny_style: portcullis_core::denial::DenyStyle::Http,
         query_names: Vec::new(),
         danger_shared_secret: None,
         sender: SenderRules::default(),

@@ -117,6 +117,7 @@ impl ServerPlan {
             rate: self.rate,
             sender: self.sender,
             machines: self.machines.clone(),
+            deny_style: portcullis_core::denial::DenyStyle::Http,
         };
         Ok(Server::new(parts)?)
     }

@@ -104,13 +104,18 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
             .face("accept names both application/json and text/event-stream"),
         DenyReason::OriginForbidden => ORIGIN.face("the origin is not allowed"),
         DenyReason::ParamsInvalid => Kind(400, -32602, "params", "Invalid params").face("the parameters are not valid"),
-        // One face for three reasons: who may not call a tool does not learn whether it exists.
-        DenyReason::PolicyDenied | DenyReason::ToolHidden | DenyReason::ToolUnmapped => {
-            POLICY.face("the policy does not allow this call")
-        }
+        // One face for all of these: who may not call a tool does not learn whether it exists.
+        DenyReason::PolicyDenied
+        | DenyReason::PromptUnmapped
+        | DenyReason::ResourceUnmapped
+        | DenyReason::ToolChanged
+        | DenyReason::ToolHidden
+        | DenyReason::ToolUnmapped => POLICY.face("the policy does not allow this call"),
         DenyReason::PolicyFailed => CANNOT_JUDGE.face("the policy cannot be evaluated now"),
         DenyReason::RateLimited => RATE.face("too many requests"),
         DenyReason::VerificationLimited => RATE.face("too many tokens that failed their verification"),
+        DenyReason::ResumptionRefused => Kind(405, 40502, "resumption", "Streams are not resumed")
+            .face("a stream that broke off does not go on: send the request again"),
         DenyReason::RouteUnknown => {
             Kind(404, 40401, "route", "Nothing is served here").face("nothing is served at this path")
         }
@@ -121,6 +126,7 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
             Kind(404, 40402, "session", "The session is not known").face("the session is not known")
         }
         DenyReason::SubjectUnlisted => POLICY.face("the policy does not allow this call"),
+        DenyReason::TaskUnknown => Kind(400, -32602, "task", "Unknown task").face("the task is not known"),
         DenyReason::TenantForeign => {
             Kind(403, 40304, "tenant", "The tenant is another one").face("the token is for another tenant")
         }
@@ -140,6 +146,7 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
         DenyReason::TokenUnbound => TOKEN.face("an access token that is bound to a key is required"),
         DenyReason::TokenExpired => TOKEN.face("the access token has expired"),
         DenyReason::TokenNotYetValid => TOKEN.face("the access token is not valid yet"),
+        DenyReason::ToolsUnlisted => CANNOT_JUDGE.face("the server's tools are not known yet"),
         DenyReason::UpstreamCredentialUnavailable => {
             Kind(503, 50304, "upstream-credential", "The server cannot be called now")
                 .face("the credential for the server cannot be had now")

@@ -21,6 +21,7 @@ use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
 use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
+use crate::denial::DenyStyle;
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
@@ -179,6 +180,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         danger_shared_secret: None,
         sender: SenderRules::default(),
         title: None,
+        deny_style: DenyStyle::Http,
         machines: MachineIdentities::default(),
     }
 }

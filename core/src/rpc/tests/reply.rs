@@ -26,7 +26,7 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
             "error"
         }
         Reply::Notification { .. } => "notification",
-        Reply::Ping { .. } => "ping",
+        Reply::Request { .. } => "request",
         Reply::Result { document, result } => {
             assert_eq!(document.root().member("result").unwrap().span(), result.span());
             "result"
@@ -62,11 +62,14 @@ const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
         r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
         Ok("notification"),
     ),
-    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("ping")),
-    (r#"{"jsonrpc":"2.0","id":-7,"method":"ping","params":{}}"#, Ok("ping")),
+    (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("request")),
+    (
+        r#"{"jsonrpc":"2.0","id":-7,"method":"ping","params":{}}"#,
+        Ok("request"),
+    ),
     (
         r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"_meta":{"x":1}}}"#,
-        Ok("ping"),
+        Ok("request"),
     ),
     (
         r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"x":1}}"#,
