@@ -16,6 +16,7 @@ mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
+mod judge;
 mod permit;
 mod records;
 mod refusals;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::case::Case;
 use super::review::{self, Place};
 use super::ticket::{Answer, Release};
-use super::{Gate, Scratch, Step, json_limits, records, visit};
+use super::{Gate, Scratch, Step, json_limits, judge, records};
 use crate::config::Limits;
 use crate::credential::BearerToken;
 use crate::denial::DenyReason;
@@ -163,7 +163,7 @@ impl<'g, 'b> Known<'g, 'b> {
         case.body = body.clone();
         case.look_up().map_err(|denial| denial.reason)?;
         let mut scratch = Scratch::new(0);
-        case.verdict = match visit::decide(&case, &call, &mut scratch.worker, &mut Laps::start(0)) {
+        case.verdict = match judge::decide(&case, &call, &mut scratch.worker, &mut Laps::start(0)) {
             Ok(verdict) => Some(verdict),
             Err(refusal) if refusal.denial.reason == DenyReason::PolicyDenied => None,
             Err(refusal) => return Err(refusal.denial.reason),
@@ -211,7 +211,7 @@ impl<'g, 'b> Known<'g, 'b> {
     /// The reason of the refusal.
     pub fn decide(&mut self) -> Result<usize, DenyReason> {
         let worker: &mut Worker = &mut self.scratch.worker;
-        visit::decide(&self.case, &self.call, worker, &mut Laps::start(0))
+        judge::decide(&self.case, &self.call, worker, &mut Laps::start(0))
             .map(|verdict| verdict.redactions().len())
             .map_err(|refusal| refusal.denial.reason)
     }

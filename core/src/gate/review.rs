@@ -15,8 +15,14 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply, RequestId, Target};
+use crate::rpc::{self, Method, Reply};
 use crate::time::UnixTime;
+
+mod lists;
+mod messages;
+
+use lists::filter_tools;
+use messages::awaiting;
 
 /// What the review found.
 #[derive(Debug)]
@@ -255,27 +261,6 @@ fn review(
     spliced(text, &edits, count)
 }
 
-/// Lets a request of the server pass, once the client's answer to it is awaited.
-fn awaiting(
-    case: &Case<'_>,
-    call: &CallFacts,
-    answer: Method,
-    id: RequestId<'_>,
-    now: UnixTime,
-) -> Result<Passed, Denial> {
-    let withheld = |operator| Err(Denial::new(DenyReason::AnswerWithheld, operator));
-    if call.method == Method::Initialize {
-        return withheld("the session in which the client would answer the server is not open yet");
-    }
-    if !case.gate.awaited.enter(&case.asked(&id.value()), answer, now) {
-        return withheld("the answer to a request of the server cannot be awaited");
-    }
-    Ok(Passed {
-        edited: None,
-        redactions: 0,
-    })
-}
-
 /// Asks the policy about the answer.
 fn decide(
     case: &Case<'_>,
@@ -335,49 +320,6 @@ fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<
         result.member("structuredContent"),
         is_error,
     )
-}
-
-/// Takes out of a list what the caller may not call: no row, missing scopes, or hidden by the policy.
-fn filter_tools(
-    case: &Case<'_>,
-    call: &CallFacts,
-    result: Node<'_>,
-    now: UnixTime,
-    tools: &mut Tools<'_>,
-    edits: &mut Edits,
-) -> Result<usize, Denial> {
-    let table = case.server.tools();
-    let principal = &case.principal;
-    let policy = case.server.policy();
-    let limits = super::eval_limits(case.snapshot.limits());
-    let mut failure = None;
-    let keep = |tool: &str| {
-        let Ok(grant) = table.grant(tool, |scope| principal.has_scope(scope)) else {
-            return false;
-        };
-        let Some(mut input) = case.input(Target::Tool(tool), grant.needs(), None, now) else {
-            return false;
-        };
-        input.request.method = Method::ToolsCall.as_str();
-        match policy.visible(&input, tools.worker, &limits, &*case.gate.ticks) {
-            Ok(visible) => visible,
-            Err(error) => {
-                failure = Some(error);
-                false
-            }
-        }
-    };
-    let ttl_ms_max = call
-        .version
-        .is_modern()
-        .then(|| principal.expires().since(now).as_millis());
-    let ttl_ms_max = ttl_ms_max.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
-    let filtered = redact::filter_tools(result, ttl_ms_max, keep, edits);
-    match (failure, filtered) {
-        (Some(failure), _) => Err(super::policy_failed(failure)),
-        (None, Ok(filtered)) => Ok(filtered.dropped),
-        (None, Err(_)) => Err(Denial::new(DenyReason::AnswerInvalid, "the list of tools is not one")),
-    }
 }
 
 /// Takes everything but its code out of an error of the upstream: the code says what went wrong, and a pointer finds

@@ -1,0 +1,203 @@
+//! The judgement of one request: stages 6 to 8, from the body to the policy's word.
+//!
+//! Owns [`judge`] and [`Refusal`]. What is learned on the way goes into the case, so that a refusal's record tells it
+//! too. Never waits, and records nothing.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::case::{Case, Verdict};
+use super::{Scratch, authentication};
+use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
+use crate::head::RequestHead;
+use crate::json;
+use crate::policy::{Decision, Worker};
+use crate::rpc::{self, Call};
+use crate::scope::{ScopeGrant, ScopeRefusal, ToolNeeds};
+use crate::stages::{Laps, Stage};
+
+/// A refusal, with the policy's decision when it was the policy that refused.
+pub(super) struct Refusal {
+    pub(super) denial: Denial,
+    pub(super) decision: Option<Box<Decision>>,
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self { denial, decision: None }
+    }
+}
+
+/// Stages 6 to 8. What is learned on the way goes into `case`, so that a refusal's record tells it too.
+pub(super) fn judge(
+    case: &mut Case<'_>,
+    head: &RequestHead<'_>,
+    body: &Bytes,
+    scratch: &mut Scratch,
+) -> Result<Verdict, Refusal> {
+    let parsed = parse(case, head, body, &mut scratch.call);
+    case.end(Stage::Parse);
+    let call = parsed?;
+    let mut laps = case.laps;
+    let verdict = match case.look_up() {
+        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Err(unlisted) => Err(unlisted.into()),
+    };
+    case.laps = laps;
+    // Last: what is refused for another reason may come again.
+    let taken = verdict.and_then(|verdict| case.take_awaited().map(|()| verdict).map_err(Refusal::from));
+    taken.map_err(|mut refusal| {
+        refusal.denial.modern = call.version().is_modern();
+        refusal.denial.request_id = call.id().map(|id| id.raw().into());
+        refusal
+    })
+}
+
+/// Stage 6.
+fn parse<'b>(
+    case: &mut Case<'_>,
+    head: &RequestHead<'b>,
+    body: &'b Bytes,
+    scratch: &'b mut json::Scratch,
+) -> Result<Call<'b>, Denial> {
+    let limits = case.snapshot.limits();
+    // The body may have taken its time: the token must still hold when the call is judged.
+    case.check_proof(case.now)?;
+    case.check_revocation(case.now)?;
+    let call_limits = rpc::CallLimits {
+        json: super::json_limits(limits),
+        tool_name_bytes_max: limits.tool_name_bytes_max,
+    };
+    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    case.learn(&call);
+    case.enter_session(&call, head)?;
+    case.check_awaited()?;
+    Ok(call)
+}
+
+/// Stages 7 and 8: what the scope table and the policy say of the call.
+pub(super) fn decide(
+    case: &Case<'_>,
+    call: &Call<'_>,
+    worker: &mut Worker,
+    laps: &mut Laps,
+) -> Result<Verdict, Refusal> {
+    let grant = grant(case, call);
+    laps.end(Stage::Scope, case.gate.ticks.now_ns());
+    let verdict = match grant {
+        Ok(grant) => ask(case, call, &grant, worker),
+        Err(ScopeRefusal::Insufficient(needs)) if case.server.policy().has_visible() => {
+            Err(uncovered_if_visible(case, call, needs, worker).into())
+        }
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
+        Err(ScopeRefusal::Unmapped) => {
+            let operator = "the tool has no row in the scope table";
+            return Err(Denial::new(DenyReason::ToolUnmapped, operator).into());
+        }
+    };
+    laps.end(Stage::Policy, case.gate.ticks.now_ns());
+    verdict
+}
+
+/// Stage 8. A tool that is hidden is refused first.
+fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
+    let needs = grant.needs();
+    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+        return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
+    };
+    let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
+    let limits = super::eval_limits(case.snapshot.limits());
+    if call.tool().is_some()
+        && !policy
+            .visible(&input, worker, &limits, ticks)
+            .map_err(super::policy_failed)?
+    {
+        return Err(hidden().into());
+    }
+    let decision = policy
+        .decide(&input, worker, &limits, ticks)
+        .map_err(super::policy_failed)?;
+    if let Some(demand) = &decision.obligations.authenticate
+        && !authentication::satisfies(&case.principal, demand, case.now, case.snapshot.limits().leeway)
+    {
+        let challenge = challenge(case, call, needs, ChallengeError::InsufficientUserAuthentication);
+        let denial = Denial::new(
+            DenyReason::AuthenticationInsufficient,
+            "the policy asks for a fresher or stronger login than the token tells",
+        );
+        return Err(Refusal {
+            denial: denial.with_challenge(Challenge {
+                authentication: Some(demand.clone()),
+                ..challenge
+            }),
+            decision: Some(Box::new(decision)),
+        });
+    }
+    Verdict::of(decision).map_err(|decision| Refusal {
+        denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
+        decision: Some(Box::new(decision)),
+    })
+}
+
+/// Stage 7. A call without a tool needs no scope; the policy decides.
+fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, ScopeRefusal<'c>> {
+    let tools = case.server.tools();
+    match call.tool() {
+        Some(tool) => tools.grant(tool, |scope| case.principal.has_scope(scope)),
+        None => Ok(tools.grant_without_tool()),
+    }
+}
+
+/// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
+/// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
+#[cold]
+fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, worker: &mut Worker) -> Denial {
+    let limits = super::eval_limits(case.snapshot.limits());
+    let ticks = &*case.gate.ticks;
+    let visible = case
+        .input(call.target(), needs, call.arguments(), case.now)
+        .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
+    match visible {
+        Some(Ok(true)) => uncovered(case, call, needs),
+        Some(Ok(false) | Err(_)) | None => hidden(),
+    }
+}
+
+/// The refusal that names every scope which the call needs.
+#[cold]
+fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>) -> Denial {
+    let denial = Denial::new(
+        DenyReason::ScopeInsufficient,
+        "the token's scopes do not cover the tool",
+    );
+    denial.with_challenge(challenge(case, call, needs, ChallengeError::InsufficientScope))
+}
+
+#[cold]
+fn hidden() -> Denial {
+    Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")
+}
+
+/// The challenge to come back with a better token, with every scope that this call needs.
+#[cold]
+fn challenge(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, error: ChallengeError) -> Challenge {
+    let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
+    Challenge {
+        error: Some(error),
+        scope: (!scope.is_empty()).then_some(scope),
+        resource_metadata: case.server.metadata_url().to_owned(),
+        authentication: None,
+        dpop: None,
+    }
+}
+
+/// The scopes to ask for, sorted and each once, so that the same need always reads the same: the required ones; for
+/// clients of the legacy era, which replace what they had, the granted ones too (mcp-duties 1.5 and section 6).
+#[cold]
+fn step_up_scope(required: &[Box<str>], granted: &[Box<str>], modern: bool) -> String {
+    let granted = if modern { &[][..] } else { granted };
+    let scopes: BTreeSet<&str> = required.iter().chain(granted).map(|scope| &**scope).collect();
+    let scopes: Vec<&str> = scopes.into_iter().collect();
+    scopes.join(" ")
+}
