@@ -12,6 +12,7 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
