@@ -18,6 +18,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
 use crate::rpc::Target;
+use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -168,6 +169,7 @@ impl<'g> Permit<'g> {
             body: case.body.clone(),
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
+            endpoint: case.session.as_ref().map(|session| session.endpoint),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
@@ -184,6 +186,8 @@ pub struct Forward {
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub endpoint: Option<EndpointId>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,

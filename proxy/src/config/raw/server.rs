@@ -136,8 +136,16 @@ pub(crate) struct RawDpop {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUpstream {
-    /// The URL of its MCP endpoint.
-    pub url: At<String>,
+    /// The URL of its MCP endpoint. Either this or `urls`.
+    pub url: Option<At<String>>,
+    /// The URLs of several endpoints that can each answer every call, at most 64: calls go to them in turn, those of a
+    /// session to the one that opened it. All by https, or all by http.
+    #[serde(default)]
+    pub urls: Vec<At<String>>,
+    /// TLS of https endpoints. Default: the authorities of `upstream_ca`, and no certificate of the gate's.
+    pub tls: Option<At<RawUpstreamTls>>,
+    /// Asks each endpoint whether it is well, beside what calls find. Default: calls alone.
+    pub health: Option<At<RawHealth>>,
     /// The name in records. Default: the server's name.
     pub name: Option<At<String>>,
     /// What the gate shows in place of the client's token, for calls that name no tool and for tools that stand in no
@@ -148,6 +156,46 @@ pub(crate) struct RawUpstream {
     pub credentials: Vec<At<RawCredential>>,
     /// Fields that cross beside those that MCP needs. Default: none.
     pub forward_headers: Option<RawForwardHeaders>,
+}
+
+impl RawUpstream {
+    /// The URLs, in the order they stand.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &At<String>> {
+        self.url.iter().chain(&self.urls)
+    }
+}
+
+/// TLS towards an upstream, files in PEM. Read again on SIGHUP.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamTls {
+    /// Certificate authorities of the endpoints, in place of `upstream_ca` and the system's.
+    pub ca_file: Option<At<String>>,
+    /// The gate's certificate for them. Default: none.
+    pub client_certificate: Option<At<RawUpstreamCertificate>>,
+    /// The name that their certificates must have. Default: the host of each URL.
+    pub server_name: Option<At<String>>,
+}
+
+/// The gate's certificate for an upstream.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamCertificate {
+    /// The certificate chain, the gate's own certificate first.
+    pub certificate_file: At<String>,
+    /// The private key of the first certificate.
+    pub key_file: At<String>,
+}
+
+/// A question to each endpoint in the background.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHealth {
+    /// How often, from 1s to 1h. Default: 10s.
+    pub interval: Option<At<Span>>,
+    /// A path that is asked for by HTTP/1.1, without a credential: a status of 2xx is well. Default: a connection, with TLS
+    /// where the endpoint has it, is enough.
+    pub path: Option<At<String>>,
 }
 
 /// Fields that cross beside those that MCP needs, each way. One that is repeated or that `Connection` names does not.
