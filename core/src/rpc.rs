@@ -7,6 +7,7 @@
 
 mod answer;
 mod call;
+mod derived;
 mod keys;
 mod message;
 mod method;
@@ -18,6 +19,7 @@ mod target;
 pub(crate) mod uri;
 
 pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use derived::headers_of;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
 pub(crate) use reply::{Expected, Reply, read_reply};

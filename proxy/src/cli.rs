@@ -14,6 +14,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod input;
+mod inspect;
 mod jwks;
 mod keys;
 mod revoke;
@@ -46,6 +47,11 @@ enum Command {
     },
     /// Revoke a token, a session, a subject or a client at a running gate.
     Revoke(revoke::RevokeArguments),
+    /// Look at what a client sends.
+    Inspect {
+        #[command(subcommand)]
+        command: inspect::InspectCommand,
+    },
     /// Look at a token, or verify it as the gate would.
     Token {
         #[command(subcommand)]
@@ -181,6 +187,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
+        Command::Inspect { command } => inspect::inspect(&command),
         Command::Token { command } => token::token(&command),
         Command::Jwks { command } => jwks::jwks(&command),
         Command::Keys { command } => keys::keys(&command),

@@ -56,6 +56,11 @@ pub(crate) fn message(denial: &Denial) -> Bytes {
     error_body(denial, &face::of(denial.reason, denial.modern))
 }
 
+/// The JSON-RPC code of a refusal for `reason`, for a client of the modern era or before.
+pub(crate) const fn code(reason: DenyReason, modern: bool) -> i32 {
+    face::of(reason, modern).code
+}
+
 /// The head of a refusal; `None` only if a part of it were no header value, and none is.
 fn head(denial: &Denial, face: &Face, body_bytes: usize, readers: &Readers) -> Option<ResponseHeader> {
     let mut header = egress::head(face.status, "application/json", body_bytes, readers)?;
