@@ -222,9 +222,8 @@ impl<'g> Permit<'g> {
 
 /// The scopes of the tool that a request names.
 fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
-    let tool = case.call.as_ref().and_then(|call| call.named.tool());
-    tool.and_then(|tool| case.server.tools().required(tool))
-        .unwrap_or_default()
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
 }
 
 /// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
