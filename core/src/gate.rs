@@ -14,6 +14,7 @@ mod authentication;
 mod awaited;
 mod batch;
 mod case;
+mod inspect;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
@@ -53,6 +54,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
+pub use inspect::{Inspection, Inspector};
 pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};

@@ -8,6 +8,7 @@
 mod answer;
 mod batch;
 mod call;
+mod derived;
 mod keys;
 mod message;
 mod method;
@@ -16,9 +17,11 @@ mod reply;
 mod server_method;
 pub mod sse;
 mod target;
+pub(crate) mod uri;
 
 pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
 pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use derived::headers_of;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
 pub(crate) use reply::{Expected, Reply, read_reply};

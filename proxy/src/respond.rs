@@ -57,6 +57,11 @@ pub(crate) fn message(denial: &Denial) -> Bytes {
     error_body(denial, &face::of(denial.reason, denial.modern))
 }
 
+/// The JSON-RPC code of a refusal for `reason`, for a client of the modern era or before.
+pub(crate) const fn code(reason: DenyReason, modern: bool) -> i32 {
+    face::of(reason, modern).code
+}
+
 /// The messages of one array: each released one by its very bytes, each refused one as a JSON-RPC error.
 pub(crate) fn array(parts: &[Release]) -> Bytes {
     let mut array = vec![b'['];

@@ -23,7 +23,8 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
-use crate::scope::ToolNeeds;
+use crate::scope::Needs;
+use crate::session::EndpointId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -92,6 +93,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
+    /// The endpoint that keeps it; one of the server's.
+    pub(super) endpoint: EndpointId,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -182,7 +185,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it.
+    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -194,14 +197,21 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let upstream = keys
+        let (endpoint, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
+        if self.server.upstream().endpoint(endpoint).is_none() {
+            return Err(self.denial(
+                DenyReason::SessionUnknown,
+                "the endpoint that keeps the session is no longer configured",
+            ));
+        }
         let mut sealed = sealed.clone();
         sealed.set_sensitive(true);
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
+            endpoint,
             sealed,
         });
         Ok(())
@@ -341,7 +351,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         target: Target<'c>,
-        needs: ToolNeeds<'c>,
+        needs: Needs<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {

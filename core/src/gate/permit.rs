@@ -20,6 +20,8 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
+use crate::rpc::Target;
+use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -210,6 +212,7 @@ impl<'g> Permit<'g> {
             },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
+            endpoint: case.session.as_ref().map(|session| session.endpoint),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
@@ -219,9 +222,8 @@ impl<'g> Permit<'g> {
 
 /// The scopes of the tool that a request names.
 fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
-    let tool = case.call.as_ref().and_then(|call| call.named.tool());
-    tool.and_then(|tool| case.server.tools().required(tool))
-        .unwrap_or_default()
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
 }
 
 /// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
@@ -233,6 +235,8 @@ pub struct Forward {
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub endpoint: Option<EndpointId>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,

@@ -74,7 +74,7 @@ impl Cut {
 
     const fn upstream(error: UpstreamError) -> Self {
         let (reason, operator) = error.parts();
-        Self::Failed(Outcome::UpstreamFailed, reason, operator)
+        Self::Failed(error.outcome(), reason, operator)
     }
 }
 
