@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use super::awaited::{Asked, AwaitedAnswers};
 use super::batch::BatchPlace;
 use super::permit::SESSION;
+use super::tasks::TaskFacts;
 use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
@@ -49,6 +50,8 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
     /// Where it stands in a batch; `None` outside of one.
     pub(super) batch: Option<BatchPlace>,
 }
@@ -152,6 +155,7 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
+            task: None,
             batch: None,
         }
     }

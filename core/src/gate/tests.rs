@@ -19,5 +19,6 @@ mod sender;
 mod sessions;
 mod stage;
 mod stream;
+mod tasks;
 mod tenants;
 mod times;
