@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod continuity;
 #[cfg(test)]
 #[cfg(feature = "demo")]
