@@ -26,6 +26,7 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod style;
 mod ticket;
 mod visit;
 

@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::awaited::{Asked, AwaitedAnswers};
 use super::permit::SESSION;
-use super::{Gate, Snapshot};
+use super::{Gate, Snapshot, style};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -280,6 +280,7 @@ impl<'g> Case<'g> {
             denial.modern = call.version.is_modern();
             denial.request_id = call.expected.id_raw().map(Box::from);
         }
+        style::apply(self, &mut denial);
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
         }

@@ -18,5 +18,6 @@ mod sender;
 mod sessions;
 mod stage;
 mod stream;
+mod styles;
 mod tenants;
 mod times;

@@ -21,8 +21,8 @@ pub(crate) use listen::{
     RawTls, RawTrustedHop,
 };
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
-    RawServer, RawSharedSecret, RawTools, RawUpstream,
+    RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders, RawMachine,
+    RawMachineKind, RawPolicy, RawServer, RawSharedSecret, RawTools, RawUpstream,
 };
 
 mod issuer;
