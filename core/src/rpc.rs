@@ -7,19 +7,26 @@
 
 mod answer;
 mod call;
+mod form;
+mod http;
 mod keys;
 mod message;
 mod method;
 mod mirror;
 mod reply;
+mod result;
+mod server_message;
 mod server_method;
+pub(crate) mod subscription;
 pub mod sse;
 mod target;
 
 pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
-pub(crate) use reply::{Expected, Reply, read_reply};
+pub(crate) use method::Reviewed;
+pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};
 

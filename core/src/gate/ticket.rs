@@ -17,6 +17,7 @@ use crate::head::ClientCertificate;
 use crate::identity::Principal;
 use crate::record_id::RecordId;
 use crate::rpc::Method;
+use crate::rpc::subscription::Subscription;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -75,6 +76,8 @@ pub struct Ticket<'g> {
     session: AnswerSession,
     /// The stream's place among those that a newer token extends.
     stream: Option<Entered>,
+    /// What the stream of a `subscriptions/listen` may carry.
+    subscription: Option<Subscription>,
 }
 
 /// The session that an answer's head names.
@@ -177,6 +180,7 @@ impl<'g> Ticket<'g> {
             totals: Totals::default(),
             session: AnswerSession::None,
             stream: None,
+            subscription: None,
         }
     }
 
@@ -194,6 +198,19 @@ impl<'g> Ticket<'g> {
     /// Whether the response to the request was reviewed: a stream may end now.
     pub fn answered(&self) -> bool {
         self.answered
+    }
+
+    /// Whether what comes back may be an event stream. To what is neither a request nor a GET only a status comes back,
+    /// whatever the upstream sends (MCP streamable HTTP).
+    pub fn expects_stream(&self) -> bool {
+        let call = self.case.call.as_ref();
+        call.is_some_and(|call| call.method.is_answered()) || self.listens()
+    }
+
+    /// Whether this is the stream of a GET, on which nothing is owed to the client and which may end at any time.
+    pub fn listens(&self) -> bool {
+        let call = self.case.call.as_ref();
+        call.is_some_and(|call| call.method == Method::HttpListen)
     }
 
     /// When what comes back is no longer released: the token that permitted the request has expired then, with the
@@ -296,6 +313,7 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
+        self.subscribe();
         self.enter_streams();
         self.begin_review();
         self.recorded(Release::Empty { status }, &Part::Open { status }, now)
@@ -317,8 +335,9 @@ impl<'g> Ticket<'g> {
             mut facts,
             answers,
             succeeds,
-        } = review::judge(&self.case, answer, place, now, scratch);
-        self.answered |= answers;
+            ends,
+        } = review::judge(&self.case, answer, place, self.subscription.as_mut(), now, scratch);
+        self.answered |= answers || ends;
         let opened = match &self.session {
             AnswerSession::Offered { sealed, digest } if succeeds => {
                 facts.session = Some(*digest);
@@ -348,6 +367,19 @@ impl<'g> Ticket<'g> {
                 "the upstream's session id is repeated, empty, too long or not visible ascii",
             )),
             _ => None,
+        }
+    }
+
+    /// Learns what the stream of a `subscriptions/listen` may carry.
+    fn subscribe(&mut self) {
+        let case = &self.case;
+        let listens = case
+            .call
+            .as_ref()
+            .is_some_and(|call| call.method == Method::SubscriptionsListen);
+        if listens && self.subscription.is_none() {
+            let limits = super::json_limits(case.snapshot.limits());
+            self.subscription = Some(Subscription::of(&case.body, limits));
         }
     }
 
@@ -481,6 +513,7 @@ impl Drop for Ticket<'_> {
         let outcome = if self.forwarded {
             audit::Outcome::Unknown
         } else {
+            self.case.await_again();
             audit::Outcome::NotForwarded
         };
         self.close_once(outcome, self.case.now);

@@ -214,7 +214,8 @@ impl<'g> Visit<'g> {
             Ok(verdict) => {
                 let upstream = route.server.upstream();
                 let further = &upstream.forward_headers.request;
-                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+                let method = case.call.as_ref().map(|call| call.method);
+                case.forward_headers = forward_headers(head.headers, method, case.session.as_ref(), further);
                 let tool = case.call.as_ref().and_then(|call| call.named.tool());
                 case.credential = upstream.credentials.of(tool).map(Arc::clone);
                 case.verdict = Some(verdict);
@@ -222,7 +223,10 @@ impl<'g> Visit<'g> {
                 let position = case.gate.submit(|out| records::write_allow(out, &case));
                 match position {
                     Ok(position) => Ok(Recorded::new(case, position)),
-                    Err(unrecorded) => Err(unpermitted(case, &unrecorded)),
+                    Err(unrecorded) => {
+                        case.await_again();
+                        Err(unpermitted(case, &unrecorded))
+                    }
                 }
             }
             Err(mut refusal) => {
@@ -271,14 +275,7 @@ impl<'g> Visit<'g> {
             self.gate.sharing.used(token, head, server, reported);
         }
         self.check_rate(server, &principal)?;
-        if head.method != http::Method::POST {
-            return Err(Denial::new(
-                DenyReason::HttpMethod,
-                "only POST is judged on an endpoint",
-            ));
-        }
-        head.json_body()?;
-        head.accepts_both()?;
+        check_form(head)?;
         let holds = |newer: &Principal| self.gate.revocations.check(newer, self.now, limits.leeway).is_ok();
         self.gate.streams.renew(&principal, server, holds);
         self.bound = Some(principal.clone());
@@ -419,6 +416,22 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
             "the origin is not one of the server's",
         )),
         _ => Ok(()),
+    }
+}
+
+/// The form in which a call comes: a POST with a body, or a GET or DELETE that stands for itself.
+fn check_form(head: &RequestHead<'_>) -> Result<(), Denial> {
+    match *head.method {
+        http::Method::POST => {
+            head.json_body()?;
+            head.accepts_both()
+        }
+        http::Method::GET => head.accepts_stream(),
+        http::Method::DELETE => Ok(()),
+        _ => Err(Denial::new(
+            DenyReason::HttpMethod,
+            "only GET, POST and DELETE are judged on an endpoint",
+        )),
     }
 }
 

@@ -54,6 +54,24 @@ const NAMES: [&str; 44] = [
     "uri",
 ];
 
+/// Further names of what servers send, and clients answer.
+const SERVER_NAMES: [&str; 14] = [
+    "action",
+    "blob",
+    "completion",
+    "contents",
+    "messages",
+    "mode",
+    "prompts",
+    "requestedSchema",
+    "resourceTemplates",
+    "resources",
+    "role",
+    "roots",
+    "uriTemplate",
+    "url",
+];
+
 /// The member of `_meta` that names the version of a modern request.
 pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The member of `_meta` that a modern request must have beside its version.
@@ -75,7 +93,7 @@ const META_NAMES: [&str; 8] = [
 
 /// Whether a member of `object` nearly has a name of the protocol.
 pub(super) fn has_near_miss(object: Node<'_>) -> bool {
-    object.members().any(|member| nearly(member.key, &NAMES))
+    object.members().any(|member| is_near_miss(member.key))
 }
 
 /// Whether a member of the `_meta` object `meta` nearly has a name of the protocol, of `_meta` or elsewhere.
@@ -91,7 +109,7 @@ pub(super) fn nearly(key: &str, names: &[&str]) -> bool {
 
 /// Whether `key` folds to a name of the envelope, of `params` or of results without being one.
 pub(super) fn is_near_miss(key: &str) -> bool {
-    nearly(key, &NAMES)
+    nearly(key, &NAMES) || nearly(key, &SERVER_NAMES)
 }
 
 /// Lower case for ASCII, and the letters outside ASCII that some reader takes for an ASCII one.

@@ -11,8 +11,10 @@ use super::{Call, CallLimits, Expected, ProtocolVersion, read_call};
 mod answer;
 mod call;
 mod era;
+mod forms;
 mod reply;
 mod stream;
+mod subscription;
 
 const JSON: Limits = Limits {
     depth: 64,
