@@ -12,7 +12,9 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
+mod inspect;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
@@ -51,6 +53,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
+pub use inspect::{Inspection, Inspector};
 pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::awaited::{Asked, Taken};
+use super::batch::BatchPlace;
 use super::permit::SESSION;
 use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
@@ -21,7 +22,8 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
-use crate::scope::ToolNeeds;
+use crate::scope::Needs;
+use crate::session::EndpointId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -49,6 +51,8 @@ pub(super) struct Case<'g> {
     pub(super) verdict: Option<Verdict>,
     /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
     taken: Option<Taken>,
+    /// Where it stands in a batch; `None` outside of one.
+    pub(super) batch: Option<BatchPlace>,
 }
 
 /// Tells the record only: the body and the session are the client's.
@@ -88,6 +92,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
+    /// The endpoint that keeps it; one of the server's.
+    pub(super) endpoint: EndpointId,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -149,6 +155,7 @@ impl<'g> Case<'g> {
             session: None,
             verdict: None,
             taken: None,
+            batch: None,
         }
     }
 
@@ -177,7 +184,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it.
+    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -189,14 +196,21 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let upstream = keys
+        let (endpoint, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
+        if self.server.upstream().endpoint(endpoint).is_none() {
+            return Err(self.denial(
+                DenyReason::SessionUnknown,
+                "the endpoint that keeps the session is no longer configured",
+            ));
+        }
         let mut sealed = sealed.clone();
         sealed.set_sensitive(true);
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
+            endpoint,
             sealed,
         });
         Ok(())
@@ -247,6 +261,11 @@ impl<'g> Case<'g> {
         if let Some(taken) = self.taken.take() {
             self.gate.awaited.put_back(taken, self.now);
         }
+    }
+
+    /// Awaits the answer to this request of the server no more.
+    pub(super) fn await_no_more(&self, id: &Id, now: UnixTime) {
+        let _ = self.gate.awaited.take(&self.asked(id), now);
     }
 
     #[cold]
@@ -336,7 +355,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         target: Target<'c>,
-        needs: ToolNeeds<'c>,
+        needs: Needs<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {

@@ -17,6 +17,8 @@ mod gate;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod introspection;

@@ -7,7 +7,7 @@ use super::super::case::{CallFacts, Case};
 use super::Tools;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Edits, Node};
-use crate::rpc::{Method, Target};
+use crate::rpc::{Method, Target, uri};
 use crate::time::UnixTime;
 
 /// Takes out of the result of `resources/read` what is of another resource that the caller may not read; how many.
@@ -31,7 +31,7 @@ pub(super) fn filter(
         let uri = content.member("uri").and_then(Node::as_str);
         let stays = match uri {
             Some(_) if uri == own => true,
-            Some(uri) => may_read(case, uri, now, tools)?,
+            Some(other) => may_read(case, other, now, tools)?,
             None => false,
         };
         if !stays {
@@ -48,8 +48,12 @@ pub(super) fn filter(
 /// # Errors
 /// [`DenyReason::PolicyFailed`] when that cannot be told.
 pub(super) fn may_read(case: &Case<'_>, uri: &str, now: UnixTime, tools: &mut Tools<'_>) -> Result<bool, Denial> {
+    // Another spelling could be another resource to the table and the same to the server.
+    if !uri::is_normal(uri) {
+        return Ok(false);
+    }
     let target = Target::Resource(uri);
-    let Ok(grant) = case.server.tools().grant(uri, |scope| case.principal.has_scope(scope)) else {
+    let Ok(grant) = case.server.grant(target, |scope| case.principal.has_scope(scope)) else {
         return Ok(false);
     };
     let Some(mut input) = case.input(target, grant.needs(), None, now) else {
