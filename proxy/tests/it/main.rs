@@ -14,8 +14,20 @@ mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod floods;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
@@ -34,6 +46,8 @@ mod kill;
 mod machines;
 #[cfg(test)]
 mod oidc;
+#[cfg(test)]
+mod pages;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
