@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue};
 use super::awaited::{Asked, Taken};
 use super::batch::BatchPlace;
 use super::permit::SESSION;
+use super::tasks::TaskFacts;
 use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
@@ -51,6 +52,8 @@ pub(super) struct Case<'g> {
     pub(super) verdict: Option<Verdict>,
     /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
     taken: Option<Taken>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
     /// Where it stands in a batch; `None` outside of one.
     pub(super) batch: Option<BatchPlace>,
 }
@@ -155,6 +158,7 @@ impl<'g> Case<'g> {
             session: None,
             verdict: None,
             taken: None,
+            task: None,
             batch: None,
         }
     }

@@ -20,7 +20,7 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
-use crate::rpc::Method;
+use crate::rpc::{Method, Target};
 use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
@@ -228,9 +228,8 @@ impl<'g> Permit<'g> {
 
 /// The scopes of the tool that a request names.
 fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
-    let tool = case.call.as_ref().and_then(|call| call.named.tool());
-    tool.and_then(|tool| case.server.tools().required(tool))
-        .unwrap_or_default()
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
 }
 
 /// What goes upstream: a POST of exactly `body`, or another method without one, with exactly `headers`, beside the framing, the host and the

@@ -22,5 +22,6 @@ mod sessions;
 mod stage;
 mod stream;
 mod subscriptions;
+mod tasks;
 mod tenants;
 mod times;
