@@ -50,10 +50,10 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
-    /// The task that it is about.
-    pub(super) task: Option<TaskFacts>,
     /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
     taken: Option<Taken>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
     /// Where it stands in a batch; `None` outside of one.
     pub(super) batch: Option<BatchPlace>,
 }
@@ -157,8 +157,8 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
-            task: None,
             taken: None,
+            task: None,
             batch: None,
         }
     }

@@ -307,6 +307,10 @@ fn review(
                 filter_tools(case, call, *result, now, tools, &mut edits)?,
             )
         }
+        Reply::InputRequired { state, .. } if redactions.is_empty() => {
+            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
+            return Ok(Passed::whole());
+        }
         Reply::Result { document, result } if call.method == Method::TasksList => {
             // A list has no structured content: pointers would have no root.
             if !redactions.is_empty() {
@@ -320,10 +324,6 @@ fn review(
                 document.text(),
                 tasks::redact_state(case, *result, &redactions, tools, &mut edits)?,
             )
-        }
-        Reply::InputRequired { state, .. } if redactions.is_empty() => {
-            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
-            return Ok(Passed::whole());
         }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());

@@ -2,11 +2,12 @@
 //!
 //! Owns [`check`], by [`Reviewed`] of the method's row. Members that no form names stay unread here; the policy sees them.
 
+use super::ProtocolVersion;
 use super::form::{Type, has_form};
 use super::keys;
 use super::method::Reviewed;
 use super::reply::{ReplyError, object};
-use super::server_message::is_message;
+use super::server_message::{are_input_requests, is_message};
 use crate::json::{Kind, Node};
 
 /// Values of one completion (MCP 2025-11-25, completion).
@@ -27,7 +28,7 @@ pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyErr
         Reviewed::ResourceContents => contents(result),
         Reviewed::ResourceTemplates => list_of(result, "resourceTemplates", &["uriTemplate"]),
         Reviewed::Resources => list_of(result, "resources", &["uri"]),
-        Reviewed::Task => Ok(()),
+        Reviewed::Task => task(result),
         Reviewed::TaskResult | Reviewed::ToolResult => tool_result(result),
         Reviewed::Tasks => list_of(result, "tasks", &["taskId"]),
         Reviewed::Tools => list_of(result, "tools", &["name"]),
@@ -103,6 +104,20 @@ fn tool_result(result: Node<'_>) -> Result<(), ReplyError> {
     valid(maybe(result, "isError", Type::Bool))?;
     match result.member("content") {
         Some(content) => list(content, &["type"]),
+        None => Ok(()),
+    }
+}
+
+/// The state of a task, which in the modern era carries what it came to or asks back.
+fn task(result: Node<'_>) -> Result<(), ReplyError> {
+    if let Some(requests) = result.member("inputRequests") {
+        valid(are_input_requests(requests, ProtocolVersion::V2026_07_28))?;
+    }
+    match result.member("result") {
+        Some(carried) => {
+            object(carried, ReplyError::ResultInvalid)?;
+            tool_result(carried)
+        }
         None => Ok(()),
     }
 }

@@ -65,6 +65,8 @@ mod sender;
 #[cfg(test)]
 mod sizes;
 #[cfg(test)]
+mod streams;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod tls;
