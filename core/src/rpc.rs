@@ -12,13 +12,14 @@ mod keys;
 mod message;
 mod method;
 mod mirror;
+mod params;
 mod reply;
 mod server_method;
 pub mod sse;
 mod target;
 pub(crate) mod uri;
 
-pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use call::{Call, CallLimits, Subscriptions, read_call};
 pub(crate) use derived::headers_of;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
