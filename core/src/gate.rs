@@ -12,6 +12,7 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
 mod inspect;
 #[cfg(feature = "internal")]
@@ -26,6 +27,7 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod tasks;
 mod ticket;
 mod visit;
 
@@ -103,6 +105,7 @@ pub struct Gate {
     session_keys: Published<SessionKeys>,
     awaited: awaited::AwaitedAnswers,
     streams: streams::OpenStreams,
+    tasks: tasks::TaskOwners,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -170,6 +173,7 @@ impl Gate {
             session_keys: Published::new(parts.keys.sessions),
             awaited: awaited::AwaitedAnswers::default(),
             streams: streams::OpenStreams::default(),
+            tasks: tasks::TaskOwners::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

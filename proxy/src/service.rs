@@ -503,6 +503,7 @@ fn failed(mut ticket: Ticket<'_>, error: UpstreamError) -> Denial {
 /// Stage 14 for an answer that is not a stream.
 async fn send(session: &mut ServerSession, release: Release, judged: &Judged<'_>) -> Result<(), ClientLost> {
     match release {
+        Release::Batch { status, parts } => egress::json(session, status, respond::array(&parts), judged).await,
         Release::Dropped => egress::empty(session, 202, judged).await,
         Release::Empty { status } => egress::empty(session, status, judged).await,
         Release::Pass { status, body } | Release::Redacted { status, body } => {

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::awaited::{Asked, AwaitedAnswers};
+use super::batch::BatchPlace;
 use super::permit::SESSION;
+use super::tasks::TaskFacts;
 use super::{Gate, Snapshot};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
@@ -48,6 +50,10 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
+    /// Where it stands in a batch; `None` outside of one.
+    pub(super) batch: Option<BatchPlace>,
 }
 
 /// Tells the record only: the body and the session are the client's.
@@ -149,6 +155,8 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
+            task: None,
+            batch: None,
         }
     }
 
@@ -233,6 +241,19 @@ impl<'g> Case<'g> {
     /// As [`Self::check_awaited`].
     pub(super) fn take_awaited(&self) -> Result<(), Denial> {
         self.awaited(AwaitedAnswers::take)
+    }
+
+    /// Awaits the answer once more that this request would have brought: nobody hears of it.
+    pub(super) fn await_again(&self) {
+        if let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) {
+            // Without room it is lost, as it would be by its time.
+            let _ = self.gate.awaited.enter(&self.asked(id), call.method, self.now);
+        }
+    }
+
+    /// Awaits the answer to this request of the server no more.
+    pub(super) fn await_no_more(&self, id: &Id, now: UnixTime) {
+        let _ = self.gate.awaited.take(&self.asked(id), now);
     }
 
     fn awaited(

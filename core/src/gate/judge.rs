@@ -40,9 +40,10 @@ pub(super) fn judge(
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = match case.look_up() {
-        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
-        Err(unlisted) => Err(unlisted.into()),
+    let task = case.enter_task(&call);
+    let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
+        Ok(tool) => decide(case, &call.about(tool.as_deref()), &mut scratch.worker, &mut laps),
+        Err(refused) => Err(refused.into()),
     };
     case.laps = laps;
     // Last: what is refused for another reason may come again.

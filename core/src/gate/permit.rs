@@ -3,12 +3,15 @@
 //! Owns [`Recorded`], [`Permit`] and [`Forward`]. Their constructors are private to the gate, and each is spent by
 //! value: what was not recorded durably cannot be forwarded, and nothing is forwarded twice.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::batch::Batch;
 use super::case::{Case, Session};
 use super::ticket::Ticket;
 use crate::assertion;
@@ -39,7 +42,32 @@ impl<'g> Recorded<'g> {
         }
     }
 
-    /// Where the record stands in the log.
+    /// The allowed elements of a batch as one request, whose bytes are `whole`; `None` when there are none.
+    pub(super) fn joined(allowed: Vec<Self>, whole: Bytes) -> Option<Self> {
+        let mut elements = allowed.into_iter();
+        let mut lead = elements.next()?;
+        let mut batch = Batch {
+            whole,
+            further: Vec::with_capacity(elements.len()),
+            judged_ns: 0,
+        };
+        for Self { mut ticket, position } in elements {
+            batch.judged_ns = batch.judged_ns.saturating_add(ticket.stages_ns());
+            ticket.count_no_more();
+            batch.further.push(ticket);
+            lead.position = lead.position.max(position);
+        }
+        // The others were judged in between.
+        lead.ticket.case.laps.skip(lead.ticket.case.gate.ticks.now_ns());
+        lead.ticket.batch = Some(Box::new(batch));
+        Some(lead)
+    }
+
+    pub(super) const fn ticket(&self) -> &Ticket<'g> {
+        &self.ticket
+    }
+
+    /// Where the record stands in the log: of a batch the last one.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -109,19 +137,31 @@ impl<'g> Permit<'g> {
         let Some(credential) = &case.credential else {
             return Ok(None);
         };
-        let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
-        let required = case.server.required(named).unwrap_or_default();
+        let required = self.required();
         let (principal, record_id) = (&case.principal, case.record_id);
         match &credential.kind {
             CredentialKind::Static { .. } => Ok(None),
             CredentialKind::Assertion(terms) => {
-                let claims = assertion::claims(terms, principal, required, record_id, now);
+                let claims = assertion::claims(terms, principal, &required, record_id, now);
                 Ok(Some(Needed::Assertion(claims)))
             }
             CredentialKind::Exchange(terms) => {
                 let limits = case.snapshot.limits().exchange_limits();
-                let request = ExchangeRequest::new(terms, principal, required, limits, record_id, now)?;
+                let request = ExchangeRequest::new(terms, principal, &required, limits, record_id, now)?;
                 Ok(Some(Needed::Exchange(Box::new(request))))
+            }
+        }
+    }
+
+    /// The scopes of the tool, of a batch those of each one's, sorted.
+    fn required(&self) -> Cow<'_, [Box<str>]> {
+        let of = |case: &'_ Case<'g>| -> Vec<Box<str>> { required(case).to_vec() };
+        match &self.ticket.batch {
+            None => Cow::Borrowed(required(&self.ticket.case)),
+            Some(batch) => {
+                let further = batch.further.iter().flat_map(|ticket| of(&ticket.case));
+                let scopes: BTreeSet<Box<str>> = of(&self.ticket.case).into_iter().chain(further).collect();
+                Cow::Owned(scopes.into_iter().collect())
             }
         }
     }
@@ -166,7 +206,10 @@ impl<'g> Permit<'g> {
     pub fn spend(self) -> (Forward, Ticket<'g>) {
         let case = &self.ticket.case;
         let forward = Forward {
-            body: case.body.clone(),
+            body: match &self.ticket.batch {
+                Some(batch) => batch.whole.clone(),
+                None => case.body.clone(),
+            },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
             endpoint: case.session.as_ref().map(|session| session.endpoint),
@@ -175,6 +218,12 @@ impl<'g> Permit<'g> {
         };
         (forward, self.ticket.forwarded())
     }
+}
+
+/// The scopes of the tool that a request names.
+fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
 }
 
 /// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the

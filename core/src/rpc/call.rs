@@ -87,6 +87,15 @@ impl<'b> Call<'b> {
         self.params.task_id
     }
 
+    /// The same call, about a task that `tool` has started; itself where there is none.
+    pub(crate) fn about(self, tool: Option<&'b str>) -> Self {
+        let params = Params {
+            target: tool.map_or(self.params.target, Target::Tool),
+            ..self.params
+        };
+        Self { params, ..self }
+    }
+
     /// Whether a tool is to be called as a task (MCP 2025-11-25).
     pub(crate) fn task_requested(&self) -> bool {
         self.params.task.is_some()
