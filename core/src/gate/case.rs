@@ -14,7 +14,7 @@ use super::awaited::{Asked, Taken};
 use super::batch::BatchPlace;
 use super::permit::SESSION;
 use super::tasks::TaskFacts;
-use super::{Gate, Snapshot};
+use super::{Gate, Snapshot, style};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -319,6 +319,7 @@ impl<'g> Case<'g> {
             denial.modern = call.version.is_modern();
             denial.request_id = call.expected.id_raw().map(Box::from);
         }
+        style::apply(self, &mut denial);
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
         }

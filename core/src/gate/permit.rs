@@ -21,6 +21,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
 use crate::rpc::Method;
+use crate::rpc::Target;
 use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;

@@ -21,6 +21,7 @@ mod server_requests;
 mod sessions;
 mod stage;
 mod stream;
+mod styles;
 mod subscriptions;
 mod tasks;
 mod tenants;

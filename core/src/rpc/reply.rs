@@ -6,7 +6,7 @@
 use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
 
 use super::message::{Id, RequestId};
-use super::{Method, ProtocolVersion, ServerMethod, keys, result, server_message};
+use super::{Method, ProtocolVersion, Reviewed, ServerMethod, keys, result, server_message};
 
 /// What an answer must match; owned, since it outlives the call's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -207,13 +207,13 @@ fn answered<'b>(document: Document<'b>, result: Node<'b>, expected: &Expected) -
             result::check(result, row.reviewed)?;
             Ok(Reply::Result { document, result })
         }
+        // The extension for tasks.
+        Some(Some("task")) if expected.version.is_modern() && row.method == Method::ToolsCall => {
+            result::check(result, Reviewed::Task)?;
+            Ok(Reply::Result { document, result })
+        }
         Some(Some("input_required")) if expected.version.is_modern() && row.asks_back => {
             input_required(result, expected.version)
-        }
-        // The extension for tasks: the server decides which call becomes one.
-        Some(Some("task")) if expected.version.is_modern() && expected.method == Method::ToolsCall => {
-            result::check(result, super::Reviewed::Task)?;
-            Ok(Reply::Result { document, result })
         }
         Some(_) => Err(ReplyError::ResultTypeUnknown),
     }

@@ -10,6 +10,8 @@ mod batches;
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod continuity;
 #[cfg(test)]
 #[cfg(feature = "demo")]
