@@ -50,12 +50,12 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<Box<TaskFacts>>,
     /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
     taken: Option<Taken>,
-    /// The task that it is about.
-    pub(super) task: Option<TaskFacts>,
     /// Where it stands in a batch; `None` outside of one.
-    pub(super) batch: Option<BatchPlace>,
+    pub(super) batch: Option<Box<BatchPlace>>,
 }
 
 /// Tells the record only: the body and the session are the client's.

@@ -268,13 +268,6 @@ fn review(
             ));
         }
     };
-    if let Reply::Notification {
-        method: ServerMethod::Tasks | ServerMethod::TasksStatus,
-        params,
-    } = reply
-    {
-        tasks::check_notification(case, *params, now)?;
-    }
     let method = facts.message.map(ServerMethod::as_str);
     let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();

@@ -6,7 +6,7 @@ use super::ProtocolVersion;
 use super::form::{Type, has_form};
 use super::keys;
 use super::method::Reviewed;
-use super::reply::{ReplyError, object};
+use super::reply::{ReplyError, check_error, meta, object};
 use super::server_message::{are_input_requests, is_message};
 use crate::json::{Kind, Node};
 
@@ -18,7 +18,9 @@ const COMPLETIONS_MAX: usize = 100;
 /// # Errors
 /// [`ReplyError::ResultInvalid`], and [`ReplyError::KeyFolded`] for a near-miss of a protocol key.
 pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyError> {
-    caching(result)?;
+    if reviewed != Reviewed::Task {
+        caching(result)?;
+    }
     match reviewed {
         Reviewed::Capabilities => capabilities(result),
         Reviewed::Completion => completion(result),
@@ -102,23 +104,34 @@ fn contents(result: Node<'_>) -> Result<(), ReplyError> {
 
 fn tool_result(result: Node<'_>) -> Result<(), ReplyError> {
     valid(maybe(result, "isError", Type::Bool))?;
+    // In its place a task may stand (MCP 2025-11-25).
+    if let Some(task) = result.member("task").filter(|task| task.kind() == Kind::Object) {
+        object(task, ReplyError::ResultInvalid)?;
+    }
     match result.member("content") {
         Some(content) => list(content, &["type"]),
         None => Ok(()),
     }
 }
 
-/// The state of a task, which in the modern era carries what it came to or asks back.
+/// The state of a task, and what it carries (the extension of MCP 2026-07-28). Its `ttlMs` may be `null`.
 fn task(result: Node<'_>) -> Result<(), ReplyError> {
-    if let Some(requests) = result.member("inputRequests") {
-        valid(are_input_requests(requests, ProtocolVersion::V2026_07_28))?;
+    let texts = ["status", "statusMessage", "taskId"];
+    let asks = result.member("inputRequests");
+    valid(
+        texts.into_iter().all(|key| maybe(result, key, Type::Text))
+            && asks.is_none_or(|asks| are_input_requests(asks, ProtocolVersion::V2026_07_28)),
+    )?;
+    if let Some(error) = result.member("error") {
+        check_error(error)?;
     }
     match result.member("result") {
-        Some(carried) => {
-            object(carried, ReplyError::ResultInvalid)?;
-            tool_result(carried)
-        }
         None => Ok(()),
+        Some(result) => {
+            object(result, ReplyError::ResultInvalid)?;
+            meta(result)?;
+            tool_result(result)
+        }
     }
 }
 
