@@ -12,6 +12,7 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
 mod inspect;
 #[cfg(feature = "internal")]

@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the gate.
     Run(RunArguments),
-    /// Check a configuration and the policies it names; needs no network.
+    /// Check a configuration and the policies it names; needs no network, unless it is told to ask.
     Check(CheckArguments),
     /// Tell about the configuration file.
     Config {
@@ -98,6 +98,9 @@ struct CheckArguments {
     /// Refuse a configuration with a warning, as one with a fault is.
     #[arg(long)]
     deny_warnings: bool,
+    /// Ask issuers for their keys, and upstreams whether they serve who comes without the gate's credential.
+    #[arg(long)]
+    online: bool,
 }
 
 /// The form of an answer.

@@ -11,6 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use portcullis_core::Algorithm;
 use portcullis_core::denial::{AuthenticationDemand, Blame, Challenge, Denial, DenyReason, DpopChallenge};
+use portcullis_core::gate::Release;
 use portcullis_core::rpc::ProtocolVersion;
 use portcullis_core::token::PROOF_ALGORITHMS;
 
@@ -71,6 +72,25 @@ fn written(denial: &Denial) -> (Face, Bytes) {
 /// The JSON-RPC code of a refusal for `reason`, for a client of the modern era or before.
 pub(crate) const fn code(reason: DenyReason, modern: bool) -> i32 {
     face::of(reason, modern).code
+}
+
+/// The messages of one array: each released one by its very bytes, each refused one as a JSON-RPC error.
+pub(crate) fn array(parts: &[Release]) -> Bytes {
+    let mut array = vec![b'['];
+    for part in parts {
+        let message = match part {
+            Release::Pass { body, .. } | Release::Redacted { body, .. } => body.clone(),
+            Release::Withheld(denial) => message(denial),
+            // None of these stands in an array.
+            Release::Batch { .. } | Release::Dropped | Release::Empty { .. } => continue,
+        };
+        if 1 < array.len() {
+            array.push(b',');
+        }
+        array.extend_from_slice(&message);
+    }
+    array.push(b']');
+    Bytes::from(array)
 }
 
 /// The head of a refusal; `None` only if a part of it were no header value, and none is.

@@ -70,6 +70,8 @@ pub struct RequestRecord<'a, S> {
     pub upstream: UpstreamTarget<'a>,
     /// The trace id of the caller's `traceparent` (W3C Trace Context).
     pub trace_id: Option<&'a str>,
+    /// Where the request stands in a batch; `None` outside of one.
+    pub batch: Option<BatchElement>,
     /// Time spent in each stage.
     pub stage_us: &'a [StageTime],
 }
@@ -332,6 +334,17 @@ pub struct RedactObligation<'a> {
     pub action: &'a str,
 }
 
+/// The place of a request in a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BatchElement {
+    /// The record of the first element.
+    pub first: RecordId,
+    /// From zero.
+    pub index: usize,
+    /// How many elements there are.
+    pub size: usize,
+}
+
 /// The gate that wrote a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct GateNode<'a> {
@@ -397,6 +410,7 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.gate(self.gate);
         object.upstream(self.upstream);
         object.maybe_text("trace_id", self.trace_id);
+        object.batch(self.batch);
         object.stages(self.stage_us);
         object.end();
     }

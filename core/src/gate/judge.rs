@@ -13,8 +13,8 @@ use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
 use crate::policy::{Decision, RequestInput, Worker};
-use crate::rpc::{self, Call};
-use crate::scope::{ScopeGrant, ScopeRefusal, ToolNeeds};
+use crate::rpc::{self, Call, Target};
+use crate::scope::{Needs, ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
 
 /// A refusal, with the policy's decision when it was the policy that refused.
@@ -83,7 +83,9 @@ pub(super) fn decide(
     worker: &mut Worker,
     laps: &mut Laps,
 ) -> Result<Verdict, Refusal> {
-    let grant = grant(case, call);
+    let grant = case
+        .server
+        .grant(call.target(), |scope| case.principal.has_scope(scope));
     laps.end(Stage::Scope, case.gate.ticks.now_ns());
     let verdict = match grant {
         Ok(grant) => ask(case, call, &grant, worker),
@@ -94,7 +96,7 @@ pub(super) fn decide(
             Err(unmapped_like_hidden(case, call, worker).into())
         }
         Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
-        Err(ScopeRefusal::Unmapped) => return Err(unmapped().into()),
+        Err(ScopeRefusal::Unmapped) => return Err(unmapped(call.target()).into()),
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
     verdict
@@ -108,7 +110,7 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.tool().is_some() && !visible(case, &input, worker)? {
+    if call.target() != Target::Nothing && !visible(case, &input, worker)? {
         return Err(hidden().into());
     }
     let decision = policy
@@ -136,12 +138,18 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
     })
 }
 
-/// Stage 7. A call without a tool needs no scope; the policy decides.
-fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, ScopeRefusal<'c>> {
-    let tools = case.server.tools();
-    match call.tool() {
-        Some(tool) => tools.grant(tool, |scope| case.principal.has_scope(scope)),
-        None => Ok(tools.grant_without_tool()),
+/// The refusal of what has no row.
+#[cold]
+fn unmapped(target: Target<'_>) -> Denial {
+    match target {
+        Target::Prompt(_) => Denial::new(DenyReason::PromptUnmapped, "the prompt has no row in the scope table"),
+        Target::Resource(_) => Denial::new(
+            DenyReason::ResourceUnmapped,
+            "the resource has no row in the scope table",
+        ),
+        Target::Nothing | Target::Tool(_) => {
+            Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")
+        }
     }
 }
 
@@ -157,7 +165,7 @@ fn visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> Re
 /// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
 /// it gets the refusal of an unknown one.
 #[cold]
-fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, worker: &mut Worker) -> Denial {
+fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
     let input = case.input(call.target(), needs, call.arguments(), case.now);
     match input.map(|input| visible(case, &input, worker)) {
         Some(Ok(true)) => uncovered(case, call, needs),
@@ -170,22 +178,17 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, 
 /// account: neither the time that it takes nor its failure tells that there is no row.
 #[cold]
 fn unmapped_like_hidden(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Denial {
-    let nothing = case.server.tools().grant_without_tool();
+    let nothing = ScopeGrant::of_nothing();
     let input = case.input(call.target(), nothing.needs(), call.arguments(), case.now);
     match input.map(|input| visible(case, &input, worker)) {
         Some(Err(failed)) => failed,
-        Some(Ok(_)) | None => unmapped(),
+        Some(Ok(_)) | None => unmapped(call.target()),
     }
-}
-
-#[cold]
-fn unmapped() -> Denial {
-    Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")
 }
 
 /// The refusal that names every scope which the call needs.
 #[cold]
-fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>) -> Denial {
+fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>) -> Denial {
     let denial = Denial::new(
         DenyReason::ScopeInsufficient,
         "the token's scopes do not cover the tool",
@@ -200,7 +203,7 @@ fn hidden() -> Denial {
 
 /// The challenge to come back with a better token, with every scope that this call needs.
 #[cold]
-fn challenge(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, error: ChallengeError) -> Challenge {
+fn challenge(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, error: ChallengeError) -> Challenge {
     let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
     Challenge {
         error: Some(error),

@@ -4,8 +4,8 @@
 
 use super::case::Case;
 use crate::audit::{
-    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
-    ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    BatchElement, Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord,
+    ResponsePhase, ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
 use crate::identity::{self, Proof};
@@ -95,6 +95,11 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             }),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
+        batch: case.batch.as_ref().map(|place| BatchElement {
+            first: place.first,
+            index: place.index,
+            size: place.size,
+        }),
         stage_us: &stage_times(&case.laps),
     }
     .write_json(out);
@@ -265,6 +270,14 @@ impl PartFacts {
         Self {
             outcome: Outcome::Reviewed,
             ..Self::new(status, None)
+        }
+    }
+
+    /// The facts of a request that the upstream's answer to its batch left out.
+    pub(super) fn unanswered(refusal: &'static str) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..Self::closing(Outcome::UpstreamFailed)
         }
     }
 

@@ -3,6 +3,7 @@
 mod arrival;
 mod audiences;
 mod awaited;
+mod batches;
 mod challenges;
 mod continuity;
 mod credentials;

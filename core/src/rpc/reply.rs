@@ -27,6 +27,11 @@ impl Expected {
         }
     }
 
+    /// Whether an answer that names `id` is to this call.
+    pub(crate) fn is_named_by(&self, id: &Id) -> bool {
+        self.id.as_ref() == Some(id)
+    }
+
     /// The JSON text of the request's id, `None` for a notification, which has no answer.
     pub(crate) fn id_raw(&self) -> Option<&str> {
         self.id.as_ref().map(|_| &*self.id_raw)

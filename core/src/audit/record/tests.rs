@@ -80,6 +80,7 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
             }),
         },
         trace_id: None,
+        batch: None,
         stage_us: &[
             StageTime {
                 stage: "authenticate",
@@ -151,7 +152,7 @@ fn a_request_record_has_the_members_of_the_schema() {
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
             "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
-            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null,
+            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null, "batch": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
     );

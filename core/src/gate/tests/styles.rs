@@ -12,7 +12,7 @@ use crate::config::{Server, ServerParts};
 use crate::denial::{Denial, DenyReason, DenyStyle, Noun};
 use crate::gate::Snapshot;
 use crate::limit::Rate;
-use crate::scope::{ToolRow, ToolTable};
+use crate::scope::{ScopeRow, ToolTable};
 
 const DECIDE: &str = r#"
 decision := {"allow": true, "rule": "open", "reason": "so it is", "obligations": {}} if {
@@ -35,7 +35,7 @@ fn stage(style: DenyStyle, visible: &str) -> Stage {
         per_second: 1_000,
         burst: 1_000,
     };
-    let row = |scope: &str| ToolRow {
+    let row = |scope: &str| ScopeRow {
         scopes: vec![scope.to_owned()],
         class: None,
     };
