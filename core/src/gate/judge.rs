@@ -40,9 +40,10 @@ pub(super) fn judge(
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = match case.look_up() {
-        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
-        Err(unlisted) => Err(unlisted.into()),
+    let task = case.enter_task(&call);
+    let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
+        Ok(tool) => decide(case, &call.about(tool.as_deref()), &mut scratch.worker, &mut laps),
+        Err(refused) => Err(refused.into()),
     };
     case.laps = laps;
     // Last: what is refused for another reason may come again.
@@ -69,10 +70,19 @@ fn parse<'b>(
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,
     };
-    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    let call = match *head.method == http::Method::POST {
+        true => rpc::read_call(head, body, scratch, call_limits)?,
+        false => rpc::read_http(head, body)?,
+    };
+    if call.answers().is_some() {
+        // What it answers tells what it is, and that is known in its session alone.
+        case.enter_session(&call, head)?;
+        let call = case.answering(call)?;
+        case.learn(&call);
+        return Ok(call);
+    }
     case.learn(&call);
     case.enter_session(&call, head)?;
-    case.check_awaited()?;
     Ok(call)
 }
 
@@ -105,9 +115,10 @@ pub(super) fn decide(
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(mut input) = case.input(call.target(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
+    input.request.answer = call.answer();
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
     if call.target() != Target::Nothing && !visible(case, &input, worker)? {
@@ -178,7 +189,9 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, work
 /// account: neither the time that it takes nor its failure tells that there is no row.
 #[cold]
 fn unmapped_like_hidden(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Denial {
-    let nothing = ScopeGrant::of_nothing();
+    let Ok(nothing) = case.server.grant(Target::Nothing, |_| false) else {
+        return unmapped(call.target());
+    };
     let input = case.input(call.target(), nothing.needs(), call.arguments(), case.now);
     match input.map(|input| visible(case, &input, worker)) {
         Some(Err(failed)) => failed,

@@ -6,7 +6,11 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod challenges;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
