@@ -15,6 +15,8 @@ mod continuity;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod gate;
 #[cfg(test)]
 mod house;
