@@ -19,6 +19,7 @@ use crate::egress::{self, ClientLost, Readers};
 
 mod face;
 mod problem;
+mod style;
 
 use face::Face;
 pub(crate) use problem::{Problem, problem};
@@ -45,16 +46,27 @@ const SUPPORTED: [ProtocolVersion; 4] = [
 /// [`ClientLost`] when the client does not take it.
 pub(crate) async fn refuse(session: &mut ServerSession, denial: &Denial, readers: &Readers) -> Result<(), ClientLost> {
     log(denial);
-    let face = face::of(denial.reason, denial.modern);
-    let body = error_body(denial, &face);
+    let (face, body) = written(denial);
     let header = head(denial, &face, body.len(), readers).ok_or(ClientLost)?;
     egress::write_whole(session, header, body).await
 }
 
-/// The refusal as one JSON-RPC error message, for a stream whose head has left already.
+/// The refusal as one JSON-RPC message, for a stream whose head has left already.
 pub(crate) fn message(denial: &Denial) -> Bytes {
     log(denial);
-    error_body(denial, &face::of(denial.reason, denial.modern))
+    written(denial).1
+}
+
+/// The outside of a refusal and its body, in its style.
+fn written(denial: &Denial) -> (Face, Bytes) {
+    let face = face::of(denial.reason, denial.modern);
+    match style::styled(denial, &face) {
+        Some((status, body)) => (Face { status, ..face }, body),
+        None => {
+            let body = error_body(denial, &face);
+            (face, body)
+        }
+    }
 }
 
 /// The JSON-RPC code of a refusal for `reason`, for a client of the modern era or before.

@@ -13,7 +13,8 @@ use http::{HeaderName, HeaderValue};
 use super::awaited::{Asked, AwaitedAnswers};
 use super::batch::BatchPlace;
 use super::permit::SESSION;
-use super::{Gate, Snapshot};
+use super::tasks::TaskFacts;
+use super::{Gate, Snapshot, style};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -49,6 +50,8 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
     /// Where it stands in a batch; `None` outside of one.
     pub(super) batch: Option<BatchPlace>,
 }
@@ -152,6 +155,7 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
+            task: None,
             batch: None,
         }
     }
@@ -307,6 +311,7 @@ impl<'g> Case<'g> {
             denial.modern = call.version.is_modern();
             denial.request_id = call.expected.id_raw().map(Box::from);
         }
+        style::apply(self, &mut denial);
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
         }

@@ -19,5 +19,7 @@ mod sender;
 mod sessions;
 mod stage;
 mod stream;
+mod styles;
+mod tasks;
 mod tenants;
 mod times;

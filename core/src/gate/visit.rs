@@ -14,7 +14,7 @@ use super::judge::{Refusal, judge};
 use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
-use super::{Gate, Scratch, Snapshot, records, sender};
+use super::{Gate, Scratch, Snapshot, records, sender, style};
 use crate::config::{Limits, Server};
 use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
@@ -514,6 +514,8 @@ pub(super) fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
     if let Err(unrecorded) = submitted {
         return unpermitted(case, &unrecorded);
     }
+    // After the record, which tells the true reason.
+    style::apply(&case, &mut denial);
     denial.stages_ns = end_of(&mut case);
     denial
 }

@@ -207,10 +207,13 @@ fn check_result(result: Node<'_>, expected: &Expected) -> Result<(), ReplyError>
     // Absent means complete, in both eras; a legacy server has no other kind.
     match result.member("resultType").map(Node::as_str) {
         None | Some(Some("complete")) => {}
+        // The extension for tasks.
+        Some(Some("task")) if expected.method == Method::ToolsCall && expected.version.is_modern() => {}
         Some(_) => return Err(ReplyError::ResultTypeUnknown),
     }
     match expected.method {
-        Method::ToolsCall => {
+        Method::TasksList => list(result.member("tasks").ok_or(ReplyError::ResultInvalid)?, "taskId"),
+        Method::TasksResult | Method::ToolsCall => {
             if result.member("isError").is_some_and(|value| value.as_bool().is_none()) {
                 return Err(ReplyError::ResultInvalid);
             }

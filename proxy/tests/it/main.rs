@@ -6,6 +6,8 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod challenges;
 #[cfg(test)]
 mod conformance;
