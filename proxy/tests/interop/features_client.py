@@ -85,9 +85,10 @@ async def roots(context: Any) -> ListRootsResult:
 class Tour:
     """One connected client and what it found."""
 
-    def __init__(self, client: Client, heard: list[Any]) -> None:
+    def __init__(self, client: Client, heard: list[Any], changes: list[str]) -> None:
         self.client = client
         self.heard = heard
+        self.changes = changes
         self.modern = client.protocol_version == "2026-07-28"
         self.found: dict[str, Any] = {"negotiated": client.protocol_version}
 
@@ -121,8 +122,7 @@ class Tour:
         await self.attempt("level", lambda: client.set_logging_level("info"))
         await self.attempt("logging", self.logging)
         await self.attempt("cancellation", self.cancellation)
-        if self.modern:
-            await self.attempt("subscription", self.subscription)
+        await self.attempt("subscription", self.subscription if self.modern else self.legacy_subscription)
         return self.found
 
     async def prompts_and_resources(self) -> None:
@@ -193,12 +193,30 @@ class Tour:
                         break
             return {"honored": repr(subscription.honored), "events": events}
 
+    async def legacy_subscription(self) -> Any:
+        # Both notifications come on the stream that the session listens on.
+        wanted = {"notifications/resources/updated", "notifications/tools/list_changed"}
+        await self.client.subscribe_resource(WATCHED)
+        await self.client.call_tool("test_trigger_resource_update", {"uri": "test://static-text"})
+        await self.client.call_tool("test_trigger_resource_update", {"uri": WATCHED})
+        await self.client.call_tool("test_trigger_tool_change", {})
+        with anyio.move_on_after(5):
+            while not wanted <= set(self.changes):
+                await anyio.sleep(0.01)
+        await self.client.unsubscribe_resource(WATCHED)
+        return sorted(self.changes)
+
 
 async def main(plan: dict[str, Any]) -> dict[str, Any]:
     heard: list[Any] = []
+    changes: list[str] = []
 
     async def log(params: Any) -> None:
         heard.append(plain(params))
+
+    async def change(message: Any) -> None:
+        if getattr(message, "method", "").endswith(("updated", "list_changed")):
+            changes.append(message.method)
 
     headers = {"authorization": f"Bearer {plan['token']}"} if plan.get("token") else {}
     async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
@@ -210,8 +228,9 @@ async def main(plan: dict[str, Any]) -> dict[str, Any]:
             sampling_callback=sample,
             list_roots_callback=roots,
             logging_callback=log,
+            message_handler=change,
         ) as client:
-            return await Tour(client, heard).run()
+            return await Tour(client, heard, changes).run()
 
 
 print(json.dumps(asyncio.run(main(json.loads(sys.argv[1])))))
