@@ -204,7 +204,7 @@ impl Service {
             false => Readers::default(),
         };
         if cors::is_preflight(&head)
-            && let Some(header) = cors::preflight(&readers, "POST")
+            && let Some(header) = cors::preflight(&readers, "GET, POST, DELETE")
         {
             return egress::write_whole(session, header, Bytes::new()).await;
         }
