@@ -303,10 +303,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
         }
         (Some(claimed), stated) => {
             let Some(version) = ProtocolVersion::parse(claimed) else {
-                return Err(context.deny(
-                    DenyReason::VersionUnsupported,
-                    "the version header names no judged version",
-                ));
+                return Err(context.deny_version(claimed, stated.is_some()));
             };
             match stated {
                 Some(stated) if stated != claimed => {
