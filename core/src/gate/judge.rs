@@ -12,10 +12,12 @@ use super::{Scratch, authentication};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
-use crate::policy::{Decision, Worker};
+use crate::policy::{Decision, RequestInput, Worker};
 use crate::rpc::{self, Call, Target};
 use crate::scope::{Needs, ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
+
+mod subscriptions;
 
 /// A refusal, with the policy's decision when it was the policy that refused.
 pub(super) struct Refusal {
@@ -84,6 +86,13 @@ pub(super) fn decide(
     worker: &mut Worker,
     laps: &mut Laps,
 ) -> Result<Verdict, Refusal> {
+    if call.method().is_always_allowed() {
+        return Ok(Verdict::of_protocol());
+    }
+    let watched = match call.subscriptions() {
+        None => Vec::new(),
+        Some(wanted) => subscriptions::decide(case, call, wanted, worker)?,
+    };
     let grant = case
         .server
         .grant(call.target(), |scope| case.principal.has_scope(scope));
@@ -93,37 +102,59 @@ pub(super) fn decide(
         Err(ScopeRefusal::Insufficient(needs)) if case.server.policy().has_visible() => {
             Err(uncovered_if_visible(case, call, needs, worker).into())
         }
-        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs.required()).into()),
         Err(ScopeRefusal::Unmapped) => {
             return Err(unmapped(call.target()).into());
         }
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
-    verdict
+    verdict.map(|verdict| verdict.with(watched))
 }
 
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(mut input) = case.input(call.target(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
+    input.request.input_responses = call.input_responses();
+    ask_of(case, call, needs, &input, worker)
+}
+
+/// The same of an operation that is the call's, or part of it.
+fn ask_of(
+    case: &Case<'_>,
+    call: &Call<'_>,
+    needs: Needs<'_>,
+    input: &RequestInput<'_>,
+    worker: &mut Worker,
+) -> Result<Verdict, Refusal> {
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.target() != Target::Nothing
+    let named = input
+        .request
+        .tool
+        .or(input.request.prompt)
+        .or(input.request.resource_uri);
+    if named.is_some()
         && !policy
-            .visible(&input, worker, &limits, ticks)
+            .visible(input, worker, &limits, ticks)
             .map_err(super::policy_failed)?
     {
         return Err(hidden().into());
     }
     let decision = policy
-        .decide(&input, worker, &limits, ticks)
+        .decide(input, worker, &limits, ticks)
         .map_err(super::policy_failed)?;
     if let Some(demand) = &decision.obligations.authenticate
         && !authentication::satisfies(&case.principal, demand, case.now, case.snapshot.limits().leeway)
     {
-        let challenge = challenge(case, call, needs, ChallengeError::InsufficientUserAuthentication);
+        let challenge = challenge(
+            case,
+            call,
+            needs.required(),
+            ChallengeError::InsufficientUserAuthentication,
+        );
         let denial = Denial::new(
             DenyReason::AuthenticationInsufficient,
             "the policy asks for a fresher or stronger login than the token tells",
@@ -161,36 +192,42 @@ fn unmapped(target: Target<'_>) -> Denial {
 /// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
 #[cold]
 fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
-    let limits = super::eval_limits(case.snapshot.limits());
-    let ticks = &*case.gate.ticks;
-    let visible = case
-        .input(call.target(), needs, call.arguments(), case.now)
-        .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
-    match visible {
-        Some(Ok(true)) => uncovered(case, call, needs),
-        Some(Ok(false) | Err(_)) | None => hidden(),
+    match case.input(call.target(), needs, call.arguments(), case.now) {
+        Some(input) if is_visible(case, &input, worker) => uncovered(case, call, needs.required()),
+        Some(_) | None => hidden(),
     }
+}
+
+/// Whether a refusal may tell that what `input` names exists; `false` while that cannot be told.
+#[cold]
+fn is_visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> bool {
+    let limits = super::eval_limits(case.snapshot.limits());
+    let visible = case.server.policy().visible(input, worker, &limits, &*case.gate.ticks);
+    visible.is_ok_and(|visible| visible)
 }
 
 /// The refusal that names every scope which the call needs.
 #[cold]
-fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>) -> Denial {
+fn uncovered(case: &Case<'_>, call: &Call<'_>, required: &[Box<str>]) -> Denial {
     let denial = Denial::new(
         DenyReason::ScopeInsufficient,
-        "the token's scopes do not cover the tool",
+        "the token's scopes do not cover what the call names",
     );
-    denial.with_challenge(challenge(case, call, needs, ChallengeError::InsufficientScope))
+    denial.with_challenge(challenge(case, call, required, ChallengeError::InsufficientScope))
 }
 
 #[cold]
 fn hidden() -> Denial {
-    Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")
+    Denial::new(
+        DenyReason::ToolHidden,
+        "the policy hides what the call names from the caller",
+    )
 }
 
 /// The challenge to come back with a better token, with every scope that this call needs.
 #[cold]
-fn challenge(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, error: ChallengeError) -> Challenge {
-    let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
+fn challenge(case: &Case<'_>, call: &Call<'_>, required: &[Box<str>], error: ChallengeError) -> Challenge {
+    let scope = step_up_scope(required, case.principal.scopes(), call.version().is_modern());
     Challenge {
         error: Some(error),
         scope: (!scope.is_empty()).then_some(scope),

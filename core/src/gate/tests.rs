@@ -11,6 +11,7 @@ mod decision;
 mod faults;
 mod forms;
 mod machines;
+mod named;
 mod records;
 mod review;
 mod revocation;

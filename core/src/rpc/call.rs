@@ -67,7 +67,8 @@ impl<'b> Call<'b> {
         self.params.target.tool()
     }
 
-    /// What policies see as its arguments: those of a tool or prompt, and all parameters of a completion.
+    /// What policies see as its arguments: those of a tool or prompt, all parameters of a
+    /// completion, and what a subscription wants.
     pub(crate) fn arguments(&self) -> Option<Node<'b>> {
         self.params.arguments
     }

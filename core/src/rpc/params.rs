@@ -29,7 +29,7 @@ const LEVELS: [&str; 8] = [
 #[derive(Clone, Copy)]
 pub(super) struct Params<'b> {
     pub(super) target: Target<'b>,
-    /// The arguments of a tool or prompt; of a completion all its parameters.
+    /// The arguments of a tool or prompt; of a completion all its parameters; of a subscription what is wanted.
     pub(super) arguments: Option<Node<'b>>,
     pub(super) input_responses: Option<Node<'b>>,
     pub(super) request_state: Option<&'b str>,
@@ -83,7 +83,10 @@ impl<'b> Params<'b> {
                 read.arguments = message.params;
             }
             Names::Resource => read.target = Target::Resource(reader.uri()?),
-            Names::Subscriptions => read.subscriptions = Some(reader.subscriptions()?),
+            Names::Subscriptions => {
+                let wanted = reader.subscriptions()?;
+                (read.subscriptions, read.arguments) = (Some(wanted), Some(wanted));
+            }
             Names::Task => {
                 read.task_id = Some(reader.task_id()?);
                 if method == Method::TasksUpdate {
@@ -210,9 +213,9 @@ impl<'b> Reader<'b> {
 
     fn task_id(self) -> Result<&'b str, Denial> {
         let id = self.text("taskId")?.ok_or_else(|| self.missing())?;
-        match (1..=TASK_ID_BYTES_MAX).contains(&id.len()) {
+        match id.len() <= TASK_ID_BYTES_MAX {
             true => Ok(id),
-            false => Err(self.invalid("the id of the task is empty or too long")),
+            false => Err(self.invalid("the id of the task is too long")),
         }
     }
 
@@ -291,7 +294,7 @@ impl<'b> Reader<'b> {
             let right = match member.key {
                 "promptsListChanged" | "resourcesListChanged" | "toolsListChanged" => member.value.kind() == Kind::Bool,
                 "resourceSubscriptions" => all_texts(member.value, uri::is_normal),
-                "taskIds" => all_texts(member.value, |id| (1..=TASK_ID_BYTES_MAX).contains(&id.len())),
+                "taskIds" => all_texts(member.value, |id| id.len() <= TASK_ID_BYTES_MAX),
                 _ => false,
             };
             if !right {
