@@ -27,6 +27,7 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod style;
 mod tasks;
 mod ticket;
 mod visit;

@@ -9,13 +9,18 @@ mod answer;
 mod batch;
 mod call;
 mod derived;
+mod form;
+mod http;
 mod keys;
 mod message;
 mod method;
 mod mirror;
 mod params;
 mod reply;
+mod result;
+mod server_message;
 mod server_method;
+pub(crate) mod subscription;
 pub mod sse;
 mod target;
 pub(crate) mod uri;
@@ -23,9 +28,11 @@ pub(crate) mod uri;
 pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
 pub(crate) use call::{Call, CallLimits, Subscriptions, read_call};
 pub(crate) use derived::headers_of;
+pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
-pub(crate) use reply::{Expected, Reply, read_reply};
+pub(crate) use method::Reviewed;
+pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};
 
@@ -73,6 +80,11 @@ impl ProtocolVersion {
 
     /// Whether `text` is a date of the modern era, known to us or not: decides how a refusal is worded.
     fn claims_modern(text: &str) -> bool {
+        Self::is_date(text) && Self::V2026_07_28.as_str() <= text
+    }
+
+    /// Whether `text` has the form of a version, known to us or not.
+    fn is_date(text: &str) -> bool {
         let date = text.bytes().enumerate().all(|(place, byte)| {
             if matches!(place, 4 | 7) {
                 byte == b'-'
@@ -80,7 +92,7 @@ impl ProtocolVersion {
                 byte.is_ascii_digit()
             }
         });
-        date && text.len() == 10 && Self::V2026_07_28.as_str() <= text
+        date && text.len() == 10
     }
 }
 

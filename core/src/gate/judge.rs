@@ -72,10 +72,19 @@ fn parse<'b>(
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,
     };
-    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    let call = match *head.method == http::Method::POST {
+        true => rpc::read_call(head, body, scratch, call_limits)?,
+        false => rpc::read_http(head, body)?,
+    };
+    if call.answers().is_some() {
+        // What it answers tells what it is, and that is known in its session alone.
+        case.enter_session(&call, head)?;
+        let call = case.answering(call)?;
+        case.learn(&call);
+        return Ok(call);
+    }
     case.learn(&call);
     case.enter_session(&call, head)?;
-    case.check_awaited()?;
     Ok(call)
 }
 
@@ -102,10 +111,11 @@ pub(super) fn decide(
         Err(ScopeRefusal::Insufficient(needs)) if case.server.policy().has_visible() => {
             Err(uncovered_if_visible(case, call, needs, worker).into())
         }
-        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs.required()).into()),
-        Err(ScopeRefusal::Unmapped) => {
-            return Err(unmapped(call.target()).into());
+        Err(ScopeRefusal::Unmapped) if case.server.policy().has_visible() => {
+            Err(unmapped_like_hidden(case, call.target(), call.arguments(), worker).into())
         }
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs.required()).into()),
+        Err(ScopeRefusal::Unmapped) => return Err(unmapped(call.target()).into()),
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
     verdict.map(|verdict| verdict.with(watched))
@@ -118,6 +128,7 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
     input.request.input_responses = call.input_responses();
+    input.request.answer = call.answer();
     ask_of(case, call, needs, &input, worker)
 }
 
@@ -131,16 +142,9 @@ fn ask_of(
 ) -> Result<Verdict, Refusal> {
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    let named = input
-        .request
-        .tool
-        .or(input.request.prompt)
-        .or(input.request.resource_uri);
-    if named.is_some()
-        && !policy
-            .visible(input, worker, &limits, ticks)
-            .map_err(super::policy_failed)?
-    {
+    let operation = &input.request;
+    let named = operation.tool.or(operation.prompt).or(operation.resource_uri);
+    if named.is_some() && !visible(case, input, worker)? {
         return Err(hidden().into());
     }
     let decision = policy
@@ -188,22 +192,42 @@ fn unmapped(target: Target<'_>) -> Denial {
     }
 }
 
+/// Whether the policy shows what the call names to the caller.
+fn visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> Result<bool, Denial> {
+    let limits = super::eval_limits(case.snapshot.limits());
+    case.server
+        .policy()
+        .visible(input, worker, &limits, &*case.gate.ticks)
+        .map_err(super::policy_failed)
+}
+
 /// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
-/// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
+/// it gets the refusal of an unknown one.
 #[cold]
 fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
-    match case.input(call.target(), needs, call.arguments(), case.now) {
-        Some(input) if is_visible(case, &input, worker) => uncovered(case, call, needs.required()),
-        Some(_) | None => hidden(),
+    let input = case.input(call.target(), needs, call.arguments(), case.now);
+    match input.map(|input| visible(case, &input, worker)) {
+        Some(Ok(true)) => uncovered(case, call, needs.required()),
+        Some(Err(failed)) => failed,
+        Some(Ok(false)) | None => hidden(),
     }
 }
 
-/// Whether a refusal may tell that what `input` names exists; `false` while that cannot be told.
+/// The refusal of what has no row. The policy is asked what it is asked of a hidden tool, and its answer is of no
+/// account: neither the time that it takes nor its failure tells that there is no row.
 #[cold]
-fn is_visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> bool {
-    let limits = super::eval_limits(case.snapshot.limits());
-    let visible = case.server.policy().visible(input, worker, &limits, &*case.gate.ticks);
-    visible.is_ok_and(|visible| visible)
+fn unmapped_like_hidden(
+    case: &Case<'_>,
+    target: Target<'_>,
+    arguments: Option<json::Node<'_>>,
+    worker: &mut Worker,
+) -> Denial {
+    let nothing = ScopeGrant::of_nothing();
+    let input = case.input(target, nothing.needs(), arguments, case.now);
+    match input.map(|input| visible(case, &input, worker)) {
+        Some(Err(failed)) => failed,
+        Some(Ok(_)) | None => unmapped(target),
+    }
 }
 
 /// The refusal that names every scope which the call needs.

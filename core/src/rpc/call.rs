@@ -32,6 +32,7 @@ pub(crate) struct Call<'b> {
     id: Option<RequestId<'b>>,
     answers: Option<RequestId<'b>>,
     params: Params<'b>,
+    answer: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
 }
@@ -57,12 +58,46 @@ impl<'b> Call<'b> {
         self.answers
     }
 
+    /// What is answered to a request of the server; `None` for a refusal to.
+    pub(crate) fn answer(&self) -> Option<Node<'b>> {
+        self.answer
+    }
+
+    /// The same answer, to the request that is answered as `method`.
+    ///
+    /// # Errors
+    /// [`DenyReason::RpcInvalid`] when it is not what that request asks for.
+    pub(crate) fn answering(self, method: Method) -> Result<Self, Denial> {
+        match self.answer.is_none_or(|result| answer::has_form_of(method, result)) {
+            true => Ok(Self { method, ..self }),
+            false => Err(Denial::new(
+                DenyReason::RpcInvalid,
+                "the client's answer does not have the form of its request",
+            )),
+        }
+    }
+
+    /// What an HTTP method alone asks for.
+    pub(super) fn bare(version: ProtocolVersion, method: Method, session: Option<&'b str>) -> Self {
+        Self {
+            version,
+            method,
+            id: None,
+            answers: None,
+            params: Params::NONE,
+            answer: None,
+            session,
+            trace_parent: None,
+        }
+    }
+
     /// What it names.
     pub(crate) fn target(&self) -> Target<'b> {
         self.params.target
     }
 
     /// The tool's decoded name.
+    #[cfg(test)]
     pub(crate) fn tool(&self) -> Option<&'b str> {
         self.params.target.tool()
     }
@@ -95,11 +130,6 @@ impl<'b> Call<'b> {
             ..self.params
         };
         Self { params, ..self }
-    }
-
-    /// Whether a tool is to be called as a task (MCP 2025-11-25).
-    pub(crate) fn task_requested(&self) -> bool {
-        self.params.task.is_some()
     }
 
     /// What a `subscriptions/listen` wants to be told of: the object `notifications`, whose members and types are known.
@@ -136,11 +166,6 @@ impl<'b> Subscriptions<'b> {
     /// The tasks whose changes are wanted, each by its id.
     pub(crate) fn task_ids(self) -> impl Iterator<Item = &'b str> {
         self.texts("taskIds")
-    }
-
-    /// Whether a list's changes are wanted, by the member that asks for it, such as `toolsListChanged`.
-    pub(crate) fn wants(self, member: &str) -> bool {
-        self.0.member(member).and_then(Node::as_bool) == Some(true)
     }
 
     fn texts(self, member: &str) -> impl Iterator<Item = &'b str> {
@@ -198,6 +223,7 @@ pub(crate) fn read_call<'b>(
         id: message.id,
         answers: None,
         params,
+        answer: None,
         session: if version.is_modern() {
             None
         } else {
@@ -215,7 +241,7 @@ fn read_answer<'b>(
     context: Context<'b>,
 ) -> Result<Call<'b>, Denial> {
     let context = Context { id: None, ..context };
-    let answers = answer::read(root, context)?;
+    let answer = answer::read(root, context)?;
     let version = match claimed {
         Ok(None) => ProtocolVersion::V2025_03_26,
         Ok(Some(claimed)) => legacy(claimed, context)?,
@@ -230,26 +256,22 @@ fn read_answer<'b>(
     mirror::name(head, version, None, context)?;
     Ok(Call {
         version,
-        // No other request of a server reaches a client.
+        // Until it is known what was asked: see `Call::answering`.
         method: Method::ResponsePing,
         id: None,
-        answers: Some(answers),
+        answers: Some(answer.id),
         params: Params::NONE,
+        answer: answer.result,
         session: session(head, context)?,
         trace_parent: None,
     })
 }
 
 /// The version of the legacy era that the header names.
-fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
-        .ok_or_else(|| {
-            context.deny(
-                DenyReason::VersionUnsupported,
-                "the version header names no judged version",
-            )
-        })
+        .ok_or_else(|| context.unsupported(claimed))
 }
 
 /// The version that header and body agree on. `initialize` negotiates: it may offer any version and is read as
@@ -268,10 +290,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
         }
         (Some(claimed), stated) => {
             let Some(version) = ProtocolVersion::parse(claimed) else {
-                return Err(context.deny(
-                    DenyReason::VersionUnsupported,
-                    "the version header names no judged version",
-                ));
+                return Err(context.unsupported(claimed));
             };
             match stated {
                 Some(stated) if stated != claimed => {
@@ -335,7 +354,7 @@ fn method(version: ProtocolVersion, message: &Message<'_>, context: Context<'_>)
 }
 
 /// The session header: one value of visible ASCII without spaces.
-fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
+pub(super) fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
     let broken = || {
         context.deny(
             DenyReason::HeadMalformed,

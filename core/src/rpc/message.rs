@@ -99,6 +99,17 @@ impl<'b> Context<'b> {
         denial
     }
 
+    /// The refusal of a version that cannot be judged. It goes back to the client where it is a date: nothing else of a
+    /// request is echoed but its id.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unsupported(self, claimed: &str) -> Denial {
+        let operator = "the version header names no judged version";
+        let mut denial = self.deny(DenyReason::VersionUnsupported, operator);
+        denial.version_requested = ProtocolVersion::is_date(claimed).then(|| Box::from(claimed));
+        denial
+    }
+
     #[cold]
     #[inline(never)]
     pub(super) fn unreadable(self, error: ParseError) -> Denial {

@@ -35,8 +35,6 @@ pub(super) struct Params<'b> {
     pub(super) request_state: Option<&'b str>,
     /// What the client wants to be told of (`subscriptions/listen`).
     pub(super) subscriptions: Option<Node<'b>>,
-    /// The wish that a tool be called as a task (MCP 2025-11-25).
-    pub(super) task: Option<Node<'b>>,
     pub(super) task_id: Option<&'b str>,
 }
 
@@ -48,7 +46,6 @@ impl<'b> Params<'b> {
         input_responses: None,
         request_state: None,
         subscriptions: None,
-        task: None,
         task_id: None,
     };
 
@@ -96,7 +93,7 @@ impl<'b> Params<'b> {
             Names::Tool => {
                 let (name, arguments) = reader.named(name_bytes_max)?;
                 (read.target, read.arguments) = (Target::Tool(name), arguments);
-                read.task = reader.task(version)?;
+                reader.task(version)?;
             }
         }
         if asks_back {
@@ -228,10 +225,10 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The wish for a task, with nothing but how long it shall be kept.
-    fn task(self, version: ProtocolVersion) -> Result<Option<Node<'b>>, Denial> {
+    /// The wish that a tool be called as a task (MCP 2025-11-25), with nothing but how long it shall be kept.
+    fn task(self, version: ProtocolVersion) -> Result<(), Denial> {
         let Some(task) = self.object("task")? else {
-            return Ok(None);
+            return Ok(());
         };
         if version != ProtocolVersion::V2025_11_25 {
             return Err(self.invalid("this version has no tasks by parameter"));
@@ -240,7 +237,7 @@ impl<'b> Reader<'b> {
             .members()
             .all(|member| member.key == "ttl" && matches!(member.value.as_number(), Some(Number::Integer(0..))));
         match right {
-            true => Ok(Some(task)),
+            true => Ok(()),
             false => Err(self.invalid("the wish for a task holds more than a time to live")),
         }
     }

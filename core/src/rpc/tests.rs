@@ -14,8 +14,10 @@ mod differential;
 mod era;
 mod params;
 mod folds;
+mod forms;
 mod reply;
 mod stream;
+mod subscription;
 
 const JSON: Limits = Limits {
     depth: 64,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, ask_of, hidden, is_visible, uncovered, unmapped};
+use super::{Refusal, ask_of, hidden, uncovered, unmapped, unmapped_like_hidden, visible};
 use crate::denial::{Denial, DenyReason};
 use crate::gate::case::Case;
 use crate::policy::{Redaction, Worker};
@@ -43,6 +43,9 @@ pub(super) fn decide(
         let needs = match &grant {
             Ok(grant) => grant.needs(),
             Err(ScopeRefusal::Insufficient(needs)) => *needs,
+            Err(ScopeRefusal::Unmapped) if case.server.policy().has_visible() => {
+                return Err(unmapped_like_hidden(case, target, None, worker).into());
+            }
             Err(ScopeRefusal::Unmapped) => return Err(unmapped(target).into()),
         };
         let Some(mut input) = case.input(target, needs, None, case.now) else {
@@ -50,7 +53,7 @@ pub(super) fn decide(
         };
         input.request.method = Method::ResourcesSubscribe.as_str();
         if grant.is_err() {
-            if case.server.policy().has_visible() && !is_visible(case, &input, worker) {
+            if case.server.policy().has_visible() && !visible(case, &input, worker)? {
                 return Err(hidden().into());
             }
             missing.extend(needs.required());
