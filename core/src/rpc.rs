@@ -19,6 +19,8 @@ mod target;
 pub(crate) use call::{Call, CallLimits, read_call};
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
+pub use mirror::ParamFault;
+pub(crate) use mirror::{ParamHeader, compare_params, is_param, read_schema};
 pub(crate) use reply::{Expected, Reply, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::case::{Case, Verdict};
-use super::{Scratch, authentication};
+use super::{Scratch, authentication, listed};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
@@ -39,12 +39,18 @@ pub(super) fn judge(
     let parsed = parse(case, head, body, &mut scratch.call);
     case.end(Stage::Parse);
     let call = parsed?;
+    listed::compare_headers(case, &call, head)?;
     let mut laps = case.laps;
     let verdict = match case.look_up() {
         Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
         Err(unlisted) => Err(unlisted.into()),
     };
     case.laps = laps;
+    // After the policy: what the caller may not call is not told to be unknown or changed.
+    let verdict = verdict.and_then(|verdict| {
+        listed::check_call(case, &call)?;
+        Ok(verdict)
+    });
     // Last: what is refused for another reason may come again.
     let taken = verdict.and_then(|verdict| case.take_awaited().map(|()| verdict).map_err(Refusal::from));
     taken.map_err(|mut refusal| {

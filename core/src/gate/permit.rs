@@ -17,6 +17,7 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
+use crate::rpc;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -247,6 +248,11 @@ pub(super) fn forward_headers(
     }
     if let Some(session) = session {
         forwarded.push((SESSION, session.upstream.clone()));
+    }
+    for name in headers.keys().filter(|name| rpc::is_param(name)) {
+        if let Some(value) = end_to_end(headers, name) {
+            forwarded.push((name.clone(), value.clone()));
+        }
     }
     let in_session = session.is_some();
     let passed = PASSED.iter().chain(in_session.then_some(&LAST_EVENT_ID)).chain(further);

@@ -15,13 +15,12 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply};
+use crate::rpc::{self, Method, Reply, ServerMethod};
 use crate::time::UnixTime;
 
 mod lists;
 mod messages;
 
-use lists::filter_tools;
 use messages::awaiting;
 
 /// What the review found.
@@ -205,6 +204,15 @@ fn review(
             ));
         }
     };
+    if matches!(
+        reply,
+        Reply::Notification {
+            method: ServerMethod::ToolsListChanged,
+            ..
+        }
+    ) {
+        case.gate.tool_lists.want(case.server.name());
+    }
     let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();
     let obligations = decision.obligations.redact.clone();
@@ -224,14 +232,14 @@ fn review(
     redactions.extend(obligations);
     let mut edits = Edits::default();
     let (text, count) = match reply {
-        Reply::Result { document, result } if call.method == Method::ToolsList => {
+        Reply::Result { document, result } if let Some(listed) = lists::listed(call.method) => {
             // A list has no structured content: pointers would have no root.
             if !redactions.is_empty() {
                 return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
             }
             (
                 document.text(),
-                filter_tools(case, call, *result, now, tools, &mut edits)?,
+                lists::filter(case, call, listed, *result, now, tools, &mut edits)?,
             )
         }
         Reply::Result { document, result } => {

@@ -209,6 +209,7 @@ impl<'g> Visit<'g> {
             laps,
             now,
         );
+        case.catalog = route.catalog.clone();
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         match judge(&mut case, head, &body, scratch) {
             Ok(verdict) => {

@@ -21,8 +21,8 @@ pub(crate) use listen::{
     RawTls, RawTrustedHop,
 };
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
-    RawServer, RawSharedSecret, RawTools, RawUpstream,
+    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawOnChange,
+    RawPolicy, RawServer, RawSharedSecret, RawTools, RawUpstream,
 };
 
 mod issuer;
@@ -58,8 +58,9 @@ pub(crate) struct RawConfig {
     /// everybody else that header is not read. Taken up by a restart alone. Default: none.
     #[serde(default)]
     pub trusted_hops: Vec<RawTrustedHop>,
-    /// The folder of what must survive a restart: revocations. Made when it is absent; only one gate may use it. Required
-    /// with `revocation: feed`, `revocation_file` and `admin.control`.
+    /// The folder of what must survive a restart: revocations, and which tools were accepted. Made when it is absent; only
+    /// one gate may use it. Required with `revocation: feed`, `revocation_file` and `admin.control`; default for the tools
+    /// alone: `state` beside this file.
     pub state_dir: Option<At<String>>,
     /// A file of revocations, one JSON object a line as `POST /revocations` takes it; read again whenever it changes.
     pub revocation_file: Option<At<String>>,

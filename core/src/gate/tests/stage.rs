@@ -210,6 +210,13 @@ pub(super) fn key_set(listed: &[&Key], fetched_at: UnixTime) -> Arc<KeySet> {
     Arc::new(KeySet::parse(keys::jwks(listed).as_bytes(), &limits, fetched_at).unwrap())
 }
 
+/// Publishes that every server's upstream was listed, and lists by caller.
+pub(super) fn list_all(gate: &Gate) {
+    for server in gate.snapshot().servers() {
+        gate.publish_catalog(server, &Arc::default());
+    }
+}
+
 /// A gate, its log and the scratch of its one thread.
 pub(super) struct Stage {
     pub(super) gate: Gate,
@@ -248,6 +255,7 @@ impl Stage {
             now: NOW,
         };
         let gate = Gate::new(parts, Box::new(Steps::default()));
+        list_all(&gate);
         if setup.keys {
             gate.publish_keys(&issuer(ISSUER), &key_set(&[keys::es256()], NOW));
         }
