@@ -18,7 +18,7 @@ use portcullis_core::head::RequestHead;
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
@@ -98,6 +98,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data_of(ISSUER, subjects))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     let parts = ServerParts {
         name: Arc::from("crm"),
@@ -110,6 +111,8 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1)?),
         upstream: Upstream {
             name: Arc::from("crm"),
@@ -141,7 +144,7 @@ fn tool_table() -> Result<ToolTable, Box<dyn Error>> {
     let mut rows = BTreeMap::new();
     for (tool, row) in table.get("rows").and_then(Value::as_object).into_iter().flatten() {
         let member = |name: &str| row.get(name).cloned().unwrap_or_default();
-        let row = ToolRow {
+        let row = ScopeRow {
             scopes: serde_json::from_value(member("scopes"))?,
             class: serde_json::from_value(member("class"))?,
         };

@@ -19,7 +19,7 @@ use portcullis_core::head::RequestHead;
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
 use portcullis_core::session::SessionKeys;
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
@@ -52,7 +52,7 @@ fn ticks() -> Box<dyn Ticks> {
 }
 
 fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
-    let row = ToolRow {
+    let row = ScopeRow {
         scopes: vec!["salesforce:read".to_owned()],
         class: None,
     };
@@ -68,6 +68,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data(ISSUER))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     Ok(Server::new(ServerParts {
         name: Arc::from("crm"),
@@ -80,6 +81,8 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1)?),
         upstream: Upstream {
             name: Arc::from("crm"),

@@ -3,6 +3,7 @@
 //! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
 //! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
 
+mod scopes;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use crate::exchange::ExchangeLimits;
 use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
-use crate::scope::ToolTable;
+use crate::scope::{PromptTable, ResourceTable, ToolTable};
 use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 pub use upstream::{
@@ -221,8 +222,12 @@ pub struct ServerParts {
     pub origins: Vec<Arc<str>>,
     /// The accepted issuers.
     pub issuers: Vec<Arc<crate::token::Issuer>>,
-    /// The scope table.
+    /// The scope table of tools.
     pub tools: ToolTable,
+    /// The scope table of prompts; the default refuses each.
+    pub prompts: PromptTable,
+    /// The scope table of resources; the default refuses each.
+    pub resources: ResourceTable,
     /// The compiled policy.
     pub policy: Arc<Policy>,
     /// Where calls go.
@@ -341,7 +346,7 @@ impl Server {
         parts
             .upstream
             .credentials
-            .check(&parts.tools)
+            .check(&parts.tools, &parts.prompts, &parts.resources)
             .map_err(|error| ServerError::Credentials(Arc::clone(name), error))?;
         check_tenant(&parts)?;
         let plain = |text: &str| {
@@ -462,9 +467,19 @@ impl Server {
         self.parts.origins.iter().any(|accepted| &**accepted == origin)
     }
 
-    /// The scope table.
+    /// The scope table of tools.
     pub fn tools(&self) -> &ToolTable {
         &self.parts.tools
+    }
+
+    /// The scope table of prompts.
+    pub fn prompts(&self) -> &PromptTable {
+        &self.parts.prompts
+    }
+
+    /// The scope table of resources.
+    pub fn resources(&self) -> &ResourceTable {
+        &self.parts.resources
     }
 
     /// The compiled policy.

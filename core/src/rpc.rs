@@ -15,6 +15,7 @@ mod reply;
 mod server_method;
 pub mod sse;
 mod target;
+pub(crate) mod uri;
 
 pub(crate) use call::{Call, CallLimits, read_call};
 pub(crate) use message::{Id, IdKind, RequestId};

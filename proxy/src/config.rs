@@ -38,6 +38,7 @@ mod raw;
 mod sender;
 mod server;
 mod shared_secret;
+mod tables;
 mod tenants;
 mod trust;
 

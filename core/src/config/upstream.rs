@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::assertion::AssertionTerms;
 use crate::exchange::ExchangeTerms;
-use crate::scope::{ToolTable, scope_family};
+use crate::scope::{PromptTable, ResourceTable, ToolTable, scope_family};
 
 /// Where a server's calls go.
 #[derive(Clone, Debug)]
@@ -120,17 +120,17 @@ pub enum CredentialsError {
         /// The tool that requires none; `None` for calls that name no tool.
         tool: Option<Box<str>>,
     },
-    /// One secret serves tools whose scopes are of different families.
+    /// One secret serves tools, prompts or resources whose scopes are of different families.
     #[error(
-        "the secret `{label}` serves tools of different scope families, such as `{first}` and `{second}`: who may call \
+        "the secret `{label}` serves different scope families, such as those of `{first}` and `{second}`: who may call \
          one would call with the rights of all"
     )]
     Shared {
         /// The credential's label.
         label: Arc<str>,
-        /// One tool.
+        /// One of them.
         first: Box<str>,
-        /// A tool of another family.
+        /// One of another family.
         second: Box<str>,
     },
     /// A tool stands in two groups.
@@ -184,12 +184,21 @@ impl Credentials {
     }
 
     /// Checks that they fit the tools of a server.
-    pub(super) fn check(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+    pub(super) fn check(
+        &self,
+        table: &ToolTable,
+        prompts: &PromptTable,
+        resources: &ResourceTable,
+    ) -> Result<(), CredentialsError> {
         if let Some(tool) = self.tools.keys().find(|tool| table.required(tool).is_none()) {
             return Err(CredentialsError::ToolUnmapped(tool.clone()));
         }
         self.check_exchanges(table)?;
-        self.check_shared(table)
+        let tools = table
+            .rows()
+            .map(|(tool, required)| (tool, required, self.of(Some(tool))));
+        let others = prompts.rows().chain(resources.rows());
+        self.check_shared(tools.chain(others.map(|(name, required)| (name, required, self.of(None)))))
     }
 
     fn check_exchanges(&self, table: &ToolTable) -> Result<(), CredentialsError> {
@@ -212,11 +221,14 @@ impl Credentials {
         Ok(())
     }
 
-    /// One value is one secret, in however many groups it stands. A tool without scopes is of any family.
-    fn check_shared(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+    /// One value is one secret, in however many groups it stands. What needs no scopes is of any family.
+    fn check_shared<'c>(
+        &'c self,
+        rows: impl Iterator<Item = (&'c str, &'c [Box<str>], Option<&'c Arc<UpstreamCredential>>)>,
+    ) -> Result<(), CredentialsError> {
         let mut served: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
-        for (tool, required) in table.rows() {
-            let Some(credential) = self.of(Some(tool)) else {
+        for (name, required, credential) in rows {
+            let Some(credential) = credential else {
                 continue;
             };
             let CredentialKind::Static {
@@ -236,11 +248,11 @@ impl Credentials {
                     return Err(CredentialsError::Shared {
                         label: Arc::clone(&credential.label),
                         first: Box::from(*first),
-                        second: Box::from(tool),
+                        second: Box::from(name),
                     });
                 }
                 None => {
-                    served.insert(value.as_str(), (tool, families));
+                    served.insert(value.as_str(), (name, families));
                 }
             }
         }

@@ -22,7 +22,7 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
-use crate::scope::ToolNeeds;
+use crate::scope::Needs;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -324,7 +324,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         target: Target<'c>,
-        needs: ToolNeeds<'c>,
+        needs: Needs<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {

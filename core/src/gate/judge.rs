@@ -13,8 +13,8 @@ use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
 use crate::policy::{Decision, Worker};
-use crate::rpc::{self, Call};
-use crate::scope::{ScopeGrant, ScopeRefusal, ToolNeeds};
+use crate::rpc::{self, Call, Target};
+use crate::scope::{Needs, ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
 
 /// A refusal, with the policy's decision when it was the policy that refused.
@@ -89,7 +89,9 @@ pub(super) fn decide(
     worker: &mut Worker,
     laps: &mut Laps,
 ) -> Result<Verdict, Refusal> {
-    let grant = grant(case, call);
+    let grant = case
+        .server
+        .grant(call.target(), |scope| case.principal.has_scope(scope));
     laps.end(Stage::Scope, case.gate.ticks.now_ns());
     let verdict = match grant {
         Ok(grant) => ask(case, call, &grant, worker),
@@ -98,8 +100,7 @@ pub(super) fn decide(
         }
         Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
         Err(ScopeRefusal::Unmapped) => {
-            let operator = "the tool has no row in the scope table";
-            return Err(Denial::new(DenyReason::ToolUnmapped, operator).into());
+            return Err(unmapped(call.target()).into());
         }
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
@@ -109,18 +110,20 @@ pub(super) fn decide(
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(mut input) = case.input(call.target(), needs, None, case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.tool().is_some()
+    // Asked as a list asks, without arguments: what is not listed is refused, whatever they are.
+    if call.target() != Target::Nothing
         && !policy
             .visible(&input, worker, &limits, ticks)
             .map_err(super::policy_failed)?
     {
         return Err(hidden().into());
     }
+    input.request.arguments = call.arguments();
     let decision = policy
         .decide(&input, worker, &limits, ticks)
         .map_err(super::policy_failed)?;
@@ -146,23 +149,29 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
     })
 }
 
-/// Stage 7. A call without a tool needs no scope; the policy decides.
-fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, ScopeRefusal<'c>> {
-    let tools = case.server.tools();
-    match call.tool() {
-        Some(tool) => tools.grant(tool, |scope| case.principal.has_scope(scope)),
-        None => Ok(tools.grant_without_tool()),
+/// The refusal of what has no row.
+#[cold]
+fn unmapped(target: Target<'_>) -> Denial {
+    match target {
+        Target::Prompt(_) => Denial::new(DenyReason::PromptUnmapped, "the prompt has no row in the scope table"),
+        Target::Resource(_) => Denial::new(
+            DenyReason::ResourceUnmapped,
+            "the resource has no row in the scope table",
+        ),
+        Target::Nothing | Target::Tool(_) => {
+            Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")
+        }
     }
 }
 
 /// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
 /// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
 #[cold]
-fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, worker: &mut Worker) -> Denial {
+fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
     let limits = super::eval_limits(case.snapshot.limits());
     let ticks = &*case.gate.ticks;
     let visible = case
-        .input(call.target(), needs, call.arguments(), case.now)
+        .input(call.target(), needs, None, case.now)
         .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
     match visible {
         Some(Ok(true)) => uncovered(case, call, needs),
@@ -172,7 +181,7 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, 
 
 /// The refusal that names every scope which the call needs.
 #[cold]
-fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>) -> Denial {
+fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>) -> Denial {
     let denial = Denial::new(
         DenyReason::ScopeInsufficient,
         "the token's scopes do not cover the tool",
@@ -187,7 +196,7 @@ fn hidden() -> Denial {
 
 /// The challenge to come back with a better token, with every scope that this call needs.
 #[cold]
-fn challenge(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, error: ChallengeError) -> Challenge {
+fn challenge(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, error: ChallengeError) -> Challenge {
     let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
     Challenge {
         error: Some(error),

@@ -17,7 +17,7 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
-use crate::rpc;
+use crate::rpc::{self, Target};
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -108,10 +108,8 @@ impl<'g> Permit<'g> {
         let Some(credential) = &case.credential else {
             return Ok(None);
         };
-        let tool = case.call.as_ref().and_then(|call| call.named.tool());
-        let required = tool
-            .and_then(|tool| case.server.tools().required(tool))
-            .unwrap_or_default();
+        let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+        let required = case.server.required(named).unwrap_or_default();
         let (principal, record_id) = (&case.principal, case.record_id);
         match &credential.kind {
             CredentialKind::Static { .. } => Ok(None),

@@ -281,13 +281,10 @@ fn decide(
     let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
-    let table = case.server.tools();
-    let grant = match call.named.tool() {
-        Some(tool) => table
-            .grant(tool, |scope| case.principal.has_scope(scope))
-            .map_err(|_| unread())?,
-        None => table.grant_without_tool(),
-    };
+    let grant = case
+        .server
+        .grant(call.named.target(), |scope| case.principal.has_scope(scope))
+        .map_err(|_| unread())?;
     let arguments = match case.body.get(call.arguments.clone()) {
         Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
             let limits = super::json_limits(case.snapshot.limits());

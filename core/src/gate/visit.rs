@@ -457,7 +457,7 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };
-    let scopes: Vec<&str> = server.tools().scopes().into_iter().collect();
+    let scopes: Vec<&str> = server.scopes().into_iter().collect();
     denial.with_challenge(Challenge {
         error,
         scope: (!scopes.is_empty()).then(|| scopes.join(" ")),

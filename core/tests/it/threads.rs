@@ -12,7 +12,7 @@ use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
 use portcullis_core::session::SessionKeys;
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules, raw};
@@ -67,7 +67,7 @@ impl Set {
 }
 
 fn server(issuer: &Arc<Issuer>) -> Server {
-    let row = ToolRow {
+    let row = ScopeRow {
         scopes: vec!["salesforce:read".to_owned()],
         class: None,
     };
@@ -84,6 +84,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data(ISSUER))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     Server::new(ServerParts {
         name: Arc::from("crm"),
@@ -96,6 +97,8 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1).unwrap()),
         upstream: Upstream {
             name: Arc::from("crm"),

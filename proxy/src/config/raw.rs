@@ -22,13 +22,15 @@ pub(crate) use listen::{
 };
 pub(crate) use server::{
     RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawOnChange,
-    RawPolicy, RawServer, RawSharedSecret, RawTools, RawUpstream,
+    RawPolicy, RawServer, RawSharedSecret, RawUpstream,
 };
+pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 
 mod issuer;
 mod limits;
 mod listen;
 mod server;
+mod tables;
 
 /// The configuration of Portcullis. Paths are relative to the folder of this file.
 #[derive(Debug, serde::Deserialize, JsonSchema)]

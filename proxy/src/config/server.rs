@@ -18,13 +18,14 @@ use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
+use portcullis_core::scope::ScopeTableError;
 use portcullis_core::token::{Issuer, SenderRules};
 
-use super::diagnose::{self, Code, Diagnostic, Warning, nearest};
+use super::diagnose::{Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
-use super::raw::{self, At, Place, RawConfig, RawOnChange, RawPolicy, RawServer, RawTools};
+use super::raw::{At, Place, RawConfig, RawOnChange, RawPolicy, RawServer};
+use super::tables::Tables;
 use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 use crate::background::tools::ToolPlan;
@@ -42,7 +43,7 @@ pub(crate) struct ServerPlan {
     hosts: Vec<Arc<str>>,
     origins: Vec<Arc<str>>,
     issuers: Vec<Arc<Issuer>>,
-    tools: Tools,
+    tables: Tables,
     policy: Arc<Policy>,
     upstream: Upstream,
     port: u16,
@@ -55,19 +56,6 @@ pub(crate) struct ServerPlan {
     tool_plan: ToolPlan,
 }
 
-#[derive(Clone, Debug)]
-struct Tools {
-    rows: BTreeMap<String, ToolRow>,
-    implies: BTreeMap<String, Vec<String>>,
-    danger_unmapped_tools: bool,
-}
-
-impl Tools {
-    fn table(&self) -> Result<ToolTable, ToolTableError> {
-        ToolTable::new(self.rows.clone(), &self.implies, self.danger_unmapped_tools)
-    }
-}
-
 /// What keeps a plan from being built.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BuildError {
@@ -77,9 +65,9 @@ pub(crate) enum BuildError {
     /// The servers beside each other.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// Its tools.
+    /// Its scope tables.
     #[error(transparent)]
-    Tools(#[from] ToolTableError),
+    Tables(#[from] ScopeTableError),
 }
 
 impl ServerPlan {
@@ -119,7 +107,9 @@ impl ServerPlan {
             hosts: self.hosts.clone(),
             origins: self.origins.clone(),
             issuers: self.issuers.clone(),
-            tools: self.tools.table()?,
+            tools: self.tables.tools()?,
+            prompts: self.tables.prompts()?,
+            resources: self.tables.resources()?,
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
             query_names: self.query_names.clone(),
@@ -165,8 +155,8 @@ pub(super) fn lower(
         );
     }
     let audiences = issuer::audiences(lowering, raw);
-    let tools = tools(lowering, at);
-    let policy = policy(lowering, at, tools.as_ref());
+    let tables = Tables::lower(lowering, at);
+    let policy = policy(lowering, at, tables.as_ref());
     let around = credentials::Surroundings {
         raw: config,
         server: raw,
@@ -192,7 +182,7 @@ pub(super) fn lower(
         hosts: arcs(&raw.hosts),
         origins: arcs(&raw.origins),
         issuers: accepted?,
-        tools: tools?,
+        tables: tables?,
         policy: policy?,
         upstream,
         port,
@@ -219,7 +209,7 @@ pub(super) fn lower(
                     .find(|name| *name.value == **refused)
                     .map_or(at.place, |name| name.place)
             }
-            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
+            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tables(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
     }
@@ -273,88 +263,8 @@ fn accepted_issuers(
     whole.then_some(accepted)
 }
 
-/// The tool table, from here and from its file together.
-fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
-    let name = &at.value.name.value;
-    let missing = format!("server `{name}` has no tools: every call would be refused");
-    let help = "write `tools: {rows: {tool.name: {scopes: [scope]}}}` or `tools: {file: tools.yaml}`";
-    let Some(raw) = &at.value.tools else {
-        lowering.fault_with(Code::ServerToolsMissing, at.place, missing, Some(help));
-        return None;
-    };
-    let mut tools = Tools {
-        rows: BTreeMap::new(),
-        implies: BTreeMap::new(),
-        danger_unmapped_tools: false,
-    };
-    if let Some(file) = &raw.value.file {
-        let text = lowering.read(file)?;
-        let path = lowering.files.path(&file.value);
-        match raw::read::<RawTools>(&text) {
-            Ok(table) if table.file.is_none() => {
-                if table.danger_unmapped_tools {
-                    let message =
-                        "the tool file sets `danger_unmapped_tools`: tools without a row go to the policy alone";
-                    let help = "give every tool a row, even one with `scopes: []`";
-                    lowering.warn(Warning::DangerSet, file.place, message, help);
-                }
-                tools.add(&table);
-            }
-            Ok(_) => {
-                lowering.fault(
-                    Code::ToolsInvalid,
-                    file.place,
-                    "a tool file may not name a further file",
-                );
-                return None;
-            }
-            Err(error) => {
-                lowering.fault_elsewhere(diagnose::of_yaml(&error, &path, &text));
-                return None;
-            }
-        }
-    }
-    // Which of two rows holds would be a guess, and one of them may ask for less.
-    if let Some(tool) = raw.value.rows.keys().find(|tool| tools.rows.contains_key(*tool)) {
-        let message = format!("the tool `{tool}` has a row here and one in the tool file");
-        lowering.fault(Code::Repeated, raw.place, message);
-        return None;
-    }
-    tools.add(&raw.value);
-    if tools.rows.is_empty() {
-        lowering.fault_with(Code::ServerToolsMissing, raw.place, missing, Some(help));
-        return None;
-    }
-    match tools.table() {
-        Ok(_) => Some(tools),
-        Err(error) => {
-            lowering.fault(Code::ToolsInvalid, raw.place, error.to_string());
-            None
-        }
-    }
-}
-
-impl Tools {
-    fn add(&mut self, raw: &RawTools) {
-        for (tool, row) in &raw.rows {
-            let row = ToolRow {
-                scopes: row.scopes.clone(),
-                class: row.class.clone(),
-            };
-            self.rows.insert(tool.clone(), row);
-        }
-        for (scope, covered) in &raw.scope_implies {
-            self.implies
-                .entry(scope.clone())
-                .or_default()
-                .extend(covered.iter().cloned());
-        }
-        self.danger_unmapped_tools |= raw.danger_unmapped_tools;
-    }
-}
-
 /// The compiled policy; `None` after a fault, or when the tools that it reads have one.
-fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>) -> Option<Arc<Policy>> {
+fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Tables>) -> Option<Arc<Policy>> {
     let Some(raw) = at.value.policy.as_ref().filter(|raw| !raw.value.files.is_empty()) else {
         lowering.fault_with(
             Code::ServerPolicyMissing,
@@ -367,7 +277,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
         );
         return None;
     };
-    let source = policy_source(lowering, &raw.value, tools)?;
+    let source = policy_source(lowering, &raw.value, tables)?;
     match Policy::compile(&source, lowering.workers) {
         Ok(policy) => Some(Arc::new(policy)),
         Err(PolicyError(finding)) => {
@@ -387,7 +297,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
     }
 }
 
-fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&Tools>) -> Option<PolicySource> {
+fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tables: Option<&Tables>) -> Option<PolicySource> {
     let mut texts = |names: &[At<String>]| -> Option<Vec<SourceFile>> {
         let read: Vec<_> = names
             .iter()
@@ -404,7 +314,9 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&To
     Some(PolicySource {
         modules: modules?,
         data: data?,
-        tools_json: tools?.table().ok()?.to_json(),
+        tools_json: tables?.tools().ok()?.to_json(),
+        prompts_json: tables?.prompts().ok()?.to_json(),
+        resources_json: tables?.resources().ok()?.to_json(),
     })
 }
 

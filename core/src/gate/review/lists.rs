@@ -10,8 +10,7 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{Edits, Node};
 use crate::policy::PolicyFailure;
 use crate::redact::{self, Listed};
-use crate::rpc::{Method, Target};
-use crate::scope::ToolNeeds;
+use crate::rpc::{Method, Target, uri};
 use crate::time::UnixTime;
 
 /// What a method lists; `None` for one that lists nothing.
@@ -72,10 +71,19 @@ fn shows(
         Listed::Resources | Listed::ResourceTemplates => (Target::Resource(name), Method::ResourcesRead),
         Listed::Tools => (Target::Tool(name), Method::ToolsCall),
     };
-    let Some(needs) = granted(case, target) else {
+    // What a call could not name is not listed either.
+    let named = match listed {
+        Listed::Prompts | Listed::Tools => true,
+        Listed::Resources => uri::is_normal(name),
+        Listed::ResourceTemplates => uri::is_normal_template(name),
+    };
+    if !named {
+        return Ok(false);
+    }
+    let Ok(grant) = case.server.grant(target, |scope| case.principal.has_scope(scope)) else {
         return Ok(false);
     };
-    let Some(mut input) = case.input(target, needs, None, now) else {
+    let Some(mut input) = case.input(target, grant.needs(), None, now) else {
         return Ok(false);
     };
     input.request.method = method.as_str();
@@ -83,14 +91,6 @@ fn shows(
     case.server
         .policy()
         .visible(&input, tools.worker, &limits, &*case.gate.ticks)
-}
-
-/// What the row of an entry asks for, when the caller has it.
-fn granted<'c>(case: &'c Case<'_>, target: Target<'_>) -> Option<ToolNeeds<'c>> {
-    let table = case.server.tools();
-    let tool = target.tool()?;
-    let grant = table.grant(tool, |scope| case.principal.has_scope(scope)).ok()?;
-    Some(grant.needs())
 }
 
 /// Whether the definition that the client would read is not the accepted one. What differs from the gate's own list is

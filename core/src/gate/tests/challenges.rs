@@ -14,7 +14,7 @@ use crate::denial::{AuthenticationDemand, Challenge, ChallengeError, Denial, Den
 use crate::gate::Snapshot;
 use crate::head::ClientCertificate;
 use crate::limit::Rate;
-use crate::scope::{ToolRow, ToolTable};
+use crate::scope::{ScopeRow, ToolTable};
 
 /// A call of `tool` with a token of these scopes.
 fn with_scopes(era: Era, tool: &str, scopes: &str) -> Request {
@@ -36,7 +36,7 @@ fn table(required: &[&str], implies: &[(&str, &[&str])], visible: &str) -> Stage
         burst: 1_000,
     };
     let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
-    let row = ToolRow {
+    let row = ScopeRow {
         scopes: texts(required),
         class: None,
     };

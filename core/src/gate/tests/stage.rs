@@ -27,7 +27,7 @@ use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
-use crate::scope::{ToolRow, ToolTable};
+use crate::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
@@ -102,6 +102,7 @@ pub(super) fn sample_policy() -> PolicySource {
         ],
         data: vec![file(sample::DATA_FILE, sample::sample_data_in(TENANT, ISSUER))],
         tools_json: tools().to_json(),
+        ..PolicySource::default()
     }
 }
 
@@ -115,6 +116,7 @@ pub(super) fn policy_of(request: &str, response: &str) -> PolicySource {
         modules: vec![module("request", request), module("response", response)],
         data: Vec::new(),
         tools_json: tools().to_json(),
+        ..PolicySource::default()
     }
 }
 
@@ -123,7 +125,7 @@ pub(super) const ALLOW: &str = r#"decision := {"allow": true, "rule": "all", "re
 
 fn tools() -> ToolTable {
     let table: Value = serde_json::from_str(sample::CRM_TOOLS).unwrap();
-    let row = |row: &Value| ToolRow {
+    let row = |row: &Value| ScopeRow {
         scopes: serde_json::from_value(row["scopes"].clone()).unwrap(),
         class: row["class"].as_str().map(str::to_owned),
     };
@@ -164,6 +166,8 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         origins: vec![Arc::from("https://app.example")],
         issuers,
         tools: tools(),
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(policy, 1).unwrap()),
         upstream: Upstream {
             name: Arc::from("crm-upstream"),

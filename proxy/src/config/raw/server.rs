@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{At, Span};
+use super::{At, RawPrompts, RawResources, RawTools, Span};
 
 /// One protected MCP server.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -41,6 +41,12 @@ pub(crate) struct RawServer {
     pub upstream: RawUpstream,
     /// The tools and the scopes they need. Required: a tool without a row is refused.
     pub tools: Option<At<RawTools>>,
+    /// The prompts and the scopes they need; `scope_implies` of the tools holds for them too. Default: none, and every
+    /// prompt is refused.
+    pub prompts: Option<At<RawPrompts>>,
+    /// The resources and the scopes they need; `scope_implies` of the tools holds for them too. Default: none, and every
+    /// resource is refused.
+    pub resources: Option<At<RawResources>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
     /// What becomes of a tool whose definition is not the one that was accepted: reported, or also withheld until
@@ -243,33 +249,6 @@ pub(crate) struct RawAssertion {
     pub lifetime: Option<At<Span>>,
 }
 
-/// The tool table: here, or in a file of the same shape.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawTools {
-    /// A YAML or JSON file with `rows` and `scope_implies`.
-    pub file: Option<At<String>>,
-    /// The tools by name.
-    #[serde(default)]
-    pub rows: BTreeMap<String, RawToolRow>,
-    /// Scopes that include others, such as `repo: [repo:read]`.
-    #[serde(default)]
-    pub scope_implies: BTreeMap<String, Vec<String>>,
-    /// Lets tools without a row through to the policy, with no scope required.
-    #[serde(default)]
-    pub danger_unmapped_tools: bool,
-}
-
-/// One tool.
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawToolRow {
-    /// The scopes that a call needs, all of them; `[]` asks for none.
-    pub scopes: Vec<String>,
-    /// The tool's class for the policy, such as `read` or `write`.
-    pub class: Option<String>,
-}
-
 /// The policy: Rego modules and their data.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -277,7 +256,7 @@ pub(crate) struct RawPolicy {
     /// The Rego files; together they define `data.portcullis.request.decision` and `data.portcullis.response.decision`.
     #[serde(default)]
     pub files: Vec<At<String>>,
-    /// JSON files whose members become `data`; `tools` comes from the tool table alone.
+    /// JSON files whose members become `data`; `tools`, `prompts` and `resources` come from the scope tables alone.
     #[serde(default)]
     pub data: Vec<At<String>>,
 }
