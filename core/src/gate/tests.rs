@@ -9,6 +9,7 @@ mod credentials;
 mod decision;
 mod faults;
 mod forms;
+mod listed;
 mod machines;
 mod records;
 mod review;

@@ -243,6 +243,17 @@ impl Stage {
     }
 
     pub(super) fn with(setup: Setup) -> Self {
+        let stage = Self::unlisted_with(setup);
+        list_all(&stage.gate);
+        stage
+    }
+
+    /// A stage whose upstream was not listed yet.
+    pub(super) fn unlisted() -> Self {
+        Self::unlisted_with(Setup::default())
+    }
+
+    fn unlisted_with(setup: Setup) -> Self {
         let storage = MemoryStorage::default();
         let (audit, writer) = AuditLog::open(Box::new(storage.clone()), setup.audit, NOW).unwrap();
         let parts = GateParts {
@@ -259,7 +270,6 @@ impl Stage {
             now: NOW,
         };
         let gate = Gate::new(parts, Box::new(Steps::default()));
-        list_all(&gate);
         if setup.keys {
             gate.publish_keys(&issuer(ISSUER), &key_set(&[keys::es256()], NOW));
         }
