@@ -19,6 +19,7 @@ mod keys;
 mod revoke;
 mod run;
 mod token;
+mod tools;
 
 /// A gate in front of MCP servers.
 #[derive(Debug, Parser)]
@@ -50,6 +51,11 @@ enum Command {
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// List, accept and check the tools of the upstreams.
+    Tools {
+        #[command(subcommand)]
+        command: tools::ToolsCommand,
     },
     /// Look at the key set of an issuer.
     Jwks {
@@ -179,6 +185,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         } => audit::tail(&directory, last),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Token { command } => token::token(&command),
+        Command::Tools { command } => tools::tools(&command),
         Command::Jwks { command } => jwks::jwks(&command),
         Command::Keys { command } => keys::keys(&command),
         #[cfg(feature = "demo")]
