@@ -6,7 +6,7 @@
 mod scopes;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use crate::scope::{PromptTable, ResourceTable, ToolTable};
 use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 pub use upstream::{
-    CredentialGroup, CredentialKind, Credentials, CredentialsError, ForwardHeaders, Upstream, UpstreamCredential,
+    CredentialGroup, CredentialKind, Credentials, CredentialsError, Endpoint, ForwardHeaders, Kept, Upstream,
+    UpstreamCredential,
 };
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
@@ -322,9 +323,12 @@ pub enum ServerError {
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
-    /// The upstream has no address.
+    /// The upstream has no endpoint, or one of them no address.
     #[error("the upstream of server `{0}` has no address")]
     UpstreamAddress(Arc<str>),
+    /// Two endpoints have one id: which of them opened a session would be a guess.
+    #[error("two endpoints of the upstream of server `{0}` have one id")]
+    UpstreamRepeated(Arc<str>),
 }
 
 impl Server {
@@ -340,9 +344,7 @@ impl Server {
         if parts.tools.is_empty() {
             return Err(ServerError::ToolsMissing(Arc::clone(name)));
         }
-        if parts.upstream.addresses.is_empty() {
-            return Err(ServerError::UpstreamAddress(Arc::clone(name)));
-        }
+        check_endpoints(&parts)?;
         parts
             .upstream
             .credentials
@@ -549,6 +551,19 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// Checks that calls have somewhere to go, and sessions one place to go back to.
+fn check_endpoints(parts: &ServerParts) -> Result<(), ServerError> {
+    let endpoints = &parts.upstream.endpoints;
+    if endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.addresses.is_empty()) {
+        return Err(ServerError::UpstreamAddress(Arc::clone(&parts.name)));
+    }
+    let ids: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
+    match ids.len() == endpoints.len() {
+        true => Ok(()),
+        false => Err(ServerError::UpstreamRepeated(Arc::clone(&parts.name))),
+    }
 }
 
 /// Checks that the server's tenant, if it has one, can be that of tokens from each of its issuers.

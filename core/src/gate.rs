@@ -12,7 +12,9 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
+mod inspect;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
@@ -27,6 +29,8 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod style;
+mod tasks;
 mod ticket;
 mod visit;
 
@@ -54,6 +58,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::{AdminAct, ToolAct};
+pub use inspect::{Inspection, Inspector};
 pub use lists::ToolLists;
 pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
@@ -105,6 +110,7 @@ pub struct Gate {
     session_keys: Published<SessionKeys>,
     awaited: awaited::AwaitedAnswers,
     streams: streams::OpenStreams,
+    tasks: tasks::TaskOwners,
     limiter: Limiter,
     tool_lists: ToolLists,
     node: Arc<str>,
@@ -173,6 +179,7 @@ impl Gate {
             session_keys: Published::new(parts.keys.sessions),
             awaited: awaited::AwaitedAnswers::default(),
             streams: streams::OpenStreams::default(),
+            tasks: tasks::TaskOwners::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             tool_lists: ToolLists::default(),
             node: parts.node,

@@ -1,8 +1,10 @@
 //! What stands behind a server, and what it is shown in place of the client's token.
 //!
-//! Owns [`Upstream`], [`Credentials`] and which tool is called with which of them, and [`ForwardHeaders`]. Refuses a
-//! secret that would lend the rights of one tool to the callers of another. Never prints a secret.
+//! Owns [`Upstream`], its [`Endpoint`]s, [`Credentials`] and which tool is called with which of them, and
+//! [`ForwardHeaders`]. Refuses a secret that would lend the rights of one tool to the callers of another. Never prints a
+//! secret, never connects, and does not know which endpoint is well.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +15,37 @@ use zeroize::Zeroizing;
 use crate::assertion::AssertionTerms;
 use crate::exchange::ExchangeTerms;
 use crate::scope::{PromptTable, ResourceTable, ToolTable, scope_family};
+use crate::session::EndpointId;
 
 /// Where a server's calls go.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// The label that records name.
     pub name: Arc<str>,
-    /// The authority for the `Host` field, and the name checked in the certificate.
+    /// The places that answer, at least one, each with an id of its own. Every one of them can answer every call outside
+    /// of a session.
+    pub endpoints: Vec<Endpoint>,
+    /// What we show in place of the client's token.
+    pub credentials: Credentials,
+    /// Which fields cross beside those that MCP needs.
+    pub forward_headers: ForwardHeaders,
+}
+
+impl Upstream {
+    /// The endpoint of this id; `None` for one that is gone.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.id == id)
+    }
+}
+
+/// One place behind a server.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What names it in sealed sessions.
+    pub id: EndpointId,
+    /// The authority for the `Host` field.
     pub authority: Arc<str>,
-    /// The host of the authority, without port: the TLS server name.
+    /// The name checked in the certificate: the host of the authority, without port, unless the embedder knows a better.
     pub host: Arc<str>,
     /// The path of the MCP endpoint.
     pub path: Arc<str>,
@@ -29,10 +53,32 @@ pub struct Upstream {
     pub tls: bool,
     /// The addresses that the name resolves to, at least one.
     pub addresses: Vec<SocketAddr>,
-    /// What we show in place of the client's token.
-    pub credentials: Credentials,
-    /// Which fields cross beside those that MCP needs.
-    pub forward_headers: ForwardHeaders,
+    /// What the embedder keeps of it, if anything.
+    pub kept: Option<Kept>,
+}
+
+/// What an embedder keeps of an endpoint beside its configuration, such as its trust and its health: of one snapshot with
+/// it, and of no meaning here.
+#[derive(Clone)]
+pub struct Kept(Arc<dyn Any + Send + Sync>);
+
+impl Kept {
+    /// Keeps a value.
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// The value, if it is of this type.
+    pub fn of<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+/// Tells nothing of the value.
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Kept")
+    }
 }
 
 /// The fields that cross beside those that MCP needs, each way. The embedder refuses names that others own: framing,

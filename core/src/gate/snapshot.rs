@@ -225,9 +225,11 @@ impl Snapshot {
 
 /// Under what a server's tools are kept: another upstream has others.
 fn upstream_of(server: &Server) -> (Arc<str>, Box<str>) {
-    let upstream = server.upstream();
-    let place = format!("{}{}", upstream.authority, upstream.path);
-    (Arc::clone(server.name()), place.into_boxed_str())
+    let endpoints = server.upstream().endpoints.iter();
+    let place: Vec<String> = endpoints
+        .map(|endpoint| format!("{}{}", endpoint.authority, endpoint.path))
+        .collect();
+    (Arc::clone(server.name()), place.join(" ").into_boxed_str())
 }
 
 /// Under what an issuer's keys are kept.

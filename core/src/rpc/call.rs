@@ -11,6 +11,7 @@ use crate::json::{self, Kind, Node, Scratch};
 
 use super::keys::{META_CAPABILITIES, META_VERSION};
 use super::message::{Context, Message, RequestId};
+use super::method::Names;
 use super::reply::Expected;
 use super::{Method, ProtocolVersion, Target, answer, mirror};
 
@@ -31,7 +32,9 @@ pub(crate) struct Call<'b> {
     id: Option<RequestId<'b>>,
     answers: Option<RequestId<'b>>,
     target: Target<'b>,
+    task_id: Option<&'b str>,
     arguments: Option<Node<'b>>,
+    answer: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
 }
@@ -57,9 +60,57 @@ impl<'b> Call<'b> {
         self.answers
     }
 
+    /// What is answered to a request of the server; `None` for a refusal to.
+    pub(crate) fn answer(&self) -> Option<Node<'b>> {
+        self.answer
+    }
+
+    /// The same answer, to the request that is answered as `method`.
+    ///
+    /// # Errors
+    /// [`DenyReason::RpcInvalid`] when it is not what that request asks for.
+    pub(crate) fn answering(self, method: Method) -> Result<Self, Denial> {
+        match self.answer.is_none_or(|result| answer::has_form_of(method, result)) {
+            true => Ok(Self { method, ..self }),
+            false => Err(Denial::new(
+                DenyReason::RpcInvalid,
+                "the client's answer does not have the form of its request",
+            )),
+        }
+    }
+
+    /// What an HTTP method alone asks for.
+    pub(super) fn bare(version: ProtocolVersion, method: Method, session: Option<&'b str>) -> Self {
+        Self {
+            version,
+            method,
+            id: None,
+            answers: None,
+            target: Target::Nothing,
+            task_id: None,
+            arguments: None,
+            answer: None,
+            session,
+            trace_parent: None,
+        }
+    }
+
     /// What it names.
     pub(crate) fn target(&self) -> Target<'b> {
         self.target
+    }
+
+    /// The task that it is about, as it stands in the body, decoded.
+    pub(crate) fn task_id(&self) -> Option<&'b str> {
+        self.task_id
+    }
+
+    /// The same call, about a task that `tool` has started; itself where there is none.
+    pub(crate) fn about(self, tool: Option<&'b str>) -> Self {
+        Self {
+            target: tool.map_or(self.target, Target::Tool),
+            ..self
+        }
     }
 
     /// The tool's decoded name.
@@ -133,14 +184,20 @@ pub(crate) fn read_call<'b>(
         Method::ToolsCall => tool(&message, limits.tool_name_bytes_max, context)?,
         _ => (None, None),
     };
-    mirror::name(head, version, tool, context)?;
+    let task_id = match method.row().names {
+        Names::Task => Some(task(&message, context)?),
+        _ => None,
+    };
+    mirror::name(head, version, tool.or(task_id), context)?;
     Ok(Call {
         version,
         method,
         id: message.id,
         answers: None,
         target: tool.map_or(Target::Nothing, Target::Tool),
+        task_id,
         arguments,
+        answer: None,
         session: if version.is_modern() {
             None
         } else {
@@ -158,7 +215,7 @@ fn read_answer<'b>(
     context: Context<'b>,
 ) -> Result<Call<'b>, Denial> {
     let context = Context { id: None, ..context };
-    let answers = answer::read(root, context)?;
+    let answer = answer::read(root, context)?;
     let version = match claimed {
         Ok(None) => ProtocolVersion::V2025_03_26,
         Ok(Some(claimed)) => legacy(claimed, context)?,
@@ -173,19 +230,21 @@ fn read_answer<'b>(
     mirror::name(head, version, None, context)?;
     Ok(Call {
         version,
-        // No other request of a server reaches a client.
+        // Until it is known what was asked: see `Call::answering`.
         method: Method::ResponsePing,
         id: None,
-        answers: Some(answers),
+        answers: Some(answer.id),
         target: Target::Nothing,
+        task_id: None,
         arguments: None,
+        answer: answer.result,
         session: session(head, context)?,
         trace_parent: None,
     })
 }
 
 /// The version of the legacy era that the header names.
-fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
         .ok_or_else(|| {
@@ -281,7 +340,7 @@ fn tool<'b>(
     };
     if params
         .members()
-        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name"))
+        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name" | "task"))
     {
         return Err(invalid("tools/call has a parameter that cannot be judged"));
     }
@@ -298,8 +357,18 @@ fn tool<'b>(
     Ok((Some(name), arguments))
 }
 
+fn task<'b>(message: &Message<'b>, context: Context<'b>) -> Result<&'b str, Denial> {
+    let id = message.params.and_then(|params| params.member("taskId")?.as_str());
+    id.ok_or_else(|| context.deny(DenyReason::ParamsInvalid, "the task id is missing or not a string"))
+}
+
 /// The methods that can be judged so far.
-pub(super) const JUDGED: [Method; 9] = [
+pub(super) const JUDGED: [Method; 14] = [
+    Method::TasksCancel,
+    Method::TasksGet,
+    Method::TasksList,
+    Method::TasksResult,
+    Method::TasksUpdate,
     Method::Initialize,
     Method::NotificationCancelled,
     Method::NotificationInitialized,
@@ -312,7 +381,7 @@ pub(super) const JUDGED: [Method; 9] = [
 ];
 
 /// The session header: one value of visible ASCII without spaces.
-fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
+pub(super) fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
     let broken = || {
         context.deny(
             DenyReason::HeadMalformed,

@@ -1,7 +1,7 @@
 //! The tools of upstreams, as the gate lists them itself: at the start, when an upstream says that they changed, and
 //! every few minutes.
 //!
-//! Owns [`ToolService`], one task a server, and the HTTP of a listing. What is sent and what is accepted is the core's. A
+//! Owns [`ToolService`], one task a server, and what is made of its list. What is sent and what is accepted is the core's. A
 //! list that cannot be fetched leaves the old one in force; a definition that is not the accepted one is logged, counted
 //! and recorded.
 
@@ -10,13 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use portcullis_core::audit::ActOutcome;
-use portcullis_core::catalog::{
-    Catalog, Listing, ListingAnswer, ListingError, ListingLimits, ListingRequest, OnChange, PinState, Pins, ToolDigest,
-};
-use portcullis_core::config::{CredentialKind, Limits, Server};
+use portcullis_core::catalog::{Catalog, Listing, ListingError, ListingLimits, OnChange, PinState, Pins, ToolDigest};
+use portcullis_core::config::{Endpoint, Limits, Server};
 use portcullis_core::gate::{Gate, ToolAct};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -24,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::pins;
+use crate::upstream::Upstreams;
 
 /// How the tools of one server are listed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,8 +39,7 @@ pub(crate) struct ToolService {
     gate: Arc<Gate>,
     /// The folder of the pins.
     folder: PathBuf,
-    /// Certificate authorities of upstreams in PEM; `None` trusts the system's.
-    ca_pem: Option<Arc<str>>,
+    upstreams: Arc<Upstreams>,
     running: Arc<Mutex<HashMap<Arc<str>, Running>>>,
     dispatcher: JoinHandle<()>,
 }
@@ -68,14 +64,14 @@ impl Drop for ToolService {
 
 impl ToolService {
     /// A service without servers, whose tasks run on `runtime` and keep their pins in `folder`.
-    pub(crate) fn new(runtime: &Handle, gate: Arc<Gate>, folder: PathBuf, ca_pem: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(runtime: &Handle, gate: Arc<Gate>, folder: PathBuf, upstreams: Upstreams) -> Self {
         let running = Arc::default();
         let dispatcher = runtime.spawn(dispatch(Arc::clone(&gate), Arc::clone(&running)));
         Self {
             runtime: runtime.clone(),
             gate,
             folder,
-            ca_pem,
+            upstreams: Arc::new(upstreams),
             running,
             dispatcher,
         }
@@ -93,7 +89,7 @@ impl ToolService {
             let lister = Lister {
                 gate: Arc::clone(&self.gate),
                 folder: self.folder.clone(),
-                ca_pem: self.ca_pem.clone(),
+                upstreams: Arc::clone(&self.upstreams),
                 plan,
                 reported: BTreeMap::new(),
             };
@@ -124,7 +120,7 @@ async fn dispatch(gate: Arc<Gate>, running: Arc<Mutex<HashMap<Arc<str>, Running>
 struct Lister {
     gate: Arc<Gate>,
     folder: PathBuf,
-    ca_pem: Option<Arc<str>>,
+    upstreams: Arc<Upstreams>,
     plan: ToolPlan,
     /// Definitions that were found not to be the accepted ones, each reported once.
     reported: BTreeMap<Box<str>, ToolDigest>,
@@ -166,7 +162,7 @@ impl Lister {
             // A configuration that is just being taken up no longer has it.
             return Ok(());
         };
-        let catalog = list_tools(&server, snapshot.limits(), self.ca_pem.as_deref()).await?;
+        let catalog = list_tools(&self.upstreams, &server, snapshot.limits()).await?;
         drop(snapshot);
         let pins = self.pins(&server, &catalog);
         let catalog = catalog
@@ -285,15 +281,36 @@ impl Lister {
     }
 }
 
-/// Lists the tools of a server's upstream, with the credential that it is shown when no tool is named; one that is made
-/// for each caller cannot be, and is left out.
+/// Lists the tools of a server's upstream: at the first of its endpoints that can be reached, all of it there.
 ///
 /// # Errors
 /// [`ListingError`], also when it takes too long.
 pub(crate) async fn list_tools(
+    upstreams: &Upstreams,
     server: &Server,
     limits: &Limits,
-    ca_pem: Option<&str>,
+) -> Result<Catalog, ListingError> {
+    let listed = async {
+        let mut listed = Err(ListingError::Unreachable);
+        for endpoint in &server.upstream().endpoints {
+            listed = list_at(upstreams, server, endpoint, limits).await;
+            if !matches!(listed, Err(ListingError::Unreachable)) {
+                break;
+            }
+        }
+        listed
+    };
+    match tokio::time::timeout(LISTING_DEADLINE, listed).await {
+        Ok(listed) => listed,
+        Err(_) => Err(ListingError::Unreachable),
+    }
+}
+
+async fn list_at(
+    upstreams: &Upstreams,
+    server: &Server,
+    endpoint: &Endpoint,
+    limits: &Limits,
 ) -> Result<Catalog, ListingError> {
     let mut listing = Listing::new(ListingLimits {
         answer_bytes_max: limits.answer_bytes_max,
@@ -302,82 +319,11 @@ pub(crate) async fn list_tools(
         tool_name_bytes_max: limits.tool_name_bytes_max,
         ..ListingLimits::default()
     });
-    let client = client(server, ca_pem).map_err(|error| unreachable(&error))?;
-    let listed = async {
-        while let Some(request) = listing.poll() {
-            let answer = exchange(&client, server, request, &listing).await;
-            listing.on_answer(answer);
-        }
-        listing.finish()
-    };
-    match tokio::time::timeout(LISTING_DEADLINE, listed).await {
-        Ok(listed) => listed,
-        Err(_) => Err(ListingError::Unreachable),
+    while let Some(request) = listing.poll() {
+        let answer = upstreams.list(server.upstream(), endpoint, request, &listing).await;
+        listing.on_answer(answer);
     }
-}
-
-/// A client that reaches the upstream's addresses and nothing else.
-fn client(server: &Server, ca_pem: Option<&str>) -> Result<reqwest::Client, reqwest::Error> {
-    let upstream = server.upstream();
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .referer(false)
-        .user_agent(USER_AGENT)
-        .resolve_to_addrs(&upstream.host, &upstream.addresses);
-    if let Some(pem) = ca_pem {
-        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem.as_bytes())?);
-    }
-    builder.build()
-}
-
-/// One request and its answer.
-async fn exchange(
-    client: &reqwest::Client,
-    server: &Server,
-    request: ListingRequest,
-    listing: &Listing,
-) -> Result<ListingAnswer, ListingError> {
-    let upstream = server.upstream();
-    let scheme = if upstream.tls { "https" } else { "http" };
-    let url = format!("{scheme}://{}{}", upstream.authority, upstream.path);
-    let mut headers = request.headers;
-    if let Some(credential) = upstream.credentials.of(None)
-        && let CredentialKind::Static { value, .. } = &credential.kind
-        && let Ok(mut value) = HeaderValue::from_str(value)
-    {
-        value.set_sensitive(true);
-        headers.insert(credential.header.clone(), value);
-    }
-    let sent = client.request(request.method, url).headers(headers).body(request.body);
-    let mut response = sent.send().await.map_err(|error| unreachable(&error))?;
-    let content_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let mut reader = listing.reader(content_type);
-    let status = response.status().as_u16();
-    let session = response.headers().get("mcp-session-id").cloned();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
-        if reader.push(&chunk)? {
-            break;
-        }
-    }
-    Ok(ListingAnswer {
-        status,
-        session,
-        message: reader.finish(),
-    })
-}
-
-/// The cause goes to the log, where it helps.
-fn unreachable(error: &reqwest::Error) -> ListingError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    tracing::debug!(%cause, "a listing failed");
-    ListingError::Unreachable
+    listing.finish()
 }
 
 /// The pause after so many failures in a row: one second, doubled each time, at most a minute.
@@ -386,8 +332,6 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_secs(1_u64 << doublings).min(Duration::from_secs(60))
 }
 
-/// By which upstreams know the gate's own requests.
-const USER_AGENT: &str = concat!("portcullis-tools/", env!("CARGO_PKG_VERSION"));
 /// Time of one listing, all its pages together.
 const LISTING_DEADLINE: Duration = Duration::from_secs(30);
 /// Time between two listings, whoever asks for them.

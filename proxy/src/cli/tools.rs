@@ -14,7 +14,7 @@ use portcullis_core::config::Server;
 use serde_json::{Value, json};
 
 use super::jwks::write_out;
-use super::{Exit, check};
+use super::{Exit, check, run};
 use crate::background::tools::list_tools;
 use crate::config::{self, Config, Names};
 use crate::pins::{self, PinFileError};
@@ -113,13 +113,12 @@ fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<
         eprintln!("portcullis: the configuration has no server of that name");
         return Ok(Err(Exit::Invalid));
     }
-    let ca_pem = config.upstream_ca.as_deref().map(std::fs::read_to_string).transpose();
-    let ca_pem = ca_pem.context("the certificate authorities of upstreams cannot be read")?;
+    let upstreams = run::upstreams(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = Vec::new();
     for plan in plans {
         let server = plan.build()?;
-        let listed = runtime.block_on(list_tools(&server, &config.limits, ca_pem.as_deref()));
+        let listed = runtime.block_on(list_tools(&upstreams, &server, &config.limits));
         match (listed, pins::read(&config.pins, plan.name())) {
             (Ok(catalog), Ok(pins)) => {
                 // Nobody has looked at them yet: the first gate that does accepts them.

@@ -21,8 +21,8 @@ pub(crate) use listen::{
     RawTls, RawTrustedHop,
 };
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawOnChange,
-    RawPolicy, RawServer, RawSharedSecret, RawUpstream,
+    RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders, RawHealth, RawMachine,
+    RawMachineKind, RawOnChange, RawPolicy, RawServer, RawSharedSecret, RawUpstream, RawUpstreamTls,
 };
 pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 

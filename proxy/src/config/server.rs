@@ -4,17 +4,15 @@
 //! call through: issuer, resource, tools and policy must be written.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use portcullis_core::Rate;
 use portcullis_core::catalog::OnChange;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
+use portcullis_core::denial::DenyStyle;
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
@@ -26,7 +24,8 @@ use super::issuer;
 use super::lower::Lowering;
 use super::raw::{At, Place, RawConfig, RawOnChange, RawPolicy, RawServer};
 use super::tables::Tables;
-use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
+use super::upstream::{self, Resolved};
+use super::{IssuerPlan, credentials, deny, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 use crate::background::tools::ToolPlan;
 
@@ -46,12 +45,14 @@ pub(crate) struct ServerPlan {
     tables: Tables,
     policy: Arc<Policy>,
     upstream: Upstream,
-    port: u16,
+    /// Where its upstream stands.
+    upstream_place: Place,
     exchanges: Vec<ExchangePlan>,
     query_names: Vec<Arc<str>>,
     danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
+    deny_style: DenyStyle,
     machines: MachineIdentities,
     tool_plan: ToolPlan,
 }
@@ -117,20 +118,29 @@ impl ServerPlan {
             rate: self.rate,
             sender: self.sender,
             machines: self.machines.clone(),
-            deny_style: portcullis_core::denial::DenyStyle::Http,
+            deny_style: self.deny_style,
         };
         Ok(Server::new(parts)?)
     }
 
-    /// Looks the upstream's name up again, blocking. `true` when its addresses have changed.
-    ///
-    /// # Errors
-    /// As the system gives them; the addresses then stay.
-    pub(crate) fn resolve(&mut self) -> io::Result<bool> {
-        let addresses = look_up(&self.upstream.host, self.port)?;
-        let changed = self.upstream.addresses != addresses;
-        self.upstream.addresses = addresses;
-        Ok(changed)
+    /// Its upstream.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Where its upstream stands in the configuration.
+    pub(crate) fn upstream_place(&self) -> Place {
+        self.upstream_place
+    }
+
+    /// Looks the names of the upstream's endpoints up again, blocking; one that does not resolve keeps its addresses.
+    pub(crate) fn resolve(&mut self) -> Resolved {
+        upstream::resolve(&mut self.upstream)
+    }
+
+    /// Takes over what is known of the endpoints that `old` has as well.
+    pub(crate) fn keep_health(&mut self, old: &Self) {
+        upstream::keep_health(&mut self.upstream, &old.upstream);
     }
 }
 
@@ -162,7 +172,7 @@ pub(super) fn lower(
         server: raw,
         issuers,
     };
-    let upstream = upstream(lowering, &around);
+    let upstream = upstream::lower(lowering, &around);
     let rate = rate(lowering, raw);
     let machines = machines::lower(lowering, raw, known);
     let shared_secret = match &raw.danger_shared_secret {
@@ -170,7 +180,7 @@ pub(super) fn lower(
         None => Some(None),
     };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
-    let (upstream, port, exchanges) = upstream?;
+    let (upstream, exchanges) = upstream?;
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
@@ -185,12 +195,13 @@ pub(super) fn lower(
         tables: tables?,
         policy: policy?,
         upstream,
-        port,
+        upstream_place: raw.upstream.written().next().map_or(at.place, |url| url.place),
         exchanges,
         query_names: arcs(&raw.query_names),
         danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        deny_style: deny::style(raw.deny.as_ref()),
         machines: machines?,
         tool_plan: tool_plan(lowering, raw),
     };
@@ -318,76 +329,6 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tables: Option<&T
         prompts_json: tables?.prompts().ok()?.to_json(),
         resources_json: tables?.resources().ok()?.to_json(),
     })
-}
-
-/// The upstream and its port, with what it is shown.
-fn upstream(
-    lowering: &mut Lowering<'_>,
-    around: &credentials::Surroundings<'_>,
-) -> Option<(Upstream, u16, Vec<ExchangePlan>)> {
-    let (raw, server) = (&around.server.upstream, &around.server.name.value);
-    let shown = credentials::lower(lowering, around);
-    let Some((uri, host, tls)) = upstream_uri(&raw.url.value) else {
-        lowering.fault_with(
-            Code::UpstreamInvalid,
-            raw.url.place,
-            format!("`{}` is no URL of an upstream", raw.url.value),
-            Some("an absolute http or https URL without user, query and fragment"),
-        );
-        return None;
-    };
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let addresses = match lowering.names {
-        Names::Skip => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
-        Names::Resolve => look_up(&host, port),
-    };
-    let addresses = match addresses {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let message = format!("the upstream `{host}` cannot be found: {error}");
-            lowering.fault(Code::UpstreamUnresolved, raw.url.place, message);
-            return None;
-        }
-    };
-    let shown = shown?;
-    let upstream = Upstream {
-        name: Arc::from(raw.name.as_ref().map_or(server.as_str(), |name| &name.value)),
-        authority: Arc::from(uri.authority().map_or("", |authority| authority.as_str())),
-        host: Arc::from(host),
-        path: Arc::from(uri.path()),
-        tls,
-        addresses,
-        credentials: shown.credentials,
-        forward_headers: shown.forward_headers,
-    };
-    Some((upstream, port, shown.exchanges))
-}
-
-/// The parsed URL, its host without brackets, and whether it is TLS.
-fn upstream_uri(url: &str) -> Option<(Uri, String, bool)> {
-    let uri: Uri = url.parse().ok()?;
-    let tls = match uri.scheme_str()? {
-        "https" => true,
-        "http" => false,
-        _ => return None,
-    };
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let plain = !url.contains(['?', '#', '@', '\\']) && !host.is_empty();
-    plain.then_some((uri, host, tls))
-}
-
-/// The addresses of a name, sorted so that two look-ups can be compared; at least one.
-fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 /// How the upstream's tools are listed and held against what was accepted.

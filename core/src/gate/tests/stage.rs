@@ -20,7 +20,9 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
+use crate::config::{
+    CredentialKind, Credentials, Endpoint, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
+};
 use crate::denial::DenyStyle;
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::{MachineIdentities, Principal};
@@ -28,6 +30,7 @@ use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
 use crate::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use crate::session::EndpointId;
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
@@ -171,11 +174,15 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         policy: Arc::new(Policy::compile(policy, 1).unwrap()),
         upstream: Upstream {
             name: Arc::from("crm-upstream"),
-            authority: Arc::from("upstream.example"),
-            host: Arc::from("upstream.example"),
-            path: Arc::from("/mcp"),
-            tls: true,
-            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+            endpoints: vec![Endpoint {
+                id: EndpointId::ONLY,
+                authority: Arc::from("upstream.example"),
+                host: Arc::from("upstream.example"),
+                path: Arc::from("/mcp"),
+                tls: true,
+                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+                kept: None,
+            }],
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
@@ -337,7 +344,7 @@ impl Stage {
     /// The session that a persona gets from `initialize` when the upstream names it so.
     pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
         let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(upstream.as_bytes());
+        ticket.upstream_session(EndpointId::ONLY, upstream.as_bytes());
         self.review(&mut ticket, json(200, INITIALIZED));
         ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }

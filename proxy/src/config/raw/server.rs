@@ -61,6 +61,8 @@ pub(crate) struct RawServer {
     /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
     /// loopback. Whoever has it is that caller, and no record tells who it was.
     pub danger_shared_secret: Option<At<RawSharedSecret>>,
+    /// How the policy's refusals are told.
+    pub deny: Option<RawDeny>,
     /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
@@ -135,6 +137,28 @@ pub(crate) struct RawSharedSecret {
     pub roles: Vec<String>,
 }
 
+/// How the policy's refusals are told to callers; the records tell the true reason in any style.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDeny {
+    /// The form of a refusal. Default: http.
+    pub style: RawDenyStyle,
+}
+
+/// The form of a refusal by the policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawDenyStyle {
+    /// HTTP 403 with a JSON-RPC error; missing scopes are told by a challenge.
+    Http,
+    /// A refused call of a tool, and its withheld answer, as a tool's result that is an error, with HTTP 200: the model
+    /// can read it. Missing scopes are told by a challenge.
+    ToolError,
+    /// As if there were no such tool, prompt or resource (JSON-RPC -32602), also where scopes are missing: no challenge
+    /// then tells a client which scopes to ask for.
+    Hidden,
+}
+
 /// Proofs of possession (RFC 9449).
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -151,8 +175,16 @@ pub(crate) struct RawDpop {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUpstream {
-    /// The URL of its MCP endpoint.
-    pub url: At<String>,
+    /// The URL of its MCP endpoint. Either this or `urls`.
+    pub url: Option<At<String>>,
+    /// The URLs of several endpoints that can each answer every call, at most 64: calls go to them in turn, those of a
+    /// session to the one that opened it. All by https, or all by http.
+    #[serde(default)]
+    pub urls: Vec<At<String>>,
+    /// TLS of https endpoints. Default: the authorities of `upstream_ca`, and no certificate of the gate's.
+    pub tls: Option<At<RawUpstreamTls>>,
+    /// Asks each endpoint whether it is well, beside what calls find. Default: calls alone.
+    pub health: Option<At<RawHealth>>,
     /// The name in records. Default: the server's name.
     pub name: Option<At<String>>,
     /// What the gate shows in place of the client's token, for calls that name no tool and for tools that stand in no
@@ -163,6 +195,46 @@ pub(crate) struct RawUpstream {
     pub credentials: Vec<At<RawCredential>>,
     /// Fields that cross beside those that MCP needs. Default: none.
     pub forward_headers: Option<RawForwardHeaders>,
+}
+
+impl RawUpstream {
+    /// The URLs, in the order they stand.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &At<String>> {
+        self.url.iter().chain(&self.urls)
+    }
+}
+
+/// TLS towards an upstream, files in PEM. Read again on SIGHUP.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamTls {
+    /// Certificate authorities of the endpoints, in place of `upstream_ca` and the system's.
+    pub ca_file: Option<At<String>>,
+    /// The gate's certificate for them. Default: none.
+    pub client_certificate: Option<At<RawUpstreamCertificate>>,
+    /// The name that their certificates must have. Default: the host of each URL.
+    pub server_name: Option<At<String>>,
+}
+
+/// The gate's certificate for an upstream.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamCertificate {
+    /// The certificate chain, the gate's own certificate first.
+    pub certificate_file: At<String>,
+    /// The private key of the first certificate.
+    pub key_file: At<String>,
+}
+
+/// A question to each endpoint in the background.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHealth {
+    /// How often, from 1s to 1h. Default: 10s.
+    pub interval: Option<At<Span>>,
+    /// A path that is asked for by HTTP/1.1, without a credential: a status of 2xx is well. Default: a connection, with TLS
+    /// where the endpoint has it, is enough.
+    pub path: Option<At<String>>,
 }
 
 /// Fields that cross beside those that MCP needs, each way. One that is repeated or that `Connection` names does not.
