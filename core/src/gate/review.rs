@@ -267,16 +267,12 @@ fn review(
             ));
         }
     };
-    match reply {
-        Reply::Notification {
-            method: ServerMethod::Tasks | ServerMethod::TasksStatus,
-            params,
-        } => tasks::check_notification(case, *params, now)?,
-        Reply::Notification {
-            method: ServerMethod::ToolsListChanged,
-            ..
-        } => case.gate.tool_lists.want(case.server.name()),
-        _ => {}
+    if let Reply::Notification {
+        method: ServerMethod::ToolsListChanged,
+        ..
+    } = reply
+    {
+        case.gate.tool_lists.want(case.server.name());
     }
     let method = facts.message.map(ServerMethod::as_str);
     let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
@@ -310,6 +306,10 @@ fn review(
                 lists::filter(case, call, listed, *result, now, tools, &mut edits)?,
             )
         }
+        Reply::InputRequired { state, .. } if redactions.is_empty() => {
+            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
+            return Ok(Passed::whole());
+        }
         Reply::Result { document, result } if call.method == Method::TasksList => {
             // A list has no structured content: pointers would have no root.
             if !redactions.is_empty() {
@@ -323,10 +323,6 @@ fn review(
                 document.text(),
                 tasks::redact_state(case, *result, &redactions, tools, &mut edits)?,
             )
-        }
-        Reply::InputRequired { state, .. } if redactions.is_empty() => {
-            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
-            return Ok(Passed::whole());
         }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());
