@@ -42,6 +42,7 @@ pub mod session;
 pub mod revocation;
 pub mod rpc;
 pub mod scope;
+pub mod catalog;
 pub mod policy;
 mod redact;
 pub mod audit;

@@ -32,6 +32,8 @@ pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
 pub(crate) use method::Reviewed;
+pub use mirror::ParamFault;
+pub(crate) use mirror::{ParamHeader, compare_params, is_param, read_schema};
 pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};

@@ -192,11 +192,11 @@ pub struct AdminRecord<'a> {
 /// What an act was about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ActTarget<'a> {
-    /// `jti`, `subject`, `session` or `client_id`.
+    /// `jti`, `subject`, `session` or `client_id`; `tool` for the definition of one.
     pub kind: &'a str,
     /// Its name at its issuer.
     pub id: &'a str,
-    /// The issuer.
+    /// The issuer; for a tool the resource that has it.
     pub issuer: &'a str,
     /// The tenant, when the act was for one alone.
     pub tenant: Option<&'a str>,
@@ -204,7 +204,7 @@ pub struct ActTarget<'a> {
     pub expires: Option<UnixTime>,
     /// As of when.
     pub revoked_at: Option<UnixTime>,
-    /// Why, in the operator's words.
+    /// Why, in the operator's words; for a tool the digest of its definition.
     pub note: Option<&'a str>,
 }
 

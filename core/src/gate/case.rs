@@ -15,6 +15,7 @@ use super::batch::BatchPlace;
 use super::permit::SESSION;
 use super::tasks::TaskFacts;
 use super::{Gate, Snapshot, style};
+use crate::catalog::Catalog;
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -40,6 +41,8 @@ pub(super) struct Case<'g> {
     pub(super) now: UnixTime,
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
+    /// The tools of the server; `None` while they are not known.
+    pub(super) catalog: Option<Arc<Catalog>>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
     /// What the upstream is shown; chosen with the allow, so that a refused request has none.
     pub(super) credential: Option<Arc<UpstreamCredential>>,
@@ -167,6 +170,7 @@ impl<'g> Case<'g> {
             now,
             client_ip,
             client_cert_sha256: None,
+            catalog: None,
             forward_headers: Vec::new(),
             credential: None,
             body: Bytes::new(),

@@ -11,6 +11,7 @@ mod decision;
 mod faults;
 mod forms;
 mod http_methods;
+mod listed;
 mod machines;
 mod named;
 mod records;

@@ -74,5 +74,6 @@ mod tenants;
 mod tls;
 #[cfg(test)]
 mod token_cli;
+mod tools;
 #[cfg(test)]
 mod upstreams;

@@ -44,7 +44,7 @@ pub(super) fn decide(
             Ok(grant) => grant.needs(),
             Err(ScopeRefusal::Insufficient(needs)) => *needs,
             Err(ScopeRefusal::Unmapped) if case.server.policy().has_visible() => {
-                return Err(unmapped_like_hidden(case, target, None, worker).into());
+                return Err(unmapped_like_hidden(case, target, worker).into());
             }
             Err(ScopeRefusal::Unmapped) => return Err(unmapped(target).into()),
         };
@@ -59,7 +59,7 @@ pub(super) fn decide(
             missing.extend(needs.required());
             continue;
         }
-        let verdict = ask_of(case, call, needs, &input, worker)?;
+        let verdict = ask_of(case, call, needs, input, worker)?;
         redactions.extend_from_slice(verdict.redactions());
     }
     if missing.is_empty() {
