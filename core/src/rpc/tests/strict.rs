@@ -39,10 +39,26 @@ fn a_body_with_two_readings_is_no_call() {
         ("a NUL behind", around(b"", b"\0"), malformed),
         ("a byte order mark", around(b"\xef\xbb\xbf", b""), malformed),
         ("UTF-16", utf16.clone(), malformed),
-        ("UTF-16 with its mark", [b"\xff\xfe".to_vec(), utf16].concat(), malformed),
-        ("invalid UTF-8", [b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"method\":\"ping\"}".as_slice()].concat(), malformed),
-        ("overlong UTF-8", b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pin\xc1\xa7\"}".to_vec(), malformed),
-        ("a surrogate in UTF-8", b"{\"jsonrpc\":\"2.0\",\"id\":\"\xed\xa0\x80\",\"method\":\"ping\"}".to_vec(), malformed),
+        (
+            "UTF-16 with its mark",
+            [b"\xff\xfe".to_vec(), utf16].concat(),
+            malformed,
+        ),
+        (
+            "invalid UTF-8",
+            [b"{\"jsonrpc\":\"2.0\",\"id\":\"\xff\",\"method\":\"ping\"}".as_slice()].concat(),
+            malformed,
+        ),
+        (
+            "overlong UTF-8",
+            b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pin\xc1\xa7\"}".to_vec(),
+            malformed,
+        ),
+        (
+            "a surrogate in UTF-8",
+            b"{\"jsonrpc\":\"2.0\",\"id\":\"\xed\xa0\x80\",\"method\":\"ping\"}".to_vec(),
+            malformed,
+        ),
         ("a pair of surrogates", with(r#""\ud83d\ude00""#), None),
         ("half a pair", with(r#""\ud83d""#), malformed),
         ("a pair the other way", with(r#""\ude00\ud83d""#), malformed),
@@ -54,7 +70,11 @@ fn a_body_with_two_readings_is_no_call() {
         ("a key twice, deep", with(r#"[[{"b":{"a":1,"a":1}}]]"#), ambiguous),
         ("a key twice, escaped", with(r#"{"a":1,"\u0061":1}"#), ambiguous),
         ("a key twice, both escaped", with(r#"{"\/":1,"\u002f":1}"#), ambiguous),
-        ("the largest integer", with("[9007199254740991,-9007199254740991]"), None),
+        (
+            "the largest integer",
+            with("[9007199254740991,-9007199254740991]"),
+            None,
+        ),
         ("one more", with("9007199254740992"), ambiguous),
         ("one less", with("-9007199254740992"), ambiguous),
         ("with a fraction of zero", with("9007199254740992.0"), ambiguous),
@@ -92,6 +112,10 @@ fn ids_are_strings_or_whole_numbers_of_one_form() {
         assert_eq!(refusal(id(bad).as_bytes()), Some(DenyReason::RpcInvalid), "{bad}");
     }
     for lossy in ["9007199254740992", "-9007199254740993", "1e16", "1e-400"] {
-        assert_eq!(refusal(id(lossy).as_bytes()), Some(DenyReason::JsonAmbiguous), "{lossy}");
+        assert_eq!(
+            refusal(id(lossy).as_bytes()),
+            Some(DenyReason::JsonAmbiguous),
+            "{lossy}"
+        );
     }
 }
