@@ -31,6 +31,8 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod reload;
