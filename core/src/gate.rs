@@ -27,6 +27,8 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod style;
+mod tasks;
 mod ticket;
 mod visit;
 
@@ -104,6 +106,7 @@ pub struct Gate {
     session_keys: Published<SessionKeys>,
     awaited: awaited::AwaitedAnswers,
     streams: streams::OpenStreams,
+    tasks: tasks::TaskOwners,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -171,6 +174,7 @@ impl Gate {
             session_keys: Published::new(parts.keys.sessions),
             awaited: awaited::AwaitedAnswers::default(),
             streams: streams::OpenStreams::default(),
+            tasks: tasks::TaskOwners::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

@@ -25,6 +25,7 @@ pub(crate) use server::{BuildError, ServerPlan};
 mod admin;
 mod credentials;
 mod dangers;
+mod deny;
 mod diagnose;
 mod files;
 mod introspection;

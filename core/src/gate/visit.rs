@@ -14,7 +14,7 @@ use super::judge::{Refusal, judge};
 use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
-use super::{Gate, Scratch, Snapshot, records, sender};
+use super::{Gate, Scratch, Snapshot, records, sender, style};
 use crate::config::{Limits, Server};
 use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
@@ -262,14 +262,7 @@ impl<'g> Visit<'g> {
             self.gate.sharing.used(token, head, server, reported);
         }
         self.check_rate(server, &principal)?;
-        if head.method != http::Method::POST {
-            return Err(Denial::new(
-                DenyReason::HttpMethod,
-                "only POST is judged on an endpoint",
-            ));
-        }
-        head.json_body()?;
-        head.accepts_both()?;
+        check_form(head)?;
         let holds = |newer: &Principal| self.gate.revocations.check(newer, self.now, limits.leeway).is_ok();
         self.gate.streams.renew(&principal, server, holds);
         self.bound = Some(principal.clone());
@@ -380,10 +373,12 @@ impl<'g> Visit<'g> {
 }
 
 /// Fields by which a proxy says that it speaks for another machine (RFC 7239, RFC 9110 section 7.6.3).
-static FORWARDING: [HeaderName; 4] = [
+static FORWARDING: [HeaderName; 6] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("via"),
     HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
 
@@ -411,6 +406,22 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
             "the origin is not one of the server's",
         )),
         _ => Ok(()),
+    }
+}
+
+/// The form in which a call comes: a POST with a body, or a GET or DELETE that stands for itself.
+fn check_form(head: &RequestHead<'_>) -> Result<(), Denial> {
+    match *head.method {
+        http::Method::POST => {
+            head.json_body()?;
+            head.accepts_both()
+        }
+        http::Method::GET => head.accepts_stream(),
+        http::Method::DELETE => Ok(()),
+        _ => Err(Denial::new(
+            DenyReason::HttpMethod,
+            "only GET, POST and DELETE are judged on an endpoint",
+        )),
     }
 }
 
@@ -470,7 +481,8 @@ pub(super) fn authorize_case<'g>(
             let server = Arc::clone(&case.server);
             let upstream = server.upstream();
             let further = &upstream.forward_headers.request;
-            case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+            let method = case.call.as_ref().map(|call| call.method);
+            case.forward_headers = forward_headers(head.headers, method, case.session.as_ref(), further);
             let tool = case.call.as_ref().and_then(|call| call.named.tool());
             let credential = upstream.credentials.of(tool).map(Arc::clone);
             if case
@@ -514,6 +526,8 @@ pub(super) fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
     if let Err(unrecorded) = submitted {
         return unpermitted(case, &unrecorded);
     }
+    // After the record, which tells the true reason.
+    style::apply(&case, &mut denial);
     denial.stages_ns = end_of(&mut case);
     denial
 }

@@ -12,9 +12,12 @@ mod answer;
 mod call;
 mod differential;
 mod era;
+mod params;
 mod folds;
+mod forms;
 mod reply;
 mod stream;
+mod subscription;
 
 const JSON: Limits = Limits {
     depth: 64,

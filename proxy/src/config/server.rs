@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
+use portcullis_core::denial::DenyStyle;
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
@@ -21,7 +22,7 @@ use super::lower::Lowering;
 use super::raw::{At, Place, RawConfig, RawPolicy, RawServer};
 use super::tables::Tables;
 use super::upstream::{self, Resolved};
-use super::{IssuerPlan, credentials, machines, sender, shared_secret};
+use super::{IssuerPlan, credentials, deny, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -47,6 +48,7 @@ pub(crate) struct ServerPlan {
     danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
+    deny_style: DenyStyle,
     machines: MachineIdentities,
 }
 
@@ -106,7 +108,7 @@ impl ServerPlan {
             rate: self.rate,
             sender: self.sender,
             machines: self.machines.clone(),
-            deny_style: portcullis_core::denial::DenyStyle::Http,
+            deny_style: self.deny_style,
         };
         Ok(Server::new(parts)?)
     }
@@ -189,6 +191,7 @@ pub(super) fn lower(
         danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        deny_style: deny::style(raw.deny.as_ref()),
         machines: machines?,
     };
     let built = plan.build();

@@ -6,12 +6,30 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod challenges;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(test)]
+mod edges;
+#[cfg(test)]
+mod features;
+#[cfg(test)]
+mod floods;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
@@ -33,6 +51,8 @@ mod oidc;
 #[cfg(test)]
 mod online;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod reload;
@@ -48,6 +68,8 @@ mod secrets;
 mod sender;
 #[cfg(test)]
 mod sizes;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

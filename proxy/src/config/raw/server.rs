@@ -56,6 +56,8 @@ pub(crate) struct RawServer {
     /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
     /// loopback. Whoever has it is that caller, and no record tells who it was.
     pub danger_shared_secret: Option<At<RawSharedSecret>>,
+    /// How the policy's refusals are told.
+    pub deny: Option<RawDeny>,
     /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
@@ -118,6 +120,28 @@ pub(crate) struct RawSharedSecret {
     /// Its roles.
     #[serde(default)]
     pub roles: Vec<String>,
+}
+
+/// How the policy's refusals are told to callers; the records tell the true reason in any style.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDeny {
+    /// The form of a refusal. Default: http.
+    pub style: RawDenyStyle,
+}
+
+/// The form of a refusal by the policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawDenyStyle {
+    /// HTTP 403 with a JSON-RPC error; missing scopes are told by a challenge.
+    Http,
+    /// A refused call of a tool, and its withheld answer, as a tool's result that is an error, with HTTP 200: the model
+    /// can read it. Missing scopes are told by a challenge.
+    ToolError,
+    /// As if there were no such tool, prompt or resource (JSON-RPC -32602), also where scopes are missing: no challenge
+    /// then tells a client which scopes to ask for.
+    Hidden,
 }
 
 /// Proofs of possession (RFC 9449).
