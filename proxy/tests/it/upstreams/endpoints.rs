@@ -93,7 +93,7 @@ fn calls_go_to_the_endpoints_in_turn_past_one_that_is_down() {
     );
     let [well, calls, failed] = metrics(admin, gone);
     assert_eq!((well, calls), (0, 5));
-    assert!(1 <= failed && failed <= 8, "{failed}");
+    assert!((1..=8).contains(&failed), "{failed}");
     // It comes back, and takes its turns again.
     let back = McpServer::start_counting(&McpSettings::new(Kind::Crm), gone).unwrap();
     until(|| ask(&gate, 1).status == 200 && 1 < back.capture().count());

@@ -162,7 +162,7 @@ fn e2_a_body_that_breaks_off_is_no_answer() {
     let chunk = |size: usize, bytes: &str| format!("{size:x}\r\n{bytes}\r\n");
     let cases = [
         ("half a length", format!("{long}{half}")),
-        ("all but a byte", format!("{long}{}", &whole[..whole.len() - 1])),
+        ("all but a byte", format!("{long}{}", whole.strip_suffix('}').unwrap())),
         ("half a chunk", format!("{chunked}{:x}\r\n{half}", whole.len())),
         ("no last chunk", format!("{chunked}{}", chunk(whole.len(), &whole))),
         ("no number of a chunk", format!("{chunked}zz\r\n{whole}\r\n0\r\n\r\n")),
@@ -201,11 +201,11 @@ fn e2_a_stream_that_breaks_off_ends_with_an_error_and_never_with_half_an_event()
     let chunk = |bytes: &str| format!("{:x}\r\n{bytes}\r\n", bytes.len());
     let note = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"x\"}}\n\n";
     let event = format!("data: {}\n\n", result(1, "secret"));
-    let half = &event[..event.len() - 2];
+    let half = event.strip_suffix("\n\n").unwrap();
     let cases = [
         ("nothing", String::new()),
         ("a comment", chunk(": hello\n\n")),
-        ("half an event", chunk(&event[..40])),
+        ("half an event", chunk(event.get(..40).unwrap())),
         ("an event without its empty line", chunk(half)),
         ("a chunk that breaks off", format!("{:x}\r\n{half}", event.len())),
         (
@@ -280,7 +280,7 @@ fn e3_what_is_no_answer_to_the_call_is_withheld() {
     let cases = [
         ("two documents", json(&format!("{one}{one}"))),
         ("two results in a list", json(&format!("[{one},{one}]"))),
-        ("bad JSON", json(&one[..one.len() - 1])),
+        ("bad JSON", json(one.strip_suffix('}').unwrap())),
         ("nothing", json("")),
         ("another id", json(&result(2, "secret"))),
         ("an id of another type", json(&one.replace("\"id\":1", "\"id\":\"1\""))),
