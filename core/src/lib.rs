@@ -10,6 +10,7 @@
 //! The core does no I/O but the audit writer's, reads no clock and no environment, and starts nothing but that writer.
 //! A module uses only modules that stand above it in this list, which is the order of the pipeline.
 #![warn(missing_docs)]
+#![cfg_attr(test, recursion_limit = "256")]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::print_stdout,

@@ -84,6 +84,10 @@ pub(super) struct CallFacts {
     /// Where the arguments stand in the body; empty when there are none.
     pub(super) arguments: Range<usize>,
     pub(super) arguments_digest: Option<[u8; 32]>,
+    /// The keyed digest of the URI that it names.
+    pub(super) resource_digest: Option<[u8; 32]>,
+    /// The keyed digest of the state that the server handed out.
+    pub(super) request_state_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
     pub(super) id_kind: Option<IdKind>,
     /// The id of the server's request that this answers.
@@ -119,6 +123,19 @@ impl Verdict {
             Effect::Allow => Ok(Self { decision }),
             Effect::Deny => Err(decision),
         }
+    }
+
+    /// The verdict on what the protocol allows to any valid token.
+    pub(super) fn of_protocol() -> Self {
+        Self {
+            decision: Decision::of_protocol(),
+        }
+    }
+
+    /// The same with further demands on the answer.
+    pub(super) fn with(mut self, redactions: Vec<Redaction>) -> Self {
+        self.decision.obligations.redact.extend(redactions);
+        self
     }
 
     pub(super) fn decision(&self) -> &Decision {
@@ -177,6 +194,8 @@ impl<'g> Case<'g> {
             named: call.target().to_named(),
             arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
+            resource_digest: call.target().resource().map(|uri| key.mac(uri.as_bytes())),
+            request_state_digest: call.request_state().map(|state| key.mac(state.as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
             id_kind: call.id().map(|id| id.kind()),
             answers: call.answers().map(RequestId::value),

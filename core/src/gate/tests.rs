@@ -12,6 +12,7 @@ mod faults;
 mod forms;
 mod http_methods;
 mod machines;
+mod named;
 mod records;
 mod review;
 mod revocation;
