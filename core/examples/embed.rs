@@ -176,9 +176,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let permit = recorded.permit(gate.durable()).map_err(|_| "not recorded in time")?;
     let (forward, mut ticket) = permit.spend();
     println!(
-        "forward {} bytes to {}",
+        "forward {} bytes to one of {} endpoints",
         forward.body.len(),
-        forward.upstream().authority
+        forward.upstream().endpoints.len()
     );
 
     // What the upstream would answer.

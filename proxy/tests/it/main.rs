@@ -49,6 +49,8 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod process;
