@@ -60,7 +60,7 @@ impl Admin {
                 return respond::refuse(session, &denial, &Readers::default()).await;
             }
         };
-        let keeps = session.get_keepalive().is_some() && !head.is_chunked();
+        let keeps = session.get_keepalive().is_some();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
         let asks = matches!(head.method, Method::GET | Method::HEAD);
         match health::Page::of(&head.path) {
@@ -91,7 +91,7 @@ impl HttpServerApp for Admin {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !head_came(&mut session).await {
+        if !head_came(&mut session, None).await {
             return None;
         }
         match self.answer(&mut session).await {

@@ -4,8 +4,8 @@
 //! what a page may try, the gate judges what it then sends.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    ORIGIN,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN, VARY,
 };
 use http::{HeaderValue, Method};
 use pingora_http::ResponseHeader;
@@ -18,6 +18,12 @@ use crate::ingress::Head;
 /// The fields that MCP clients send beside the simple ones.
 const ALLOWED_HEADERS: &str = "authorization, content-type, dpop, mcp-protocol-version, mcp-session-id, \
                                mcp-method, mcp-name, last-event-id";
+/// What the names of fields begin with that carry a tool's parameters (MCP 2026-07-28).
+const PARAMETER: &str = "mcp-param-";
+/// Such fields that a page may ask for at once.
+const PARAMETERS_MAX: usize = 32;
+/// Bytes of such a name.
+const PARAMETER_BYTES_MAX: usize = 128;
 /// Seconds for which a browser may remember a preflight.
 const MAX_AGE_S: &str = "600";
 
@@ -45,16 +51,39 @@ pub(crate) fn is_preflight(head: &Head) -> bool {
 }
 
 /// The answer to a preflight of an allowed origin; `None` for any other.
-pub(crate) fn preflight(readers: &Readers, methods: &'static str) -> Option<ResponseHeader> {
+pub(crate) fn preflight(readers: &Readers, head: &Head, methods: &'static str) -> Option<ResponseHeader> {
     readers.origin.as_ref()?;
     let mut header = egress::empty_head(204, readers)?;
     let fields = [
         (ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
         (ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
+        (VARY, "origin, access-control-request-headers"),
     ];
     for (name, value) in fields {
         header.insert_header(name, HeaderValue::from_static(value)).ok()?;
     }
+    let mut allowed = String::from(ALLOWED_HEADERS);
+    for name in parameters(head) {
+        allowed.push_str(", ");
+        allowed.push_str(name.as_str());
+    }
+    let allowed = HeaderValue::from_str(&allowed).ok()?;
+    header.insert_header(ACCESS_CONTROL_ALLOW_HEADERS, allowed).ok()?;
     Some(header)
+}
+
+/// The fields of tools' parameters that a page asks for: each tool has its own, so they are allowed by their form.
+fn parameters(head: &Head) -> impl Iterator<Item = HeaderName> {
+    let lists = head.headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let names = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    names
+        .map(<[u8]>::trim_ascii)
+        .filter(|name| name.len() <= PARAMETER_BYTES_MAX)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| {
+            name.as_str()
+                .strip_prefix(PARAMETER)
+                .is_some_and(|rest| !rest.is_empty())
+        })
+        .take(PARAMETERS_MAX)
 }

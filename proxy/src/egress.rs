@@ -29,6 +29,10 @@ pub(crate) struct Readers {
 /// The field that names a session, on both sides.
 pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
+/// What a page may read of the head of an answer.
+const EXPOSED: &str =
+    "www-authenticate, dpop-nonce, mcp-session-id, portcullis-record-id, mcp-protocol-version, retry-after";
+
 /// What of an upstream's head may leave, beside its session and the type of its body, which are the gate's to say.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Passed {
@@ -146,7 +150,7 @@ fn bare_head(status: u16, readers: &Readers) -> Option<ResponseHeader> {
         .ok()?;
     if let Some(origin) = &readers.origin {
         header.insert_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()).ok()?;
-        let exposed = HeaderValue::from_static("www-authenticate, dpop-nonce, mcp-session-id, portcullis-record-id");
+        let exposed = HeaderValue::from_static(EXPOSED);
         header.insert_header(ACCESS_CONTROL_EXPOSE_HEADERS, exposed).ok()?;
         header.insert_header(VARY, HeaderValue::from_static("origin")).ok()?;
     }

@@ -1,8 +1,7 @@
 //! What comes in from a client: the head, checked on its raw bytes, and the body, bounded (stages 1 and 5).
 //!
-//! Owns the checks that Pingora leaves to us: one framing, no bare line feed, no folded line, limits and total
-//! deadlines (RFC 9112 sections 2.2, 5.2, 6). Never answers, and never prints what it read: a malformed head may
-//! hold a token.
+//! Owns the checks that Pingora leaves to us: one framing, limits and total deadlines (RFC 9112), and who is believed
+//! about where a request came from. Never answers, and never prints what it read: a malformed head may hold a token.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -14,14 +13,19 @@ use pingora_core::ErrorType;
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
+use portcullis_core::gate::Gate;
 use portcullis_core::head::{ClientCertificate, RequestHead};
 
 use crate::clock;
 use crate::trust::PeerChain;
 
+mod forwarded;
+mod frames;
+mod framing;
 mod guard;
 mod hop;
 
+use forwarded::Origin;
 pub(crate) use guard::Guarded;
 pub(crate) use hop::{CertificateForm, Hop, TrustedHops};
 
@@ -49,6 +53,7 @@ pub(crate) struct Head {
     query: Option<String>,
     pub(crate) host: String,
     client_ip: IpAddr,
+    in_the_clear: bool,
     certificate: Option<ClientCertificate>,
     framing: Framing,
 }
@@ -96,10 +101,9 @@ impl Head {
         self.version == Version::HTTP_11 && self.headers.contains_key(EXPECT)
     }
 
-    /// Whether the body comes in chunks: Pingora passes over what stands between them, so such a connection is not
-    /// used again.
-    pub(crate) fn is_chunked(&self) -> bool {
-        self.headers.contains_key(TRANSFER_ENCODING)
+    /// Whether a trusted proxy says that the client came to it without TLS.
+    pub(crate) fn came_in_the_clear(&self) -> bool {
+        self.in_the_clear
     }
 }
 
@@ -121,7 +125,8 @@ pub(crate) async fn await_head(session: &mut ServerSession) -> Result<(), ReadEr
             DenyReason::BodyTimeout,
             "the head did not arrive within its deadline",
         ))),
-        (_, guard::Failure::TooLarge) => Err(too_large("the head exceeds its byte limit")),
+        (_, guard::Failure::TooLarge(complaint)) => Err(too_large(complaint)),
+        (_, guard::Failure::Malformed(complaint)) => Err(ReadError::Refused(malformed(complaint))),
         (Err(error), guard::Failure::Other) => {
             // The error carries up to 2,048 bytes of the head: only the parser's own words are looked at.
             match error.root_cause().to_string() == PARSER_TOO_MANY_FIELDS {
@@ -130,6 +135,21 @@ pub(crate) async fn await_head(session: &mut ServerSession) -> Result<(), ReadEr
             }
         }
     }
+}
+
+/// Counts the refusal of a head that nobody could read, by its peer alone.
+pub(crate) fn count_unread(gate: &Gate, session: &ServerSession, denial: Denial) -> Denial {
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    let head = RequestHead {
+        method: &method,
+        path: "",
+        query: None,
+        host: "",
+        headers: &headers,
+        client_ip: peer_ip(session),
+        certificate: None,
+    };
+    gate.begin(clock::now()).refuse(&head, denial)
 }
 
 /// When the head that has arrived began to, in ticks: waiting for it is no part of the request. Now, where several
@@ -143,9 +163,6 @@ pub(crate) fn head_began_ns(session: &ServerSession) -> u64 {
 /// # Errors
 /// [`DenyReason::HeadMalformed`] or [`DenyReason::HeadTooLarge`].
 pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &TrustedHops) -> Result<Head, Denial> {
-    if let Some(http1) = session.as_http1() {
-        check_raw(&http1.get_headers_raw_bytes(), limits)?;
-    }
     let header = session.req_header();
     if limits.headers_max < header.headers.len() {
         return Err(Denial::new(DenyReason::HeadTooLarge, "the head has too many fields"));
@@ -153,7 +170,13 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
     let framing = framing_of(&header.headers)?;
     let authority = header.uri.authority().filter(|_| session.is_http2());
     let host = host_of(&header.headers, authority.map(|authority| authority.as_str()))?;
-    let client_ip = client_ip(session);
+    let peer = peer_ip(session);
+    let Origin {
+        client_ip,
+        host: told,
+        in_the_clear,
+    } = hops.origin(peer, &header.headers)?;
+    let host = told.unwrap_or(host);
     let certificate = certificate_of(session, hops)?;
     Ok(Head {
         method: header.method.clone(),
@@ -163,6 +186,7 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
         query: header.uri.query().map(str::to_owned),
         host: host.to_owned(),
         client_ip,
+        in_the_clear,
         certificate,
         framing,
     })
@@ -174,10 +198,10 @@ pub(crate) fn take_head(session: &ServerSession, limits: &Limits, hops: &Trusted
 /// [`DenyReason::HeadMalformed`] when a hop tells two, or one that is none.
 pub(crate) fn certificate_of(session: &ServerSession, hops: &TrustedHops) -> Result<Option<ClientCertificate>, Denial> {
     let headers = &session.req_header().headers;
-    hops.certificate(client_ip(session), headers, || own_certificate(session))
+    hops.certificate(peer_ip(session), headers, || own_certificate(session))
 }
 
-fn client_ip(session: &ServerSession) -> IpAddr {
+fn peer_ip(session: &ServerSession) -> IpAddr {
     session
         .client_addr()
         .and_then(|address| address.as_inet())
@@ -201,87 +225,6 @@ fn own_certificate(session: &ServerSession) -> Option<ClientCertificate> {
             identity: None,
             refused: Some("the chain of the client's certificate was not kept"),
         })
-}
-
-/// Checks the raw bytes of an HTTP/1 head: what the parser let pass or repaired without a word.
-fn check_raw(raw: &[u8], limits: &Limits) -> Result<(), Denial> {
-    if limits.header_bytes_max < raw.len() {
-        return Err(Denial::new(DenyReason::HeadTooLarge, "the head exceeds its byte limit"));
-    }
-    let Some(head) = raw.strip_suffix(b"\r\n\r\n") else {
-        return Err(malformed("the head does not end with an empty line"));
-    };
-    let mut before = 0;
-    for byte in raw {
-        if (*byte == b'\n') != (before == b'\r') {
-            return Err(malformed("a line of the head does not end with CRLF"));
-        }
-        before = *byte;
-    }
-    let mut lines = head
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    check_request_line(lines.next().unwrap_or_default())?;
-    let mut fields = Fields::default();
-    for line in lines {
-        fields.check(line)?;
-    }
-    fields.finish(limits)
-}
-
-/// What the fields of a head may have once.
-#[derive(Default)]
-struct Fields {
-    count: usize,
-    lengths: usize,
-    encodings: usize,
-}
-
-impl Fields {
-    fn check(&mut self, line: &[u8]) -> Result<(), Denial> {
-        self.count = self.count.saturating_add(1);
-        if line.contains(&0) {
-            return Err(malformed("a field holds a control character"));
-        }
-        let mut parts = line.splitn(2, |byte| *byte == b':');
-        let name = parts.next().unwrap_or_default();
-        if parts.next().is_none() || name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
-            // A folded line starts with a space, and lands here too.
-            return Err(malformed("a line of the head is no field"));
-        }
-        if name.eq_ignore_ascii_case(b"content-length") {
-            self.lengths = self.lengths.saturating_add(1);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            self.encodings = self.encodings.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    fn finish(&self, limits: &Limits) -> Result<(), Denial> {
-        if limits.headers_max < self.count {
-            return Err(Denial::new(DenyReason::HeadTooLarge, "the head has too many fields"));
-        }
-        if 1 < self.lengths.saturating_add(self.encodings) {
-            return Err(malformed("the body is delimited more than once"));
-        }
-        Ok(())
-    }
-}
-
-/// The request line: a target in origin form and HTTP/1.1 or HTTP/1.0 (RFC 9112 section 3).
-fn check_request_line(line: &[u8]) -> Result<(), Denial> {
-    let mut words = line.split(|byte| *byte == b' ');
-    let (Some(_), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next()) else {
-        return Err(malformed("the request line has not three words"));
-    };
-    // A fragment is never sent (RFC 9112 section 3.2.1), and the parser would cut it off without a word.
-    if !target.starts_with(b"/") || target.contains(&b'#') {
-        return Err(malformed("the request target is not in origin form"));
-    }
-    if version != b"HTTP/1.1" && version != b"HTTP/1.0" {
-        return Err(malformed("the protocol of the request line is unknown"));
-    }
-    Ok(())
 }
 
 /// The host that is asked for, empty when none is: by `:authority`, else by `Host`. Two that differ are none, for two
@@ -386,10 +329,11 @@ fn body_of(body: Bytes, framing: Framing) -> Result<Bytes, ReadError> {
 async fn next_piece(session: &mut ServerSession) -> Result<Option<Bytes>, ReadError> {
     match session.read_request_body().await {
         Ok(piece) => Ok(piece),
-        // Torn off or broken framing: Pingora does not say which, so the refusal may find nobody.
-        Err(_) => Err(ReadError::Refused(malformed(
-            "the body breaks off or breaks its framing",
-        ))),
+        // Torn off, unless the wrapper says otherwise: the refusal may find nobody.
+        Err(_) => Err(ReadError::Refused(malformed(match Guarded::failure(session) {
+            guard::Failure::Malformed(complaint) => complaint,
+            _ => "the body breaks off",
+        }))),
     }
 }
 
@@ -399,26 +343,41 @@ pub(crate) async fn gone(session: &mut ServerSession) {
     let _ = session.read_body_or_idle(true).await;
 }
 
+/// Whether the request was read to its end, and nothing came of it that has no reading.
+pub(crate) fn is_whole(session: &mut ServerSession) -> bool {
+    session.is_body_done() && Guarded::failure(session) == guard::Failure::Other
+}
+
 /// Reads on for a moment after a refusal: closing with unread bytes would reset the connection, and the client
 /// would lose the answer. The connection is closed afterwards.
 pub(crate) async fn linger(session: &mut ServerSession) {
-    let drain = async {
-        let mut seen = 0_usize;
-        while let Ok(Some(piece)) = session.read_request_body().await {
-            seen = seen.saturating_add(piece.len());
-            if LINGER_BYTES_MAX < seen {
-                return;
+    if Guarded::failure(session) == guard::Failure::Other {
+        let drain = async {
+            let mut seen = 0_usize;
+            while let Ok(Some(piece)) = session.read_request_body().await {
+                seen = seen.saturating_add(piece.len());
+                if LINGER_BYTES_MAX < seen {
+                    return;
+                }
             }
-        }
-    };
-    // However much was read, the client has had its moment.
-    let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+        };
+        // However much was read, the client has had its moment.
+        let _ = tokio::time::timeout(LINGER_DEADLINE, drain).await;
+    } else {
+        drain_bytes(session).await;
+    }
     close(session).await;
 }
 
 /// The same after a head that could not be read, when there is no body to speak of: Pingora would panic.
 pub(crate) async fn linger_without_head(session: &mut ServerSession) {
     Guarded::head_came(session);
+    drain_bytes(session).await;
+    close(session).await;
+}
+
+/// Reads what has no reading, and drops it.
+async fn drain_bytes(session: &mut ServerSession) {
     let drain = async {
         for _ in 0..LINGER_HEAD_BYTES_MAX {
             // One byte is read at a time; this error says that there was one.
@@ -429,7 +388,6 @@ pub(crate) async fn linger_without_head(session: &mut ServerSession) {
         }
     };
     let _ = tokio::time::timeout(LINGER_HEAD_DEADLINE, drain).await;
-    close(session).await;
 }
 
 /// Ends an HTTP/1 connection; an HTTP/2 stream has ended with its answer, and shutting it down would reset it.

@@ -193,7 +193,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         shutdown: options.shutdown.clone(),
         upstreams: options.upstreams,
         streams: AtomicUsize::new(0),
-        sees_certificates: !options.hops.is_empty() || options.listeners.iter().any(asks_for_certificates),
+        sees_certificates: options.hops.tell_certificates() || options.listeners.iter().any(asks_for_certificates),
         hops: options.hops,
         server_options: server_options(),
     });

@@ -111,7 +111,7 @@ pub(crate) async fn answer(
         None => Readers::default(),
     };
     if crate::cors::is_preflight(head)
-        && let Some(header) = crate::cors::preflight(&readers, "GET")
+        && let Some(header) = crate::cors::preflight(&readers, head, "GET")
     {
         return egress::write_whole(session, header, Bytes::new()).await;
     }

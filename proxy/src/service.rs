@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Version};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
@@ -43,6 +44,17 @@ mod stream;
 const KEEPALIVE_S: u64 = 60;
 /// Seconds after which a client may try again while we drain: another instance has taken over by then.
 const DRAIN_RETRY_AFTER_S: u32 = 5;
+
+/// Requests that one HTTP/2 connection may have open.
+const H2_STREAMS_MAX: u32 = 100;
+/// Bytes of a body that one of them may have on its way, unread.
+const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same of all of them together.
+const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Streams that were reset and are remembered.
+const H2_RESET_STREAMS_MAX: usize = 20;
+/// Streams of one connection that its client may make the gate reset (CVE-2025-8671).
+const H2_ERRORS_MAX: usize = 100;
 
 /// Asks issuers for what a token alone does not prove.
 #[async_trait]
@@ -111,7 +123,7 @@ where
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let snapshot = self.gate.snapshot();
         let limits = snapshot.limits();
-        let guarded = Guarded::new(stream, limits.header_deadline, limits.header_bytes_max);
+        let guarded = Guarded::new(stream, limits);
         // A connection may live long: it must not keep an old snapshot alive.
         drop(snapshot);
         ServerApp::process_new(&self.app, Box::new(guarded), shutdown).await
@@ -125,7 +137,7 @@ impl HttpServerApp for Service {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !head_came(&mut session).await {
+        if !head_came(&mut session, Some(&self.gate)).await {
             return None;
         }
         let began_ns = ingress::head_began_ns(&session);
@@ -140,9 +152,7 @@ impl HttpServerApp for Service {
 
     fn h2_options(&self) -> Option<H2Options> {
         let snapshot = self.gate.snapshot();
-        let mut options = default_h2_options();
-        options.max_header_list_size(u32::try_from(snapshot.limits().header_bytes_max).unwrap_or(u32::MAX));
-        Some(options)
+        Some(h2_options(snapshot.limits()))
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
@@ -157,12 +167,33 @@ pub(crate) fn server_options() -> HttpServerOptions {
     options
 }
 
-/// Waits for the head of the next request; `false` when there will be none, and who sent no head was told so.
-pub(crate) async fn head_came(session: &mut ServerSession) -> bool {
+/// The bounds of an HTTP/2 connection: what one client may have open, on its way, and thrown away.
+fn h2_options(limits: &Limits) -> H2Options {
+    let mut options = default_h2_options();
+    // The library takes less than it is told, and the limit itself is still within.
+    let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+    options.max_header_list_size(header_bytes.saturating_add(1));
+    options.max_concurrent_streams(H2_STREAMS_MAX);
+    options.initial_window_size(H2_STREAM_WINDOW_BYTES);
+    options.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
+    options.max_concurrent_reset_streams(H2_RESET_STREAMS_MAX);
+    options.max_pending_accept_reset_streams(H2_RESET_STREAMS_MAX);
+    options.max_local_error_reset_streams(Some(H2_ERRORS_MAX));
+    options
+}
+
+/// Waits for the head of the next request; `false` when there will be none, and who sent no head was told so, and
+/// counted by `gate`.
+pub(crate) async fn head_came(session: &mut ServerSession, gate: Option<&Gate>) -> bool {
     match ingress::await_head(session).await {
         Ok(()) => true,
         Err(ReadError::Gone) => false,
         Err(ReadError::Refused(denial)) => {
+            let denial = match gate {
+                Some(gate) => ingress::count_unread(gate, session, denial),
+                None => denial,
+            };
+            session.set_keepalive(None);
             // Whether anybody is left to read it changes nothing.
             let _ = respond::refuse(session, &denial, &Readers::default()).await;
             ingress::linger_without_head(session).await;
@@ -173,7 +204,7 @@ pub(crate) async fn head_came(session: &mut ServerSession) -> bool {
 
 /// Ends the exchange; gives the connection back when it can serve again.
 pub(crate) async fn finish(mut session: ServerSession) -> Option<ReusedHttpStream> {
-    if !session.is_body_done() {
+    if !ingress::is_whole(&mut session) {
         ingress::linger(&mut session).await;
         return None;
     }
@@ -192,6 +223,7 @@ impl Service {
             Ok(head) => head,
             Err(denial) => {
                 session.set_keepalive(None);
+                let denial = ingress::count_unread(&self.gate, session, denial);
                 return respond::refuse(session, &denial, &Readers::default()).await;
             }
         };
@@ -204,7 +236,7 @@ impl Service {
             false => Readers::default(),
         };
         if cors::is_preflight(&head)
-            && let Some(header) = cors::preflight(&readers, "GET, POST, DELETE")
+            && let Some(header) = cors::preflight(&readers, &head, "GET, POST, DELETE")
         {
             return egress::write_whole(session, header, Bytes::new()).await;
         }
@@ -247,7 +279,7 @@ impl Service {
             .view()
             .certificate
             .is_some_and(|certificate| certificate.refused.is_some());
-        let keeps = asked && !head.is_chunked() && !refused && !self.shutdown.is_draining();
+        let keeps = asked && !refused && !self.shutdown.is_draining();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
     }
 
@@ -285,14 +317,32 @@ impl Service {
             let denial = Denial::new(DenyReason::HeadMalformed, "endpoints do not speak HTTP/1.0");
             return Err(visit.refuse(&head.view(), denial).into());
         }
+        if head.came_in_the_clear() && self.is_reached_by_tls(head) {
+            let denial = Denial::new(DenyReason::HostUnknown, "a trusted proxy took the request without TLS");
+            return Err(visit.refuse(&head.view(), denial).into());
+        }
         let principal = self.authenticate(&mut visit, head, limits).await?;
+        if head.headers.contains_key(CONTENT_ENCODING) {
+            let denial = Denial::new(DenyReason::MediaType, "the body has a content coding");
+            return Err(visit.refuse(&head.view(), denial).into());
+        }
         let body = match ingress::read_body(session, head, limits).await {
             Ok(body) => body,
             Err(ReadError::Gone) => return Err(Stop::Gone),
-            Err(ReadError::Refused(denial)) => return Err(visit.refuse(&head.view(), denial).into()),
+            Err(ReadError::Refused(denial)) => {
+                session.set_keepalive(None);
+                return Err(visit.refuse(&head.view(), denial).into());
+            }
         };
         let recorded = scratch::with(|scratch| visit.authorize(principal, &head.view(), body, now(), scratch))?;
         self.permit(recorded, limits).await.map_err(Stop::Refused)
+    }
+
+    /// Whether the public address of what is asked for is one of https.
+    fn is_reached_by_tls(&self, head: &Head) -> bool {
+        let snapshot = self.gate.snapshot();
+        let server = snapshot.server_at(&head.path, &head.host);
+        server.is_some_and(|server| server.resource().starts_with("https:"))
     }
 
     /// Stages 2 to 4; waits for one fetch of keys and for one answer about the token at most.

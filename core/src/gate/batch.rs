@@ -83,12 +83,12 @@ pub(super) fn authorize<'g>(
         };
         let mut case = visit.case(route, principal.clone(), head, laps, now);
         let first = allowed.first().map(|first| &first.ticket().case);
-        case.batch = Some(BatchPlace {
+        case.batch = Some(Box::new(BatchPlace {
             first: first.map_or(case.record_id, |first| first.record_id),
             index,
             size: elements.len(),
             credential: first.and_then(|first| first.credential.clone()),
-        });
+        }));
         match authorize_case(case, head, slice(&body, element), scratch) {
             Ok(recorded) => allowed.push(recorded),
             Err(denial) => {

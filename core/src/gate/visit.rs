@@ -373,10 +373,12 @@ impl<'g> Visit<'g> {
 }
 
 /// Fields by which a proxy says that it speaks for another machine (RFC 7239, RFC 9110 section 7.6.3).
-static FORWARDING: [HeaderName; 4] = [
+static FORWARDING: [HeaderName; 6] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("via"),
     HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
 

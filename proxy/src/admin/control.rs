@@ -333,7 +333,7 @@ impl HttpServerApp for Control {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !head_came(&mut session).await {
+        if !head_came(&mut session, None).await {
             return None;
         }
         match self.answer(&mut session).await {

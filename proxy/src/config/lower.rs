@@ -62,7 +62,7 @@ pub(super) fn lower(
         }
         path
     });
-    let trusted_hops = sender::hops(&mut lowering, &raw.trusted_hops);
+    let trusted_hops = sender::hops(&mut lowering, raw);
     check_certificates(&mut lowering, raw, &listeners, &trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
     let config = Config {

@@ -60,6 +60,12 @@ pub(crate) struct RawConfig {
     /// everybody else that header is not read. Taken up by a restart alone. Default: none.
     #[serde(default)]
     pub trusted_hops: Vec<RawTrustedHop>,
+    /// Networks or addresses of proxies in front of the gate, such as `[10.0.0.0/8, 192.0.2.7]`, that are believed about
+    /// where a request came from: `Forwarded` (RFC 7239), `X-Forwarded-For`, `X-Forwarded-Host`, `X-Forwarded-Proto`. The
+    /// client is the right-most address that is none of them. From everybody else those fields are not read. Taken up by
+    /// a restart alone. Default: none.
+    #[serde(default)]
+    pub trusted_proxies: Vec<At<String>>,
     /// The folder of what must survive a restart: revocations. Made when it is absent; only one gate may use it. Required
     /// with `revocation: feed`, `revocation_file` and `admin.control`.
     pub state_dir: Option<At<String>>,

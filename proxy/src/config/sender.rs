@@ -1,6 +1,6 @@
-//! What is asked of the senders of tokens, and which hops may tell a client's certificate.
+//! What is asked of the senders of tokens, and which hops may tell a client's certificate or its address.
 //!
-//! Owns the lowering of `dpop` and `trusted_hops`. A hop that everybody could be is refused, and so is an address that
+//! Owns the lowering of `dpop`, `trusted_hops` and `trusted_proxies`. A hop that everybody could be is refused, and so is an address that
 //! two hops share: which of them speaks could not be told.
 
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use portcullis_core::token::SenderRules;
 
 use super::diagnose::Code;
 use super::lower::Lowering;
-use super::raw::{At, RawCertificateForm, RawDpop, RawHopCertificate, RawTrustedHop};
+use super::raw::{At, RawCertificateForm, RawConfig, RawDpop, RawHopCertificate};
 use super::trust;
 use crate::ingress::{CertificateForm, Hop, TrustedHops};
 use crate::trust::TrustStore;
@@ -26,9 +26,9 @@ pub(super) fn rules(raw: Option<&RawDpop>) -> SenderRules {
 }
 
 /// The trusted hops; faults are noted, and what has one is left out.
-pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &[RawTrustedHop]) -> TrustedHops {
+pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &RawConfig) -> TrustedHops {
     let mut hops: Vec<Hop> = Vec::new();
-    for hop in raw {
+    for hop in &raw.trusted_hops {
         let header = header(lowering, &hop.client_certificate.header);
         let mut networks: Vec<IpNet> = Vec::new();
         for written in &hop.addresses {
@@ -71,7 +71,9 @@ pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &[RawTrustedHop]) -> Truste
             });
         }
     }
-    TrustedHops::new(hops)
+    let proxies = raw.trusted_proxies.iter();
+    let proxies = proxies.filter_map(|written| network(lowering, written)).collect();
+    TrustedHops::new(hops, proxies)
 }
 
 /// What the hop's word is verified by, if by anything; `None` after a fault.

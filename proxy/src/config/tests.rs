@@ -253,7 +253,7 @@ fn a_diagnostic_is_json_for_programs() {
             "nearest": "listen",
             "message": "unknown key `lissten`",
             "excerpt": "lissten:",
-            "help": "keys here: `node`, `listen`, `admin`, `audit`, `keys`, `issuers`, `servers`, `assertion_issuer`, `upstream_ca`, `trusted_hops`, `state_dir`, `revocation_file`, `limits`",
+            "help": "keys here: `node`, `listen`, `admin`, `audit`, `keys`, `issuers`, `servers`, `assertion_issuer`, `upstream_ca`, `trusted_hops`, `trusted_proxies`, `state_dir`, `revocation_file`, `limits`",
         }])
     );
 }

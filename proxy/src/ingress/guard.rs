@@ -1,7 +1,9 @@
-//! The wrapper of a client's connection that bounds the arrival of a head.
+//! The wrapper of a client's connection that watches and bounds what comes over it.
 //!
-//! Owns the total deadline and the byte limit of a head that is still on its way: Pingora's own deadlines are per
-//! read, and its limit is 1 MiB. Never looks at the bytes, and passes them on unchanged.
+//! Owns the total deadline of what is begun (a head, the opening of HTTP/2, a header block) and the deadline of what
+//! the client does not take: Pingora's own are per read, and for some writes there is none. Every byte goes past
+//! [`Framing`] or [`Frames`] before the parser sees it, and is passed on unchanged; once they refuse it, nothing more of
+//! it is. Never answers.
 
 use std::future::Future;
 use std::io;
@@ -19,13 +21,13 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType,
 };
+use portcullis_core::config::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::frames::Frames;
+use super::framing::{Broken, Framing};
 use crate::clock;
-
-/// Bytes of the HTTP/2 preface (RFC 9113 section 3.4): once it is here, the protocol's own limits hold.
-const PREFACE_BYTES: usize = 24;
 
 /// What the connection waits for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,11 +39,13 @@ enum Waits {
     Next,
     /// The rest of a head.
     Head,
-    /// Nothing that this wrapper bounds.
+    /// Nothing that has a deadline here.
     Open,
+    /// What came has no reading.
+    Malformed,
     /// The deadline has passed.
     TimedOut,
-    /// The limit was exceeded before the head was whole.
+    /// The bounds were exceeded before the head was whole.
     TooLarge,
 }
 
@@ -52,50 +56,73 @@ impl Waits {
             1 => Self::Next,
             2 => Self::Head,
             3 => Self::Open,
-            4 => Self::TimedOut,
+            4 => Self::Malformed,
+            5 => Self::TimedOut,
             _ => Self::TooLarge,
         }
     }
 }
 
-/// Why a head did not arrive.
+/// Why nothing more is read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Failure {
-    /// For another reason than the limits of this wrapper.
+    /// What came has no reading; what of it.
+    Malformed(&'static str),
+    /// For another reason than this wrapper's.
     Other,
     /// Not within the deadline.
     TimedOut,
-    /// Not within the limit.
-    TooLarge,
+    /// Not within the bounds; which.
+    TooLarge(&'static str),
 }
 
-/// A client's connection with its head bounded.
+/// Who looks at what comes.
+#[derive(Debug)]
+enum Watch {
+    Http1(Framing),
+    Http2(Frames),
+    /// Nobody: it was refused, and is read to be thrown away.
+    Off,
+}
+
+/// A client's connection under watch.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     inner: Stream,
     waits: AtomicU8,
-    preface_only: bool,
-    bytes: usize,
-    bytes_max: usize,
+    watch: Watch,
+    /// What is begun over HTTP/2, by its number.
+    under_way: Option<u64>,
+    /// Why the watch has refused.
+    complaint: &'static str,
     head_deadline: Duration,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    write_deadline: Duration,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// When the first byte of the head came, in ticks; zero before that.
     head_began_ns: AtomicU64,
 }
 
 impl Guarded {
     /// Wraps a connection; the deadline of its first head starts now.
-    pub(crate) fn new(inner: Stream, head_deadline: Duration, bytes_max: usize) -> Self {
+    pub(crate) fn new(inner: Stream, limits: &Limits) -> Self {
+        let now = Instant::now();
         Self {
-            preface_only: matches!(inner.selected_alpn_proto(), Some(ALPN::H2)),
+            watch: match inner.selected_alpn_proto() {
+                Some(ALPN::H2) => Watch::Http2(Frames::new(now)),
+                _ => Watch::Http1(Framing::new(limits)),
+            },
             inner,
             waits: AtomicU8::new(Waits::First as u8),
-            bytes: 0,
-            bytes_max,
-            head_deadline,
-            deadline: Some(Instant::now() + head_deadline),
+            under_way: Some(0),
+            complaint: "",
+            head_deadline: limits.header_deadline,
+            deadline: Some(now + limits.header_deadline),
             timer: None,
+            write_deadline: limits.body_deadline,
+            stalled: None,
             head_began_ns: AtomicU64::new(0),
         }
     }
@@ -129,12 +156,16 @@ impl Guarded {
         Some(guarded.head_began_ns.load(Ordering::Relaxed)).filter(|began_ns| *began_ns != 0)
     }
 
-    /// Why the head did not arrive, after reading it has failed.
+    /// Why nothing more could be read from the connection.
     pub(super) fn failure(session: &ServerSession) -> Failure {
-        match Self::under(session).map(Self::waits) {
-            Some(Waits::TimedOut) => Failure::TimedOut,
-            Some(Waits::TooLarge) => Failure::TooLarge,
-            _ => Failure::Other,
+        let Some(guarded) = Self::under(session) else {
+            return Failure::Other;
+        };
+        match guarded.waits() {
+            Waits::Malformed => Failure::Malformed(guarded.complaint),
+            Waits::TimedOut => Failure::TimedOut,
+            Waits::TooLarge => Failure::TooLarge(guarded.complaint),
+            Waits::First | Waits::Next | Waits::Head | Waits::Open => Failure::Other,
         }
     }
 
@@ -146,26 +177,82 @@ impl Guarded {
         *self.waits.get_mut() = waits as u8;
     }
 
-    /// Counts what was read; the first byte of a further head starts its deadline.
-    fn count(&mut self, read: usize) -> io::Result<()> {
-        self.bytes = self.bytes.saturating_add(read);
+    /// Looks at what was read.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.watch {
+            Watch::Http1(framing) => {
+                let fed = framing.feed(bytes);
+                fed.map_err(|broken| match broken {
+                    Broken::Malformed(complaint) => self.refuse(Waits::Malformed, complaint),
+                    Broken::TooLarge(complaint) => self.refuse(Waits::TooLarge, complaint),
+                })?;
+                match self.waits() {
+                    Waits::First | Waits::Next | Waits::Head => self.count_head(),
+                    _ => Ok(()),
+                }
+            }
+            Watch::Http2(frames) => {
+                let now = Instant::now();
+                let fed = frames.feed(bytes, now);
+                let under_way = frames.under_way();
+                if fed.is_err() {
+                    return Err(self.refuse(Waits::Malformed, "too many frames without a message"));
+                }
+                self.time_frames(under_way, now)
+            }
+            Watch::Off => Ok(()),
+        }
+    }
+
+    /// Counts the time of an HTTP/1 head; the first byte of a further one starts its deadline.
+    fn count_head(&mut self) -> io::Result<()> {
         let now = Instant::now();
         let began_ns = self.head_began_ns.get_mut();
         if *began_ns == 0 {
             *began_ns = clock::ticks_ns_at(now.into_std());
         }
-        let deadline = *self.deadline.get_or_insert(now + self.head_deadline);
-        if deadline <= now {
+        if *self.deadline.get_or_insert(now + self.head_deadline) <= now {
             return Err(self.timed_out());
         }
-        let opens = self.preface_only && PREFACE_BYTES <= self.bytes;
-        self.now_waits(if opens { Waits::Open } else { Waits::Head });
+        self.now_waits(Waits::Head);
         Ok(())
     }
 
+    /// Times what is under way over HTTP/2, each on its own.
+    fn time_frames(&mut self, under_way: Option<u64>, now: Instant) -> io::Result<()> {
+        if under_way != self.under_way {
+            self.under_way = under_way;
+            self.deadline = under_way.map(|_| now + self.head_deadline);
+            self.timer = None;
+        }
+        match self.deadline {
+            Some(deadline) if deadline <= now => Err(self.timed_out()),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, waits: Waits, complaint: &'static str) -> io::Error {
+        self.watch = Watch::Off;
+        self.complaint = complaint;
+        self.now_waits(waits);
+        io::Error::from(io::ErrorKind::InvalidData)
+    }
+
+    #[cold]
     fn timed_out(&mut self) -> io::Error {
+        self.watch = Watch::Off;
         self.now_waits(Waits::TimedOut);
         io::Error::from(io::ErrorKind::TimedOut)
+    }
+
+    /// Makes ready for a further head, as often as it is asked for before that begins.
+    fn expect_head(&mut self) {
+        self.deadline = None;
+        self.timer = None;
+        if let Watch::Http1(framing) = &mut self.watch {
+            framing.expect_request();
+        }
     }
 
     /// Waits for the deadline while the client is silent.
@@ -179,48 +266,66 @@ impl Guarded {
         ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(self.timed_out()))
     }
+
+    /// Whether what comes has a deadline now.
+    fn is_timed(&self) -> bool {
+        match (&self.watch, self.waits()) {
+            (Watch::Off, _) => false,
+            (Watch::Http2(_), _) => true,
+            (Watch::Http1(_), waits) => matches!(waits, Waits::First | Waits::Next | Waits::Head),
+        }
+    }
+
+    /// Bounds how long a write makes no way.
+    fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let deadline = self.write_deadline;
+        let timer = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
+        ready!(timer.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
+    }
 }
 
 impl AsyncRead for Guarded {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        match this.waits() {
-            Waits::Open => return Pin::new(&mut this.inner).poll_read(context, buffer),
-            Waits::Next if this.bytes != 0 => {
-                this.bytes = 0;
-                this.deadline = None;
-                this.timer = None;
-            }
-            // The head was not whole with these bytes, else nobody would ask for more.
-            _ if this.bytes_max < this.bytes => {
-                this.now_waits(Waits::TooLarge);
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)));
-            }
-            _ => {}
+        if this.waits() == Waits::Next {
+            this.expect_head();
         }
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
-            Poll::Pending => this.poll_deadline(context),
-            Poll::Ready(Ok(())) => match buffer.filled().len().saturating_sub(before) {
-                0 => Poll::Ready(Ok(())),
-                read => Poll::Ready(this.count(read)),
+            Poll::Pending if this.is_timed() => this.poll_deadline(context),
+            Poll::Ready(Ok(())) => match buffer.filled().get(before..) {
+                None | Some([]) => Poll::Ready(Ok(())),
+                Some(read) => Poll::Ready(this.look(read)),
             },
-            failed => failed,
+            other => other,
         }
     }
 }
 
 impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write(context, bytes);
+        this.poll_written(written, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.inner).poll_flush(context);
+        this.poll_written(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.inner).poll_shutdown(context);
+        this.poll_written(shut, context)
     }
 
     fn poll_write_vectored(
@@ -228,7 +333,9 @@ impl AsyncWrite for Guarded {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(context, slices)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        this.poll_written(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

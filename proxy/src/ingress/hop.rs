@@ -1,7 +1,8 @@
-//! Hops in front of the gate that end TLS and tell the client's certificate in a header (RFC 9440).
+//! Hops in front of the gate: those that end TLS and tell the client's certificate in a header (RFC 9440), and those that
+//! tell where a request came from.
 //!
 //! Owns [`TrustedHops`]. Only a peer in a configured network is heard, and its own certificate is never its client's;
-//! from anybody else the header is not even read. A certificate is taken for the bytes that it is, since the hop has
+//! from anybody else none of these headers is even read. A certificate is taken for the bytes that it is, since the hop has
 //! verified it, and identifies nobody, unless the hop has a [`TrustStore`] that verifies it once more. Never forwards the header: what goes upstream is an allow-list of the core's.
 
 use std::net::IpAddr;
@@ -15,14 +16,20 @@ use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::head::ClientCertificate;
 use ring::digest;
 
+use super::forwarded::{self, Origin};
 use crate::clock;
 use crate::trust::TrustStore;
 
 /// The hops that are heard.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct TrustedHops(Vec<Hop>);
+pub(crate) struct TrustedHops {
+    /// Those that tell certificates.
+    hops: Vec<Hop>,
+    /// Those that tell where a request came from.
+    proxies: Vec<IpNet>,
+}
 
-/// One kind of hop.
+/// One kind of hop that tells certificates.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Hop {
     /// Where it connects from.
@@ -47,19 +54,35 @@ pub(crate) enum CertificateForm {
 }
 
 impl TrustedHops {
-    /// These hops; no two of them may share an address.
-    pub(crate) const fn new(hops: Vec<Hop>) -> Self {
-        Self(hops)
+    /// These hops tell certificates, no two of them at one address, and `proxies` where a request came from.
+    pub(crate) const fn new(hops: Vec<Hop>, proxies: Vec<IpNet>) -> Self {
+        Self { hops, proxies }
     }
 
-    /// Whether nobody is heard.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether any hop tells certificates.
+    pub(crate) const fn tell_certificates(&self) -> bool {
+        !self.hops.is_empty()
+    }
+
+    /// The networks that are believed about where a request came from.
+    pub(crate) fn proxies(&self) -> &[IpNet] {
+        &self.proxies
+    }
+
+    /// Where a request came from that `peer` sent.
+    ///
+    /// # Errors
+    /// [`DenyReason::HeadMalformed`] when a trusted proxy tells what cannot be read, or two stories.
+    pub(super) fn origin<'h>(&self, peer: IpAddr, headers: &'h HeaderMap) -> Result<Origin<'h>, Denial> {
+        match forwarded::contains(&self.proxies, peer) {
+            true => forwarded::told_by(peer, headers, &self.proxies),
+            false => Ok(Origin::of_peer(peer)),
+        }
     }
 
     /// What the hops' words are verified by.
     pub(crate) fn trust_stores(&self) -> impl Iterator<Item = &Arc<TrustStore>> {
-        self.0.iter().filter_map(|hop| hop.trust.as_ref())
+        self.hops.iter().filter_map(|hop| hop.trust.as_ref())
     }
 
     /// The client's certificate: `own` is that of the peer, which is the client unless it is a hop.
@@ -94,11 +117,7 @@ impl TrustedHops {
     }
 
     fn hop(&self, peer: IpAddr) -> Option<&Hop> {
-        // A socket for both families sees IPv4 peers in their mapped form.
-        let peer = peer.to_canonical();
-        self.0
-            .iter()
-            .find(|hop| hop.networks.iter().any(|network| network.contains(&peer)))
+        self.hops.iter().find(|hop| forwarded::contains(&hop.networks, peer))
     }
 }
 

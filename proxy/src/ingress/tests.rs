@@ -1,6 +1,6 @@
 use super::{
-    Framing, Guarded, ReadError, TrustedHops, await_head, check_raw, framing_of, gone, host_of, linger_without_head,
-    read_body, take_head,
+    Framing, Guarded, ReadError, TrustedHops, await_head, framing_of, gone, host_of, is_whole, linger,
+    linger_without_head, read_body, take_head,
 };
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
@@ -23,8 +23,7 @@ fn limits() -> Limits {
 /// A client and the server's session over one connection in memory.
 fn connect() -> (DuplexStream, ServerSession) {
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let limits = limits();
-    let guarded = Guarded::new(Box::new(server), limits.header_deadline, limits.header_bytes_max);
+    let guarded = Guarded::new(Box::new(server), &limits());
     (client, ServerSession::new_http1(Box::new(guarded)))
 }
 
@@ -33,66 +32,6 @@ fn reason<T>(result: Result<T, ReadError>) -> Option<DenyReason> {
         Ok(_) => None,
         Err(ReadError::Refused(denial)) => Some(denial.reason),
         Err(ReadError::Gone) => panic!("the client is still there"),
-    }
-}
-
-#[test]
-fn a_raw_head_has_one_reading_or_none() {
-    let good: [&[u8]; 6] = [
-        b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET /livez HTTP/1.0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX-Empty:\r\n\r\n",
-        b"GET / HTTP/1.1\r\nX: a:b c\r\n\r\n",
-    ];
-    for head in good {
-        assert_eq!(check_raw(head, &limits()), Ok(()), "{}", head.escape_ascii());
-    }
-    let malformed: [&[u8]; 20] = [
-        b"POST /mcp HTTP/1.1\nHost: a\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nHost: a\n\n",
-        b"POST /mcp HTTP/1.1\r\nHost: a\r\n\n",
-        b"POST /mcp HTTP/1.1\r\nX: a\rb\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nX: a\r\n folded\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nX: a\r\n\tfolded: b\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nX : a\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\n: a\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nX\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nX: \0\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n",
-        b"POST /mcp HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"POST http://a/mcp HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /mcp# HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /mcp#?access_token=a HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"POST /mcp HTTP/1.2\r\nHost: a\r\n\r\n",
-        b"POST  /mcp HTTP/1.1\r\nHost: a\r\n\r\n",
-    ];
-    for head in malformed {
-        let refused = check_raw(head, &limits()).map_err(|denial| denial.reason);
-        assert_eq!(refused, Err(DenyReason::HeadMalformed), "{}", head.escape_ascii());
-    }
-}
-
-#[test]
-fn a_head_is_bounded_in_bytes_and_fields() {
-    let of_bytes = |bytes: usize| {
-        let fixed = b"GET / HTTP/1.1\r\nX: \r\n\r\n".len();
-        format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(bytes - fixed))
-    };
-    let of_fields = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(fields));
-    let cases = [
-        (of_bytes(256), Ok(())),
-        (of_bytes(257), Err(DenyReason::HeadTooLarge)),
-        (of_fields(4), Ok(())),
-        (of_fields(5), Err(DenyReason::HeadTooLarge)),
-    ];
-    for (head, expected) in cases {
-        let checked = check_raw(head.as_bytes(), &limits()).map_err(|denial| denial.reason);
-        assert_eq!(checked, expected, "{head}");
     }
 }
 
@@ -283,6 +222,15 @@ async fn what_is_no_head_is_refused_and_a_client_that_leaves_is_gone() {
             "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
             DenyReason::HeadMalformed,
         ),
+        ("POST / HTTP/1.1\r\n\r\n", DenyReason::HeadMalformed),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\n\r\n",
+            DenyReason::HeadMalformed,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\nPOST / HTTP/1.1\r\n",
+            DenyReason::HeadMalformed,
+        ),
         (
             "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
             DenyReason::HeadMalformed,
@@ -357,4 +305,62 @@ fn a_request_asks_for_one_host_or_none() {
             "{authority:?} {fields:?}"
         );
     }
+}
+
+/// A session whose head has come alone, with a body in chunks behind it.
+async fn chunked() -> (DuplexStream, ServerSession) {
+    let (mut client, mut session) = connect();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.write_all(head).await.unwrap();
+    await_head(&mut session).await.unwrap();
+    (client, session)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_its_framing_on_the_way_is_refused_and_its_connection_ends() {
+    let broken = [
+        "2;a=b\r\n{}\r\n0\r\n\r\n",
+        "2\n{}\r\n0\r\n\r\n",
+        "2\r\n{}\r\n0\r\nX: a\r\n\r\n",
+        "2\r\n{}\r\n0\r\n\r\n\r\n",
+    ];
+    for chunks in broken {
+        let (mut client, mut session) = chunked().await;
+        client.write_all(chunks.as_bytes()).await.unwrap();
+        let head = take_head(&session, &limits(), &TrustedHops::default()).unwrap();
+        let read = read_body(&mut session, &head, &limits()).await;
+        assert_eq!(reason(read), Some(DenyReason::HeadMalformed), "{chunks:?}");
+        assert!(!is_whole(&mut session), "{chunks:?}");
+        client.write_all(&[b'x'; 1_000]).await.unwrap();
+        linger(&mut session).await;
+        drop(session);
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty());
+    }
+    let (mut client, mut session) = chunked().await;
+    client.write_all(b"2\r\n{}\r\n0\r\n\r\n").await.unwrap();
+    let head = take_head(&session, &limits(), &TrustedHops::default()).unwrap();
+    assert_eq!(read_body(&mut session, &head, &limits()).await.unwrap(), "{}");
+    assert!(is_whole(&mut session));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_nothing_is_cut_after_the_write_deadline() {
+    let (client, server) = tokio::io::duplex(64);
+    let mut guarded = Guarded::new(Box::new(server), &limits());
+    let begun = Instant::now();
+    let written = guarded.write_all(&[b'x'; 65]).await;
+    assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(begun.elapsed().as_secs(), limits().body_deadline.as_secs());
+    drop(client);
+    let (mut client, server) = tokio::io::duplex(64);
+    let mut guarded = Guarded::new(Box::new(server), &limits());
+    let reading = tokio::spawn(async move {
+        tokio::time::sleep(limits().body_deadline - Duration::from_secs(1)).await;
+        let mut bytes = [0; 65];
+        client.read_exact(&mut bytes).await.unwrap();
+    });
+    guarded.write_all(&[b'x'; 65]).await.unwrap();
+    reading.await.unwrap();
 }

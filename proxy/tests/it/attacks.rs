@@ -29,7 +29,7 @@ use crate::gate::{CREDENTIAL, Gate, HOST, PATH, RESOURCE, is_allow};
 pub(crate) const TOOL: &str = "demo.echo";
 
 /// Lets the callers of a trial come as often as they like.
-const RATE: &str = "    rate: {per_second: 1000000, burst: 1000000}";
+pub(crate) const RATE: &str = "    rate: {per_second: 1000000, burst: 1000000}";
 
 /// What a refusal looks like: its status, its JSON-RPC code, and the reason in log and record.
 #[derive(Clone, Copy, Debug)]

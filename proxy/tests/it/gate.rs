@@ -140,6 +140,20 @@ impl Gate {
         address.unwrap_or_else(|| panic!("the gate says `{line}`")).unwrap()
     }
 
+    /// Where a further listener of the gate is; to be called once for each.
+    pub(crate) fn next_address(&mut self) -> SocketAddr {
+        let line = self.line();
+        let address = line.trim().rsplit("//").next().and_then(|address| address.parse().ok());
+        address.unwrap_or_else(|| panic!("the gate says `{line}`"))
+    }
+
+    /// KiB of memory that the gate's process holds now.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// A new connection to the gate.
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.process.address).unwrap()

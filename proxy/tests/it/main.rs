@@ -14,10 +14,22 @@ mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
+mod corpora;
+#[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod features;
+#[cfg(test)]
+mod floods;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod frames;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
@@ -37,6 +49,8 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod reload;
@@ -52,6 +66,8 @@ mod secrets;
 mod sender;
 #[cfg(test)]
 mod sizes;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

@@ -150,7 +150,6 @@ fn a_task_is_its_callers_and_nobody_elses() {
                 ),
                 ("another id", about(&ALICE, era, method, "786512e3")),
                 ("a longer id", about(&ALICE, era, method, "786512e22")),
-                ("no id", about(&ALICE, era, method, "")),
             ] {
                 assert_eq!(
                     unknown(&stage, name, &request, NOW),

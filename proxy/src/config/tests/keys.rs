@@ -14,7 +14,7 @@ error[E0101 unknown_key]: unknown key `lissten`
  1 | lissten:
    | ^^^^^^^
   = nearest: `listen`
-  = help: keys here: `node`, `listen`, `admin`, `audit`, `keys`, `issuers`, `servers`, `assertion_issuer`, `upstream_ca`, `trusted_hops`, `state_dir`, `revocation_file`, `limits`
+  = help: keys here: `node`, `listen`, `admin`, `audit`, `keys`, `issuers`, `servers`, `assertion_issuer`, `upstream_ca`, `trusted_hops`, `trusted_proxies`, `state_dir`, `revocation_file`, `limits`
 "#,
     );
     check(

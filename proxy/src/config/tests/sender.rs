@@ -52,8 +52,8 @@ error[E0101 unknown_key]: unknown key `require`
 
 #[test]
 fn hops_are_networks_that_somebody_owns() {
-    assert!(load_with("listen", "listen").unwrap().trusted_hops.is_empty());
-    assert!(!load_with("limits:", HOPS).unwrap().trusted_hops.is_empty());
+    assert!(!load_with("listen", "listen").unwrap().trusted_hops.tell_certificates());
+    assert!(load_with("limits:", HOPS).unwrap().trusted_hops.tell_certificates());
     let faulty = |from: &str, to: &str, fault: &str| {
         let hops = HOPS.replacen(from, to, 1);
         assert_ne!(hops, HOPS, "{from}");
@@ -95,4 +95,39 @@ fn hops_are_networks_that_somebody_owns() {
         "this is none of `pem_url_encoded`, `rfc9440`, `sha256_hex`",
     );
     faulty("header: client-cert, ", "", "E0102 missing_key");
+}
+
+#[test]
+fn proxies_are_networks_that_somebody_owns() {
+    let proxies = |written: &str| load_with("limits:", &format!("trusted_proxies: {written}\nlimits:"));
+    assert!(load_with("listen", "listen").unwrap().trusted_hops.proxies().is_empty());
+    let config = proxies("[10.0.0.0/8, 192.0.2.7, \"fd00::/8\"]").unwrap();
+    let known: Vec<String> = config.trusted_hops.proxies().iter().map(ToString::to_string).collect();
+    assert_eq!(known, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]);
+    assert!(!config.trusted_hops.tell_certificates());
+    for (written, fault) in [
+        (
+            "[0.0.0.0/0]",
+            "`0.0.0.0/0` is everybody: anybody could say to be any client",
+        ),
+        ("[\"::/0\"]", "is everybody"),
+        ("[10.0.0.1/8]", "`10.0.0.1/8` is no network"),
+        ("[balancer.example]", "is no network"),
+        ("[\"\"]", "is no network"),
+    ] {
+        let told = proxies(written).map(|_| ()).unwrap_err();
+        assert!(told.contains(fault) && told.contains("1 fault;"), "{written}: {told}");
+    }
+    check(
+        "limits:",
+        "trusted_proxies: [10.0.0.0/8, 10.0.0]\nlimits:",
+        r#"
+error[E0105 invalid_value]: `10.0.0` is no network
+  --> gate.yaml:21:31
+    |
+ 21 | trusted_proxies: [10.0.0.0/8, 10.0.0]
+    |                               ^
+  = help: write it like `10.0.0.0/8`, `fd00::/8` or `192.0.2.7`, without bits behind the prefix
+"#,
+    );
 }

@@ -14,7 +14,7 @@ const DER: [u8; 5] = [0x30, 0xfb, 0xef, 0xff, 0x00];
 const OWN: [u8; 32] = [9; 32];
 
 fn hops(form: CertificateForm) -> TrustedHops {
-    TrustedHops::new(vec![
+    let hops = vec![
         Hop {
             networks: vec!["10.1.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
             header: HeaderName::from_static("client-cert"),
@@ -27,7 +27,8 @@ fn hops(form: CertificateForm) -> TrustedHops {
             form: CertificateForm::Sha256Hex,
             trust: None,
         },
-    ])
+    ];
+    TrustedHops::new(hops, Vec::new())
 }
 
 fn certificate(

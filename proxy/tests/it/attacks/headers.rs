@@ -202,7 +202,7 @@ fn n4_forged_fields_over_http1() {
     trial.finish();
 }
 
-/// A body in chunks with this trailer.
+/// A body in chunks with this trailer: nobody reads on, whatever it is called.
 fn chunked(trial: &Trial, token: &str, name: &str) {
     let call = echo().bearer(token);
     let mut bytes =
@@ -211,15 +211,15 @@ fn chunked(trial: &Trial, token: &str, name: &str) {
         bytes.push_str(&format!("{name}: {value}\r\n"));
     }
     let body = &call.body;
-    bytes.push_str(&format!(
-        "\r\n{:x}\r\n{body}\r\n0\r\n{name}: {FORGED}\r\nauthorization: {FORGED}\r\nmcp-name: {FORGED}\r\n\r\n",
-        body.len()
-    ));
-    let answer = trial.gate.connect().exchange(bytes.as_bytes()).unwrap();
+    let trailers = format!("{name}: {FORGED}\r\nauthorization: {FORGED}\r\nmcp-name: {FORGED}\r\n");
+    let with = |trailers: &str| format!("{bytes}\r\n{:x}\r\n{body}\r\n0\r\n{trailers}\r\n", body.len());
+    let malformed = refusal(400, 40_001, "head_malformed");
+    trial.refused_bytes("a trailer", with(&trailers).as_bytes(), malformed);
+    let answer = trial.gate.connect().exchange(with("").as_bytes()).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     trial.note(1, "", 0);
     let arrived = trial.gate.upstream.capture().last().unwrap();
-    check_arrived("a trailer", &arrived);
+    check_arrived("announced trailers that do not come", &arrived);
     assert_eq!(arrived.body, body.as_bytes());
 }
 
