@@ -207,12 +207,18 @@ fn the_body_echoes_the_id_as_it_stood_and_describes_the_problem() {
         serde_json::from_slice::<Value>(&body).unwrap()["error"]["data"].clone()
     };
     let legacy = data(&unsupported);
-    assert_eq!((&legacy["supported"][0], legacy["supported"].as_array().unwrap().len()), (&json!("2026-07-28"), 4));
+    assert_eq!(
+        (&legacy["supported"][0], legacy["supported"].as_array().unwrap().len()),
+        (&json!("2026-07-28"), 4)
+    );
     assert!(legacy.get("requested").is_none());
     unsupported.modern = true;
     unsupported.requested_version = Some("2099-01-01".into());
     let modern = data(&unsupported);
-    assert_eq!((&modern["supported"], &modern["requested"]), (&json!(["2026-07-28"]), &json!("2099-01-01")));
+    assert_eq!(
+        (&modern["supported"], &modern["requested"]),
+        (&json!(["2026-07-28"]), &json!("2099-01-01"))
+    );
 }
 
 #[test]
