@@ -181,6 +181,20 @@ pub enum DenyStyle {
     Hidden,
 }
 
+/// What a refused call names: the word for it, where a style says that it is unknown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Noun {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A prompt.
+    Prompt,
+    /// A resource or a resource template.
+    Resource,
+    /// A tool.
+    Tool,
+}
+
 impl DenyReason {
     /// Every reason, in the order of the enum.
     pub const ALL: [Self; 70] = [
@@ -505,6 +519,8 @@ pub struct Denial {
     pub modern: bool,
     /// How a refusal of the policy is told; decides nothing else.
     pub style: DenyStyle,
+    /// What the call names.
+    pub noun: Noun,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
     /// Nanoseconds that the stages took which came to this refusal, for whoever measures the rest of the request.
@@ -524,6 +540,7 @@ impl Denial {
             request_id: None,
             modern: false,
             style: DenyStyle::Http,
+            noun: Noun::Nothing,
             retry_after_s: None,
             stages_ns: 0,
         }

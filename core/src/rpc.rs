@@ -2,11 +2,13 @@
 //! "legacy") and stateless (2026-07-28, here "modern").
 //!
 //! Owns the reading of calls, of answers and of event streams. What it gives borrows the very bytes that are
-//! forwarded; what it cannot name (batches, unknown methods, folded keys, disagreeing headers) it refuses. Never
+//! forwarded; what it cannot name (unknown methods, folded keys, disagreeing headers) it refuses. Never
 //! decides who may call what, and never rewrites a message.
 
 mod answer;
+mod batch;
 mod call;
+mod derived;
 mod keys;
 mod message;
 mod method;
@@ -15,8 +17,11 @@ mod reply;
 mod server_method;
 pub mod sse;
 mod target;
+pub(crate) mod uri;
 
+pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
 pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use derived::headers_of;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
 pub(crate) use reply::{Expected, Reply, read_reply};

@@ -11,8 +11,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use super::awaited::{Asked, AwaitedAnswers};
+use super::batch::BatchPlace;
 use super::permit::SESSION;
-use super::{Gate, Snapshot};
+use super::tasks::TaskFacts;
+use super::{Gate, Snapshot, style};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -21,7 +23,8 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
-use crate::scope::ToolNeeds;
+use crate::scope::Needs;
+use crate::session::EndpointId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -47,6 +50,10 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<TaskFacts>,
+    /// Where it stands in a batch; `None` outside of one.
+    pub(super) batch: Option<BatchPlace>,
 }
 
 /// Tells the record only: the body and the session are the client's.
@@ -86,6 +93,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
+    /// The endpoint that keeps it; one of the server's.
+    pub(super) endpoint: EndpointId,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -146,6 +155,8 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
+            task: None,
+            batch: None,
         }
     }
 
@@ -174,7 +185,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it.
+    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -186,14 +197,21 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let upstream = keys
+        let (endpoint, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
+        if self.server.upstream().endpoint(endpoint).is_none() {
+            return Err(self.denial(
+                DenyReason::SessionUnknown,
+                "the endpoint that keeps the session is no longer configured",
+            ));
+        }
         let mut sealed = sealed.clone();
         sealed.set_sensitive(true);
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
+            endpoint,
             sealed,
         });
         Ok(())
@@ -223,6 +241,19 @@ impl<'g> Case<'g> {
     /// As [`Self::check_awaited`].
     pub(super) fn take_awaited(&self) -> Result<(), Denial> {
         self.awaited(AwaitedAnswers::take)
+    }
+
+    /// Awaits the answer once more that this request would have brought: nobody hears of it.
+    pub(super) fn await_again(&self) {
+        if let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) {
+            // Without room it is lost, as it would be by its time.
+            let _ = self.gate.awaited.enter(&self.asked(id), call.method, self.now);
+        }
+    }
+
+    /// Awaits the answer to this request of the server no more.
+    pub(super) fn await_no_more(&self, id: &Id, now: UnixTime) {
+        let _ = self.gate.awaited.take(&self.asked(id), now);
     }
 
     fn awaited(
@@ -280,6 +311,7 @@ impl<'g> Case<'g> {
             denial.modern = call.version.is_modern();
             denial.request_id = call.expected.id_raw().map(Box::from);
         }
+        style::apply(self, &mut denial);
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
         }
@@ -320,7 +352,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         target: Target<'c>,
-        needs: ToolNeeds<'c>,
+        needs: Needs<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {

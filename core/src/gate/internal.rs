@@ -286,7 +286,7 @@ impl<'g, 'b> Known<'g, 'b> {
         };
         match review::judge(&self.case, answer, place, now, &mut self.scratch).release {
             Release::Pass { body, .. } | Release::Redacted { body, .. } => Ok(body.len()),
-            Release::Empty { .. } | Release::Dropped => Ok(0),
+            Release::Batch { .. } | Release::Empty { .. } | Release::Dropped => Ok(0),
             Release::Withheld(denial) => Err(denial.reason),
         }
     }

@@ -3,12 +3,15 @@
 //! Owns [`Recorded`], [`Permit`] and [`Forward`]. Their constructors are private to the gate, and each is spent by
 //! value: what was not recorded durably cannot be forwarded, and nothing is forwarded twice.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::batch::Batch;
 use super::case::{Case, Session};
 use super::ticket::Ticket;
 use crate::assertion;
@@ -17,6 +20,8 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
+use crate::rpc::Target;
+use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -37,7 +42,32 @@ impl<'g> Recorded<'g> {
         }
     }
 
-    /// Where the record stands in the log.
+    /// The allowed elements of a batch as one request, whose bytes are `whole`; `None` when there are none.
+    pub(super) fn joined(allowed: Vec<Self>, whole: Bytes) -> Option<Self> {
+        let mut elements = allowed.into_iter();
+        let mut lead = elements.next()?;
+        let mut batch = Batch {
+            whole,
+            further: Vec::with_capacity(elements.len()),
+            judged_ns: 0,
+        };
+        for Self { mut ticket, position } in elements {
+            batch.judged_ns = batch.judged_ns.saturating_add(ticket.stages_ns());
+            ticket.count_no_more();
+            batch.further.push(ticket);
+            lead.position = lead.position.max(position);
+        }
+        // The others were judged in between.
+        lead.ticket.case.laps.skip(lead.ticket.case.gate.ticks.now_ns());
+        lead.ticket.batch = Some(Box::new(batch));
+        Some(lead)
+    }
+
+    pub(super) const fn ticket(&self) -> &Ticket<'g> {
+        &self.ticket
+    }
+
+    /// Where the record stands in the log: of a batch the last one.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -107,21 +137,31 @@ impl<'g> Permit<'g> {
         let Some(credential) = &case.credential else {
             return Ok(None);
         };
-        let tool = case.call.as_ref().and_then(|call| call.named.tool());
-        let required = tool
-            .and_then(|tool| case.server.tools().required(tool))
-            .unwrap_or_default();
+        let required = self.required();
         let (principal, record_id) = (&case.principal, case.record_id);
         match &credential.kind {
             CredentialKind::Static { .. } => Ok(None),
             CredentialKind::Assertion(terms) => {
-                let claims = assertion::claims(terms, principal, required, record_id, now);
+                let claims = assertion::claims(terms, principal, &required, record_id, now);
                 Ok(Some(Needed::Assertion(claims)))
             }
             CredentialKind::Exchange(terms) => {
                 let limits = case.snapshot.limits().exchange_limits();
-                let request = ExchangeRequest::new(terms, principal, required, limits, record_id, now)?;
+                let request = ExchangeRequest::new(terms, principal, &required, limits, record_id, now)?;
                 Ok(Some(Needed::Exchange(Box::new(request))))
+            }
+        }
+    }
+
+    /// The scopes of the tool, of a batch those of each one's, sorted.
+    fn required(&self) -> Cow<'_, [Box<str>]> {
+        let of = |case: &'_ Case<'g>| -> Vec<Box<str>> { required(case).to_vec() };
+        match &self.ticket.batch {
+            None => Cow::Borrowed(required(&self.ticket.case)),
+            Some(batch) => {
+                let further = batch.further.iter().flat_map(|ticket| of(&ticket.case));
+                let scopes: BTreeSet<Box<str>> = of(&self.ticket.case).into_iter().chain(further).collect();
+                Cow::Owned(scopes.into_iter().collect())
             }
         }
     }
@@ -166,14 +206,24 @@ impl<'g> Permit<'g> {
     pub fn spend(self) -> (Forward, Ticket<'g>) {
         let case = &self.ticket.case;
         let forward = Forward {
-            body: case.body.clone(),
+            body: match &self.ticket.batch {
+                Some(batch) => batch.whole.clone(),
+                None => case.body.clone(),
+            },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
+            endpoint: case.session.as_ref().map(|session| session.endpoint),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
         (forward, self.ticket.forwarded())
     }
+}
+
+/// The scopes of the tool that a request names.
+fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
 }
 
 /// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
@@ -185,6 +235,8 @@ pub struct Forward {
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub endpoint: Option<EndpointId>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,

@@ -4,8 +4,8 @@
 
 use super::case::Case;
 use crate::audit::{
-    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
-    ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    BatchElement, Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord,
+    ResponsePhase, ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
 use crate::identity::{self, Proof};
@@ -33,6 +33,8 @@ pub(super) struct PartFacts {
     pub(super) redactions: u64,
     /// The digest of the session that the answer opens.
     pub(super) session: Option<[u8; 32]>,
+    /// The digest of the task that the answer hands out.
+    pub(super) task_digest: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -95,6 +97,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             }),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
+        task_digest: case.task.as_ref().map(|facts| &facts.digest),
+        task_of: case.task.as_ref().map(|facts| facts.task.started_by),
+        batch: case.batch.as_ref().map(|place| BatchElement {
+            first: place.first,
+            index: place.index,
+            size: place.size,
+        }),
         stage_us: &stage_times(&case.laps),
     }
     .write_json(out);
@@ -208,6 +217,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         obligations: &redact,
         redactions: facts.redactions,
         content_digest: facts.content_digest.as_ref(),
+        task_digest: facts.task_digest.as_ref(),
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
@@ -258,6 +268,7 @@ impl PartFacts {
             refusal: None,
             redactions: 0,
             session: None,
+            task_digest: None,
         }
     }
 
@@ -265,6 +276,14 @@ impl PartFacts {
         Self {
             outcome: Outcome::Reviewed,
             ..Self::new(status, None)
+        }
+    }
+
+    /// The facts of a request that the upstream's answer to its batch left out.
+    pub(super) fn unanswered(refusal: &'static str) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..Self::closing(Outcome::UpstreamFailed)
         }
     }
 

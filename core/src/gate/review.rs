@@ -15,11 +15,12 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply};
+use crate::rpc::{self, Method, Reply, ServerMethod};
 use crate::time::UnixTime;
 
 mod lists;
 mod messages;
+mod tasks;
 
 use lists::filter_tools;
 use messages::awaiting;
@@ -197,7 +198,7 @@ fn review(
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
         Reply::Notification { params, .. } => ("notification", *params, None, false),
         Reply::Request { params, .. } => ("request", *params, None, false),
-        Reply::Result { result, .. } => result_parts(call.method, *result),
+        Reply::Result { result, .. } => result_parts(call, *result),
         Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
@@ -205,6 +206,13 @@ fn review(
             ));
         }
     };
+    if let Reply::Notification {
+        method: ServerMethod::Tasks | ServerMethod::TasksStatus,
+        params,
+    } = reply
+    {
+        tasks::check_notification(case, *params, now)?;
+    }
     let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();
     let obligations = decision.obligations.redact.clone();
@@ -222,6 +230,8 @@ fn review(
         .cloned()
         .collect();
     redactions.extend(obligations);
+    redactions.extend(case.task.iter().flat_map(|facts| facts.task.redactions.iter()).cloned());
+    let mut started = None;
     let mut edits = Edits::default();
     let (text, count) = match reply {
         Reply::Result { document, result } if call.method == Method::ToolsList => {
@@ -232,6 +242,20 @@ fn review(
             (
                 document.text(),
                 filter_tools(case, call, *result, now, tools, &mut edits)?,
+            )
+        }
+        Reply::Result { document, result } if call.method == Method::TasksList => {
+            // A list has no structured content: pointers would have no root.
+            if !redactions.is_empty() {
+                return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
+            }
+            (document.text(), tasks::filter(case, *result, now, &mut edits)?)
+        }
+        Reply::Result { document, result } if tasks::is_state(call, *result) => {
+            started = tasks::started(call, *result);
+            (
+                document.text(),
+                tasks::redact_state(case, *result, &redactions, tools, &mut edits)?,
             )
         }
         Reply::Result { document, result } => {
@@ -258,7 +282,11 @@ fn review(
             ));
         }
     };
-    spliced(text, &edits, count)
+    let passed = spliced(text, &edits, count)?;
+    match started {
+        Some(task) => tasks::bind(case, task, facts, now).map(|()| passed),
+        None => Ok(passed),
+    }
 }
 
 /// Asks the policy about the answer.
@@ -273,13 +301,10 @@ fn decide(
     let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
-    let table = case.server.tools();
-    let grant = match call.named.tool() {
-        Some(tool) => table
-            .grant(tool, |scope| case.principal.has_scope(scope))
-            .map_err(|_| unread())?,
-        None => table.grant_without_tool(),
-    };
+    let grant = case
+        .server
+        .grant(call.named.target(), |scope| case.principal.has_scope(scope))
+        .map_err(|_| unread())?;
     let arguments = match case.body.get(call.arguments.clone()) {
         Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
             let limits = super::json_limits(case.snapshot.limits());
@@ -308,16 +333,23 @@ fn decide(
         .map_err(super::policy_failed)
 }
 
-/// What the policy sees of a result: the parts of a tool's answer, or the whole of any other.
-fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<'_>>, Option<Node<'_>>, bool) {
-    if method != Method::ToolsCall {
-        return ("result", Some(result), None, false);
-    }
-    let is_error = result.member("isError").and_then(Node::as_bool).unwrap_or(false);
+/// What the policy sees of a result: the parts of a tool's answer, also where a task carries it, or the whole of any
+/// other.
+fn result_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static str, Option<Node<'b>>, Option<Node<'b>>, bool) {
+    let answer = match tasks::carried(call, result) {
+        Some(carried) => carried,
+        None if tasks::is_state(call, result) => {
+            let (kind, content, is_error) = tasks::state_parts(call, result);
+            return (kind, Some(content), None, is_error);
+        }
+        None if matches!(call.method, Method::TasksResult | Method::ToolsCall) => result,
+        None => return ("result", Some(result), None, false),
+    };
+    let is_error = answer.member("isError").and_then(Node::as_bool).unwrap_or(false);
     (
         "result",
-        result.member("content"),
-        result.member("structuredContent"),
+        answer.member("content"),
+        answer.member("structuredContent"),
         is_error,
     )
 }

@@ -3,6 +3,7 @@
 mod arrival;
 mod audiences;
 mod awaited;
+mod batches;
 mod challenges;
 mod continuity;
 mod credentials;
@@ -18,5 +19,7 @@ mod sender;
 mod sessions;
 mod stage;
 mod stream;
+mod styles;
+mod tasks;
 mod tenants;
 mod times;

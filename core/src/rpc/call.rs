@@ -11,6 +11,7 @@ use crate::json::{self, Kind, Node, Scratch};
 
 use super::keys::{META_CAPABILITIES, META_VERSION};
 use super::message::{Context, Message, RequestId};
+use super::method::Names;
 use super::reply::Expected;
 use super::{Method, ProtocolVersion, Target, answer, mirror};
 
@@ -31,6 +32,7 @@ pub(crate) struct Call<'b> {
     id: Option<RequestId<'b>>,
     answers: Option<RequestId<'b>>,
     target: Target<'b>,
+    task_id: Option<&'b str>,
     arguments: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
@@ -60,6 +62,19 @@ impl<'b> Call<'b> {
     /// What it names.
     pub(crate) fn target(&self) -> Target<'b> {
         self.target
+    }
+
+    /// The task that it is about, as it stands in the body, decoded.
+    pub(crate) fn task_id(&self) -> Option<&'b str> {
+        self.task_id
+    }
+
+    /// The same call, about a task that `tool` has started; itself where there is none.
+    pub(crate) fn about(self, tool: Option<&'b str>) -> Self {
+        Self {
+            target: tool.map_or(self.target, Target::Tool),
+            ..self
+        }
     }
 
     /// The tool's decoded name.
@@ -133,13 +148,18 @@ pub(crate) fn read_call<'b>(
         Method::ToolsCall => tool(&message, limits.tool_name_bytes_max, context)?,
         _ => (None, None),
     };
-    mirror::name(head, version, tool, context)?;
+    let task_id = match method.row().names {
+        Names::Task => Some(task(&message, context)?),
+        _ => None,
+    };
+    mirror::name(head, version, tool.or(task_id), context)?;
     Ok(Call {
         version,
         method,
         id: message.id,
         answers: None,
         target: tool.map_or(Target::Nothing, Target::Tool),
+        task_id,
         arguments,
         session: if version.is_modern() {
             None
@@ -178,6 +198,7 @@ fn read_answer<'b>(
         id: None,
         answers: Some(answers),
         target: Target::Nothing,
+        task_id: None,
         arguments: None,
         session: session(head, context)?,
         trace_parent: None,
@@ -281,7 +302,7 @@ fn tool<'b>(
     };
     if params
         .members()
-        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name"))
+        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name" | "task"))
     {
         return Err(invalid("tools/call has a parameter that cannot be judged"));
     }
@@ -298,8 +319,18 @@ fn tool<'b>(
     Ok((Some(name), arguments))
 }
 
+fn task<'b>(message: &Message<'b>, context: Context<'b>) -> Result<&'b str, Denial> {
+    let id = message.params.and_then(|params| params.member("taskId")?.as_str());
+    id.ok_or_else(|| context.deny(DenyReason::ParamsInvalid, "the task id is missing or not a string"))
+}
+
 /// The methods that can be judged so far.
-pub(super) const JUDGED: [Method; 9] = [
+pub(super) const JUDGED: [Method; 14] = [
+    Method::TasksCancel,
+    Method::TasksGet,
+    Method::TasksList,
+    Method::TasksResult,
+    Method::TasksUpdate,
     Method::Initialize,
     Method::NotificationCancelled,
     Method::NotificationInitialized,

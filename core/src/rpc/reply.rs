@@ -27,6 +27,11 @@ impl Expected {
         }
     }
 
+    /// Whether an answer that names `id` is to this call.
+    pub(crate) fn is_named_by(&self, id: &Id) -> bool {
+        self.id.as_ref() == Some(id)
+    }
+
     /// The JSON text of the request's id, `None` for a notification, which has no answer.
     pub(crate) fn id_raw(&self) -> Option<&str> {
         self.id.as_ref().map(|_| &*self.id_raw)
@@ -202,10 +207,13 @@ fn check_result(result: Node<'_>, expected: &Expected) -> Result<(), ReplyError>
     // Absent means complete, in both eras; a legacy server has no other kind.
     match result.member("resultType").map(Node::as_str) {
         None | Some(Some("complete")) => {}
+        // The extension for tasks.
+        Some(Some("task")) if expected.method == Method::ToolsCall && expected.version.is_modern() => {}
         Some(_) => return Err(ReplyError::ResultTypeUnknown),
     }
     match expected.method {
-        Method::ToolsCall => {
+        Method::TasksList => list(result.member("tasks").ok_or(ReplyError::ResultInvalid)?, "taskId"),
+        Method::TasksResult | Method::ToolsCall => {
             if result.member("isError").is_some_and(|value| value.as_bool().is_none()) {
                 return Err(ReplyError::ResultInvalid);
             }

@@ -10,7 +10,9 @@ use super::{Call, CallLimits, Expected, ProtocolVersion, read_call};
 
 mod answer;
 mod call;
+mod differential;
 mod era;
+mod folds;
 mod reply;
 mod stream;
 

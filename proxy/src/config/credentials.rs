@@ -99,7 +99,8 @@ pub(super) fn place(server: &RawServer, error: &CredentialsError) -> Place {
         .find(|name| tool == Some(&*name.value))
         .map(|name| name.place);
     let default = upstream.credential.as_ref().map(|raw| raw.place);
-    named.or(default).unwrap_or(upstream.url.place)
+    let url = upstream.written().next().map(|url| url.place);
+    named.or(default).or(url).unwrap_or(server.name.place)
 }
 
 /// One credential; `None` after a fault, `Some(None)` where nothing is shown.

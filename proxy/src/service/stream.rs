@@ -74,7 +74,7 @@ impl Cut {
 
     const fn upstream(error: UpstreamError) -> Self {
         let (reason, operator) = error.parts();
-        Self::Failed(Outcome::UpstreamFailed, reason, operator)
+        Self::Failed(error.outcome(), reason, operator)
     }
 }
 
@@ -389,6 +389,8 @@ fn write_release(release: &Release, out: &mut Vec<u8>) {
         Release::Dropped | Release::Empty { .. } => {}
         Release::Pass { body, .. } | Release::Redacted { body, .. } => sse::write_event(out, None, None, body),
         Release::Withheld(denial) => sse::write_event(out, None, None, &respond::message(denial)),
+        Release::Batch { parts, .. } if parts.is_empty() => {}
+        Release::Batch { parts, .. } => sse::write_event(out, None, None, &respond::array(parts)),
     }
 }
 
@@ -413,7 +415,7 @@ async fn end_client(
         return respond::refuse(session, denial, outlet.judged.readers).await;
     }
     if let Some(denial) = owed {
-        sse::write_event(&mut last, None, None, &respond::message(&denial));
+        write_release(&ticket.owed(denial), &mut last);
     }
     ticket.close(outcome, now());
     match outcome {

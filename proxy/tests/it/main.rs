@@ -6,7 +6,11 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod challenges;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
@@ -28,6 +32,8 @@ mod frames;
 mod gate;
 #[cfg(test)]
 mod house;
+#[cfg(test)]
+mod inspect;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Bodies of the legacy era, where no header is needed.
 
-use serde_json::Value;
-
 use crate::denial::DenyReason;
-use crate::json::tests::corpus::{corpora, unhex};
 use crate::rpc::{IdKind, Method, ProtocolVersion};
 
 use super::{reading, refusal};
@@ -293,29 +290,4 @@ fn session_and_trace_come_in_one_form() {
     }
     let twice = [("mcp-session-id", "a"), ("mcp-session-id", "a")];
     assert_eq!(refusal(&twice, &body), Some(DenyReason::HeadMalformed));
-}
-
-#[test]
-fn bodies_that_real_parsers_disagree_on() {
-    let Some(file) = corpora("json/differential.jsonl") else {
-        return;
-    };
-    #[expect(clippy::disallowed_methods, reason = "the corpora are files")]
-    let lines = std::fs::read_to_string(file).unwrap();
-    for line in lines.lines() {
-        let case: Value = serde_json::from_str(line).unwrap();
-        let (id, expect) = (case["id"].as_str().unwrap(), case["expect"].as_str().unwrap());
-        let body = unhex(case["hex"].as_str().unwrap());
-        reading(&[], &body, |call| match (expect, call) {
-            ("reject", call) => assert!(call.is_err(), "{id}"),
-            ("accept-or-reject", _) => {}
-            ("as-method", call) => {
-                let call = call.unwrap();
-                assert_eq!((call.method(), call.tool()), (Method::ToolsCall, Some("rm")), "{id}");
-            }
-            ("no-normalise", call) => assert_eq!(call.unwrap().tool(), Some("cafe\u{301}")),
-            ("no-trim", call) => assert_eq!(call.unwrap().tool(), Some(" rm ")),
-            (_, call) => assert!(call.is_ok(), "{id}"),
-        });
-    }
 }
