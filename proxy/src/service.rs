@@ -170,7 +170,9 @@ pub(crate) fn server_options() -> HttpServerOptions {
 /// The bounds of an HTTP/2 connection: what one client may have open, on its way, and thrown away.
 fn h2_options(limits: &Limits) -> H2Options {
     let mut options = default_h2_options();
-    options.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
+    // The library takes less than it is told, and the limit itself is still within.
+    let header_bytes = u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX);
+    options.max_header_list_size(header_bytes.saturating_add(1));
     options.max_concurrent_streams(H2_STREAMS_MAX);
     options.initial_window_size(H2_STREAM_WINDOW_BYTES);
     options.initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES);
@@ -191,6 +193,7 @@ pub(crate) async fn head_came(session: &mut ServerSession, gate: Option<&Gate>) 
                 Some(gate) => ingress::count_unread(gate, session, denial),
                 None => denial,
             };
+            session.set_keepalive(None);
             // Whether anybody is left to read it changes nothing.
             let _ = respond::refuse(session, &denial, &Readers::default()).await;
             ingress::linger_without_head(session).await;

@@ -173,7 +173,9 @@ impl Answer {
             let status = head.split(' ').nth(1).unwrap().parse().unwrap();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.map_or(0, |length| length.parse().unwrap());
-            let (body, rest) = bytes[end + 4..].split_at(length);
+            let behind = &bytes[end + 4..];
+            // An answer to HEAD has a length and no body.
+            let (body, rest) = behind.split_at(length.min(behind.len()));
             answers.push(Self {
                 status,
                 body: body.to_vec(),

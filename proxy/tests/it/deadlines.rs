@@ -153,7 +153,11 @@ fn a_client_that_takes_nothing_is_cut() {
     let mut stream = TcpStream::from(socket);
     let call = echo().bearer(&gate.token(&ALICE));
     stream.write_all(&call.to_http(HOST, PATH)).unwrap();
-    until(|| gate.tail().iter().any(|record| record["outcome"] == "client_gone"));
+    until(|| {
+        gate.tail()
+            .iter()
+            .any(|record| record.to_string().contains("client_gone"))
+    });
     assert_eq!(gate.call(&call).status, 200);
 }
 

@@ -43,7 +43,14 @@ pub(crate) struct Frame {
 impl Frame {
     /// The status of a head: static entries alone, or a literal with an indexed name.
     pub(crate) fn status(&self) -> Option<u16> {
-        match *self.payload.first().filter(|_| self.kind == HEADERS)? {
+        // A change of the table's size may stand in front (RFC 7541 section 6.3).
+        let mut bytes = self.payload.iter().filter(|_| self.kind == HEADERS).copied().peekable();
+        while let Some(first) = bytes.next_if(|byte| byte & 0xe0 == 0x20) {
+            if first & 0x1f == 0x1f {
+                while bytes.next()? & 0x80 != 0 {}
+            }
+        }
+        match bytes.next()? {
             0x88 => Some(200),
             0x89 => Some(204),
             0x8b => Some(304),

@@ -126,7 +126,7 @@ error[E0105 invalid_value]: `10.0.0` is no network
   --> gate.yaml:21:31
     |
  21 | trusted_proxies: [10.0.0.0/8, 10.0.0]
-    |                               ^^^^^^
+    |                               ^
   = help: write it like `10.0.0.0/8`, `fd00::/8` or `192.0.2.7`, without bits behind the prefix
 "#,
     );

@@ -99,11 +99,22 @@ fn idle_frames_are_rationed_and_others_are_not() {
 #[test]
 fn the_ration_fills_up_with_time_and_not_beyond_itself() {
     let now = Instant::now();
-    let ping = frame(6, 0, &[0; 8]);
-    let mut frames = settled(now);
-    let mut come = |until: Instant| (0..).take_while(|_| frames.feed(&ping, until).is_ok()).count();
-    assert_eq!(come(now), RATION as usize);
     let later = now + Duration::from_millis(100);
-    assert_eq!(come(later), 10);
-    assert_eq!(come(later + Duration::from_secs(3_600)), RATION as usize);
+    let much_later = later + Duration::from_secs(3_600);
+    let ping = frame(6, 0, &[0; 8]);
+    let ration = RATION as usize;
+    for steps in [
+        &[(now, ration)][..],
+        &[(now, ration), (later, 10)],
+        &[(now, ration), (later, 10), (much_later, ration)],
+    ] {
+        let mut frames = settled(now);
+        for (until, count) in steps {
+            for _ in 0..*count {
+                frames.feed(&ping, *until).unwrap();
+            }
+        }
+        let (last, _) = steps[steps.len() - 1];
+        assert_eq!(frames.feed(&ping, last), Err(Flood), "{} steps", steps.len());
+    }
 }

@@ -72,7 +72,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 /// Why a gate refuses what a parser takes: the reason, and whether a message is of that kind.
 type Rule = (&'static str, fn(&Message<'_>) -> bool);
 
-const STRICTER: [Rule; 8] = [
+const STRICTER: [Rule; 9] = [
     (
         "a blank line before the request: servers differ in what they skip",
         |message| message.text.starts_with("\r\n"),
@@ -103,6 +103,9 @@ const STRICTER: [Rule; 8] = [
     ),
     ("an extension of a chunk, which servers read differently", |message| {
         message.values("transfer-encoding").len() == 1 && message.body.contains(';')
+    }),
+    ("HTTP/1.0, which no endpoint speaks", |message| {
+        message.words.last() == Some(&"HTTP/1.0")
     }),
     ("a head that does not end", |message| !message.is_whole),
 ];
