@@ -108,8 +108,10 @@ fn head(denial: &Denial, face: &Face, body_bytes: usize, readers: &Readers) -> O
             }
         }
     }
-    if denial.reason == DenyReason::HttpMethod {
-        header.insert_header(ALLOW, "POST").ok()?;
+    if face.status == 405 {
+        // The modern era has no other method (MCP 2026-07-28, streamable HTTP).
+        let allowed = if denial.modern { "POST" } else { "GET, POST, DELETE" };
+        header.insert_header(ALLOW, allowed).ok()?;
     }
     if face.status == 429 || face.status == 503 {
         let seconds = denial.retry_after_s.unwrap_or(RETRY_AFTER_S);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora_core::connectors::http::Connector;
 use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::http::client::HttpSession;
@@ -180,13 +180,14 @@ impl Upstreams {
     ) -> Result<Exchange, UpstreamError> {
         let (mut session, peer, endpoint) = self.begin(forward, made, sent).await?;
         let broke_off = |_| UpstreamError::Lost("the upstream broke off while the call was sent");
-        session
-            .write_request_body(forward.body.clone(), true)
-            .await
-            .map_err(broke_off)?;
+        if !forward.body.is_empty() {
+            session
+                .write_request_body(forward.body.clone(), true)
+                .await
+                .map_err(broke_off)?;
+        }
         session.finish_request_body().await.map_err(broke_off)?;
-        let further = &forward.upstream().forward_headers.response;
-        let (status, form, session_id, passed) = answer_head(&mut session, further, head_bytes_max).await?;
+        let (status, form, session_id, passed) = answer_head(&mut session, forward, head_bytes_max).await?;
         Ok(Exchange {
             session,
             peer,
@@ -366,14 +367,17 @@ pub(crate) fn bearer(header: &HeaderName, token: &str) -> Option<HeaderValue> {
 /// names.
 fn request_head(forward: &Forward, endpoint: &Endpoint, made: Option<HeaderValue>) -> Option<RequestHeader> {
     let fields = forward.headers.len().saturating_add(3);
-    let mut head = RequestHeader::build_no_case("POST", endpoint.path.as_bytes(), Some(fields)).ok()?;
+    let mut head =
+        RequestHeader::build_no_case(forward.method.as_str(), endpoint.path.as_bytes(), Some(fields)).ok()?;
     for (name, value) in &forward.headers {
         head.append_header(name.clone(), value.clone()).ok()?;
     }
     head.insert_header(HOST, HeaderValue::from_str(&endpoint.authority).ok()?)
         .ok()?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
-        .ok()?;
+    if forward.method == Method::POST {
+        head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
+            .ok()?;
+    }
     if let Some(credential) = &forward.credential {
         let mut value = match &credential.kind {
             CredentialKind::Static { value, .. } => HeaderValue::from_str(value).ok()?,
@@ -388,7 +392,7 @@ fn request_head(forward: &Forward, endpoint: &Endpoint, made: Option<HeaderValue
 /// Reads the answer's head, past interim ones.
 async fn answer_head(
     session: &mut HttpSession,
-    further: &[HeaderName],
+    forward: &Forward,
     bytes_max: usize,
 ) -> Result<(u16, Form, Option<HeaderValue>, Passed), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
@@ -406,9 +410,9 @@ async fn answer_head(
         if !head.status.is_informational() || is_last {
             return Ok((
                 head.status.as_u16(),
-                form_of(head.status, &head.headers)?,
+                form_of(head.status, &head.headers, forward.expects_body)?,
                 session_id(&head.headers),
-                Passed::of(&head.headers, further),
+                Passed::of(&head.headers, &forward.upstream().forward_headers.response),
             ));
         }
     }
@@ -425,13 +429,18 @@ fn session_id(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// In which form the answer comes, when it is one that can be judged.
-fn form_of(status: StatusCode, headers: &HeaderMap) -> Result<Form, UpstreamError> {
+///
+/// Where no body matters, only the status is looked at, and whatever comes with it stays unread.
+fn form_of(status: StatusCode, headers: &HeaderMap, expects_body: bool) -> Result<Form, UpstreamError> {
     if status.is_informational() || status.is_redirection() {
         return Err(UpstreamError::Failed("the upstream switches protocols or redirects"));
     }
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
         // Passed on, it would send the client to an authorization server that is not to blame.
         return Err(UpstreamError::Failed("the upstream refuses the gate's credential"));
+    }
+    if !expects_body {
+        return Ok(Form::Empty);
     }
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(UpstreamError::AnswerInvalid(
@@ -470,7 +479,7 @@ mod tests {
         for value in types {
             headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
         }
-        form_of(StatusCode::from_u16(status).unwrap(), &headers)
+        form_of(StatusCode::from_u16(status).unwrap(), &headers, true)
     }
 
     #[test]
@@ -511,6 +520,19 @@ mod tests {
             (CONTENT_TYPE, HeaderValue::from_static(json)),
             (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
         ]);
-        assert!(form_of(StatusCode::OK, &encoded).is_err());
+        assert!(form_of(StatusCode::OK, &encoded, true).is_err());
+        // To what asks for no answer, a status alone comes back.
+        for (status, media_type) in [(200, stream), (202, json), (200, "text/html"), (500, "text/html")] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                form_of(status, &headers, false),
+                Ok(Form::Empty),
+                "{status} {media_type}"
+            );
+        }
+        for status in [StatusCode::FOUND, StatusCode::FORBIDDEN] {
+            assert!(form_of(status, &HeaderMap::new(), false).is_err(), "{status}");
+        }
     }
 }

@@ -103,6 +103,8 @@ pub struct ResponseRecord<'a> {
     pub method: Option<&'a str>,
     /// The tool, for `tools/call`.
     pub tool: Option<&'a str>,
+    /// The method of a message of the server that is no answer: of its request or notification.
+    pub message: Option<&'a str>,
     /// The HTTP status of the upstream, when it answered.
     pub status: Option<u16>,
     /// The review's decision; `None` when there was nothing to review.
@@ -119,6 +121,9 @@ pub struct ResponseRecord<'a> {
     pub content_digest: Option<&'a [u8; 32]>,
     /// Digest of the id of the task that the answer hands out.
     pub task_digest: Option<&'a [u8; 32]>,
+    /// HMAC-SHA-256 over the decoded `requestState` that the answer hands out: the request that brings it back has the
+    /// same member, which links the records of one exchange.
+    pub request_state_digest: Option<&'a [u8; 32]>,
     /// The revision of the policy that was asked.
     pub policy_revision: Option<&'a str>,
     /// The digest of the configuration.
@@ -435,6 +440,7 @@ impl ResponseRecord<'_> {
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);
+        object.maybe_text("message", self.message);
         object.maybe_number("status", self.status.map(u64::from));
         object.maybe_text("outcome", phase.outcome().map(Outcome::code));
         object.maybe_text("decision", self.decision.map(Effect::code));
@@ -444,6 +450,7 @@ impl ResponseRecord<'_> {
         object.number("redactions", self.redactions);
         object.digest("content_digest", self.content_digest);
         object.digest("task_digest", self.task_digest);
+        object.digest("request_state_digest", self.request_state_digest);
         if let ResponsePhase::Close { totals, .. } = phase {
             object.totals(totals);
         }

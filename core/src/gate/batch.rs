@@ -92,8 +92,7 @@ pub(super) fn authorize<'g>(
         match authorize_case(case, head, slice(&body, element), scratch) {
             Ok(recorded) => allowed.push(recorded),
             Err(denial) => {
-                // What no upstream hears of is still awaited; dropped, the pairs close as not forwarded.
-                allowed.iter().for_each(|recorded| recorded.ticket().case.await_again());
+                // Dropped, the pairs close as not forwarded, and what no upstream hears of is still awaited.
                 return Err(denial);
             }
         }
@@ -257,7 +256,7 @@ impl<'g> Back<'_, '_, 'g> {
             true => Answer::Message { data: body },
             false => Answer::Json { status, body },
         };
-        let finding = review::judge(&ticket.case, answer, place, self.now, self.scratch);
+        let finding = review::judge(&ticket.case, answer, place, None, self.now, self.scratch);
         ticket.set_answered();
         let reviewed = ticket.record_review(finding.release, finding.facts, self.now)?;
         self.leave(reviewed);
@@ -281,7 +280,7 @@ impl<'g> Back<'_, '_, 'g> {
                 ticket.case.await_no_more(id, self.now);
             }
             let answer = Answer::Message { data: data.clone() };
-            let mut finding = review::judge(&ticket.case, answer, STRAY, self.now, self.scratch);
+            let mut finding = review::judge(&ticket.case, answer, STRAY, None, self.now, self.scratch);
             match &finding.release {
                 Release::Pass { status, .. } if data != *message => {
                     let (status, body) = (*status, data.clone());
@@ -318,7 +317,7 @@ impl<'g> Back<'_, '_, 'g> {
             return Ok(());
         };
         let answer = Answer::Message { data: body };
-        let mut finding = review::judge(&ticket.case, answer, place, self.now, self.scratch);
+        let mut finding = review::judge(&ticket.case, answer, place, None, self.now, self.scratch);
         finding.release = Release::Dropped;
         finding.facts.outcome = Outcome::Withheld;
         finding.facts.refusal.get_or_insert(DenyReason::AnswerInvalid.code());
@@ -353,7 +352,7 @@ impl<'g> Back<'_, '_, 'g> {
                     refused: None,
                 };
                 let answer = Answer::Empty { status: 202 };
-                let finding = review::judge(&ticket.case, answer, place, self.now, self.scratch);
+                let finding = review::judge(&ticket.case, answer, place, None, self.now, self.scratch);
                 ticket.record_review(Release::Dropped, finding.facts, self.now)?
             };
             self.leave(reviewed);
@@ -385,7 +384,7 @@ impl<'g> Back<'_, '_, 'g> {
                 answered: false,
                 refused: ticket.refused(self.now),
             };
-            let finding = review::judge(&ticket.case, answer.clone(), place, self.now, self.scratch);
+            let finding = review::judge(&ticket.case, answer.clone(), place, None, self.now, self.scratch);
             ticket.set_answered();
             let reviewed = ticket.record_review(finding.release, finding.facts, self.now)?;
             self.leave(reviewed);

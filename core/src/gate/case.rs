@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::awaited::{Asked, AwaitedAnswers};
+use super::awaited::{Asked, Taken};
 use super::batch::BatchPlace;
 use super::permit::SESSION;
 use super::tasks::TaskFacts;
@@ -52,6 +52,8 @@ pub(super) struct Case<'g> {
     pub(super) verdict: Option<Verdict>,
     /// The task that it is about.
     pub(super) task: Option<TaskFacts>,
+    /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
+    taken: Option<Taken>,
     /// Where it stands in a batch; `None` outside of one.
     pub(super) batch: Option<BatchPlace>,
 }
@@ -156,6 +158,7 @@ impl<'g> Case<'g> {
             session: None,
             verdict: None,
             task: None,
+            taken: None,
             batch: None,
         }
     }
@@ -227,27 +230,40 @@ impl<'g> Case<'g> {
         }
     }
 
-    /// Checks that an answer of the client is awaited from this caller, at this server and in this session.
+    /// What an answer of the client is judged as: it must be awaited from this caller, at this server and in this session,
+    /// and be what was asked for.
     ///
     /// # Errors
-    /// [`DenyReason::RpcInvalid`] for one that is not, or no longer, whatever the cause.
-    pub(super) fn check_awaited(&self) -> Result<(), Denial> {
-        self.awaited(AwaitedAnswers::find)
+    /// [`DenyReason::RpcInvalid`] for one that is not awaited, or no longer, whatever the cause, and for any other form.
+    pub(super) fn answering<'b>(&self, call: Call<'b>) -> Result<Call<'b>, Denial> {
+        let Some(id) = call.answers().map(RequestId::value) else {
+            return Ok(call);
+        };
+        let asked = self.gate.awaited.find(&self.asked(&id), self.now);
+        call.answering(asked.ok_or_else(|| self.unawaited())?)
     }
 
-    /// The same, and it is awaited no more: an answer passes once.
+    /// An awaited answer is awaited no more: it passes once, unless [`Self::await_again`] puts it back.
     ///
     /// # Errors
-    /// As [`Self::check_awaited`].
-    pub(super) fn take_awaited(&self) -> Result<(), Denial> {
-        self.awaited(AwaitedAnswers::take)
+    /// [`DenyReason::RpcInvalid`] for one that another answer came before.
+    pub(super) fn take_awaited(&mut self) -> Result<(), Denial> {
+        let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) else {
+            return Ok(());
+        };
+        match self.gate.awaited.take(&self.asked(id), self.now) {
+            Some(taken) if taken.method() == call.method => {
+                self.taken = Some(taken);
+                Ok(())
+            }
+            Some(_) | None => Err(self.unawaited()),
+        }
     }
 
-    /// Awaits the answer once more that this request would have brought: nobody hears of it.
-    pub(super) fn await_again(&self) {
-        if let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) {
-            // Without room it is lost, as it would be by its time.
-            let _ = self.gate.awaited.enter(&self.asked(id), call.method, self.now);
+    /// The answer of the client has not gone to the upstream: it may be given again.
+    pub(super) fn await_again(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.gate.awaited.put_back(taken, self.now);
         }
     }
 
@@ -256,20 +272,12 @@ impl<'g> Case<'g> {
         let _ = self.gate.awaited.take(&self.asked(id), now);
     }
 
-    fn awaited(
-        &self,
-        look: impl FnOnce(&AwaitedAnswers, &Asked<'_>, UnixTime) -> Option<Method>,
-    ) -> Result<(), Denial> {
-        let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) else {
-            return Ok(());
-        };
-        match look(&self.gate.awaited, &self.asked(id), self.now) {
-            Some(method) if method == call.method => Ok(()),
-            Some(_) | None => Err(self.denial(
-                DenyReason::RpcInvalid,
-                "the answer is to no request of the server that still awaits it from this caller in this session",
-            )),
-        }
+    #[cold]
+    fn unawaited(&self) -> Denial {
+        self.denial(
+            DenyReason::RpcInvalid,
+            "the answer is to no request of the server that still awaits it from this caller in this session",
+        )
     }
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.

@@ -70,10 +70,19 @@ fn parse<'b>(
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,
     };
-    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    let call = match *head.method == http::Method::POST {
+        true => rpc::read_call(head, body, scratch, call_limits)?,
+        false => rpc::read_http(head, body)?,
+    };
+    if call.answers().is_some() {
+        // What it answers tells what it is, and that is known in its session alone.
+        case.enter_session(&call, head)?;
+        let call = case.answering(call)?;
+        case.learn(&call);
+        return Ok(call);
+    }
     case.learn(&call);
     case.enter_session(&call, head)?;
-    case.check_awaited()?;
     Ok(call)
 }
 
@@ -106,9 +115,10 @@ pub(super) fn decide(
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(mut input) = case.input(call.target(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
+    input.request.answer = call.answer();
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
     if call.target() != Target::Nothing && !visible(case, &input, worker)? {

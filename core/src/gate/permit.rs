@@ -20,6 +20,7 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
+use crate::rpc::Method;
 use crate::rpc::Target;
 use crate::session::EndpointId;
 use crate::stages::Stage;
@@ -206,6 +207,12 @@ impl<'g> Permit<'g> {
     pub fn spend(self) -> (Forward, Ticket<'g>) {
         let case = &self.ticket.case;
         let forward = Forward {
+            method: match case.call.as_ref().map(|call| call.method) {
+                Some(Method::HttpListen) => http::Method::GET,
+                Some(Method::HttpTerminate) => http::Method::DELETE,
+                Some(_) | None => http::Method::POST,
+            },
+            expects_body: self.ticket.expects_stream(),
             body: match &self.ticket.batch {
                 Some(batch) => batch.whole.clone(),
                 None => case.body.clone(),
@@ -226,9 +233,13 @@ fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
     case.server.required(named).unwrap_or_default()
 }
 
-/// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
+/// What goes upstream: a POST of exactly `body`, or another method without one, with exactly `headers`, beside the framing, the host and the
 /// upstream's credential. Nothing else of the client's head goes along, least of all its token.
 pub struct Forward {
+    /// The HTTP method that was judged.
+    pub method: http::Method,
+    /// Whether the answer may have a body that matters; else only its status does (MCP streamable HTTP).
+    pub expects_body: bool,
     /// The very bytes that were judged.
     pub body: Bytes,
     /// The server the call is for.
@@ -271,9 +282,6 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id")
 /// Fields that change nothing of what was judged.
 static PASSED: [HeaderName; 2] = [ACCEPT_LANGUAGE, USER_AGENT];
 
-/// The field by which a client of the legacy era says what it has seen of a stream.
-static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
 /// Each call asks anew, so that a short wait makes sense.
 const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 
@@ -285,13 +293,18 @@ const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 /// repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
 pub(super) fn forward_headers(
     headers: &HeaderMap,
+    method: Option<Method>,
     session: Option<&Session>,
     further: &[HeaderName],
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let mut forwarded = vec![
-        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-    ];
+    let mut forwarded = match method {
+        Some(Method::HttpListen) => vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))],
+        Some(Method::HttpTerminate) => Vec::new(),
+        Some(_) | None => vec![
+            (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ],
+    };
     for name in FORWARDED {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
@@ -300,9 +313,7 @@ pub(super) fn forward_headers(
     if let Some(session) = session {
         forwarded.push((SESSION, session.upstream.clone()));
     }
-    let in_session = session.is_some();
-    let passed = PASSED.iter().chain(in_session.then_some(&LAST_EVENT_ID)).chain(further);
-    for name in passed {
+    for name in PASSED.iter().chain(further) {
         if let Some(value) = end_to_end(headers, name) {
             forwarded.push((name.clone(), value.clone()));
         }

@@ -11,6 +11,7 @@ use crate::denial::Denial;
 use crate::identity::{self, Proof};
 use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
+use crate::rpc::ServerMethod;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 use crate::token::{Binding, RevocationMode};
@@ -35,6 +36,10 @@ pub(super) struct PartFacts {
     pub(super) session: Option<[u8; 32]>,
     /// The digest of the task that the answer hands out.
     pub(super) task_digest: Option<[u8; 32]>,
+    /// What the server asks or tells beside its answer.
+    pub(super) message: Option<ServerMethod>,
+    /// The digest of the state that the client is to bring back.
+    pub(super) request_state_digest: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -204,6 +209,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.named.tool()),
+        message: facts.message.map(ServerMethod::as_str),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),
@@ -218,6 +224,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         redactions: facts.redactions,
         content_digest: facts.content_digest.as_ref(),
         task_digest: facts.task_digest.as_ref(),
+        request_state_digest: facts.request_state_digest.as_ref(),
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
@@ -269,6 +276,8 @@ impl PartFacts {
             redactions: 0,
             session: None,
             task_digest: None,
+            message: None,
+            request_state_digest: None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::head::ClientCertificate;
 use crate::identity::Principal;
 use crate::record_id::RecordId;
 use crate::rpc::Method;
+use crate::rpc::subscription::Subscription;
 use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
@@ -78,6 +79,8 @@ pub struct Ticket<'g> {
     session: AnswerSession,
     /// The stream's place among those that a newer token extends.
     stream: Option<Entered>,
+    /// What the stream of a `subscriptions/listen` may carry.
+    subscription: Option<Subscription>,
     /// The rest of the batch whose first element this is.
     pub(super) batch: Option<Box<Batch<'g>>>,
     /// Whether its stages are counted: in a batch they are the first element's.
@@ -192,6 +195,7 @@ impl<'g> Ticket<'g> {
             totals: Totals::default(),
             session: AnswerSession::None,
             stream: None,
+            subscription: None,
             batch: None,
             timed: true,
         }
@@ -267,6 +271,23 @@ impl<'g> Ticket<'g> {
             status: 200,
             parts: parts.collect(),
         }
+    }
+
+    /// Whether what comes back may be an event stream. To what is neither a request nor a GET only a status comes back,
+    /// whatever the upstream sends (MCP streamable HTTP).
+    pub fn expects_stream(&self) -> bool {
+        self.is_request() || self.listens() || self.further().any(Self::is_request)
+    }
+
+    /// Whether this is the stream of a GET, on which nothing is owed to the client and which may end at any time.
+    pub fn listens(&self) -> bool {
+        let call = self.case.call.as_ref();
+        call.is_some_and(|call| call.method == Method::HttpListen)
+    }
+
+    /// Whether the stream has no end of its own: it lasts until either side ends it.
+    pub fn lasts(&self) -> bool {
+        self.listens() || self.subscription.is_some()
     }
 
     /// When what comes back is no longer released: the token that permitted the request has expired then, with the
@@ -372,6 +393,7 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
+        self.subscribe();
         self.enter_streams();
         self.begin_review();
         let mut opened = self.recorded(Release::Empty { status }, &Part::Open { status }, now);
@@ -402,8 +424,9 @@ impl<'g> Ticket<'g> {
             mut facts,
             answers,
             succeeds,
-        } = review::judge(&self.case, answer, place, now, scratch);
-        self.answered |= answers;
+            ends,
+        } = review::judge(&self.case, answer, place, self.subscription.as_mut(), now, scratch);
+        self.answered |= answers || ends;
         let opened = match &self.session {
             AnswerSession::Offered { sealed, digest } if succeeds => {
                 facts.session = Some(*digest);
@@ -433,6 +456,19 @@ impl<'g> Ticket<'g> {
                 "the upstream's session id is repeated, empty, too long or not visible ascii",
             )),
             _ => None,
+        }
+    }
+
+    /// Learns what the stream of a `subscriptions/listen` may carry.
+    fn subscribe(&mut self) {
+        let case = &self.case;
+        let listens = case
+            .call
+            .as_ref()
+            .is_some_and(|call| call.method == Method::SubscriptionsListen);
+        if listens && self.subscription.is_none() {
+            let limits = super::json_limits(case.snapshot.limits());
+            self.subscription = Some(Subscription::of(&case.body, limits));
         }
     }
 
@@ -597,6 +633,7 @@ impl Drop for Ticket<'_> {
         let outcome = if self.forwarded {
             audit::Outcome::Unknown
         } else {
+            self.case.await_again();
             audit::Outcome::NotForwarded
         };
         self.close_once(outcome, self.case.now);

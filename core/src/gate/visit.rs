@@ -262,14 +262,7 @@ impl<'g> Visit<'g> {
             self.gate.sharing.used(token, head, server, reported);
         }
         self.check_rate(server, &principal)?;
-        if head.method != http::Method::POST {
-            return Err(Denial::new(
-                DenyReason::HttpMethod,
-                "only POST is judged on an endpoint",
-            ));
-        }
-        head.json_body()?;
-        head.accepts_both()?;
+        check_form(head)?;
         let holds = |newer: &Principal| self.gate.revocations.check(newer, self.now, limits.leeway).is_ok();
         self.gate.streams.renew(&principal, server, holds);
         self.bound = Some(principal.clone());
@@ -416,6 +409,22 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
     }
 }
 
+/// The form in which a call comes: a POST with a body, or a GET or DELETE that stands for itself.
+fn check_form(head: &RequestHead<'_>) -> Result<(), Denial> {
+    match *head.method {
+        http::Method::POST => {
+            head.json_body()?;
+            head.accepts_both()
+        }
+        http::Method::GET => head.accepts_stream(),
+        http::Method::DELETE => Ok(()),
+        _ => Err(Denial::new(
+            DenyReason::HttpMethod,
+            "only GET, POST and DELETE are judged on an endpoint",
+        )),
+    }
+}
+
 /// The credential of a request; a certificate alone is one where the server knows machines by theirs.
 ///
 /// # Errors
@@ -472,7 +481,8 @@ pub(super) fn authorize_case<'g>(
             let server = Arc::clone(&case.server);
             let upstream = server.upstream();
             let further = &upstream.forward_headers.request;
-            case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
+            let method = case.call.as_ref().map(|call| call.method);
+            case.forward_headers = forward_headers(head.headers, method, case.session.as_ref(), further);
             let tool = case.call.as_ref().and_then(|call| call.named.tool());
             let credential = upstream.credentials.of(tool).map(Arc::clone);
             if case

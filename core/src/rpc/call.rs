@@ -34,6 +34,7 @@ pub(crate) struct Call<'b> {
     target: Target<'b>,
     task_id: Option<&'b str>,
     arguments: Option<Node<'b>>,
+    answer: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
 }
@@ -57,6 +58,41 @@ impl<'b> Call<'b> {
     /// The id of the server's request that this answers, `None` for what is no answer.
     pub(crate) fn answers(&self) -> Option<RequestId<'b>> {
         self.answers
+    }
+
+    /// What is answered to a request of the server; `None` for a refusal to.
+    pub(crate) fn answer(&self) -> Option<Node<'b>> {
+        self.answer
+    }
+
+    /// The same answer, to the request that is answered as `method`.
+    ///
+    /// # Errors
+    /// [`DenyReason::RpcInvalid`] when it is not what that request asks for.
+    pub(crate) fn answering(self, method: Method) -> Result<Self, Denial> {
+        match self.answer.is_none_or(|result| answer::has_form_of(method, result)) {
+            true => Ok(Self { method, ..self }),
+            false => Err(Denial::new(
+                DenyReason::RpcInvalid,
+                "the client's answer does not have the form of its request",
+            )),
+        }
+    }
+
+    /// What an HTTP method alone asks for.
+    pub(super) fn bare(version: ProtocolVersion, method: Method, session: Option<&'b str>) -> Self {
+        Self {
+            version,
+            method,
+            id: None,
+            answers: None,
+            target: Target::Nothing,
+            task_id: None,
+            arguments: None,
+            answer: None,
+            session,
+            trace_parent: None,
+        }
     }
 
     /// What it names.
@@ -161,6 +197,7 @@ pub(crate) fn read_call<'b>(
         target: tool.map_or(Target::Nothing, Target::Tool),
         task_id,
         arguments,
+        answer: None,
         session: if version.is_modern() {
             None
         } else {
@@ -178,7 +215,7 @@ fn read_answer<'b>(
     context: Context<'b>,
 ) -> Result<Call<'b>, Denial> {
     let context = Context { id: None, ..context };
-    let answers = answer::read(root, context)?;
+    let answer = answer::read(root, context)?;
     let version = match claimed {
         Ok(None) => ProtocolVersion::V2025_03_26,
         Ok(Some(claimed)) => legacy(claimed, context)?,
@@ -193,20 +230,21 @@ fn read_answer<'b>(
     mirror::name(head, version, None, context)?;
     Ok(Call {
         version,
-        // No other request of a server reaches a client.
+        // Until it is known what was asked: see `Call::answering`.
         method: Method::ResponsePing,
         id: None,
-        answers: Some(answers),
+        answers: Some(answer.id),
         target: Target::Nothing,
         task_id: None,
         arguments: None,
+        answer: answer.result,
         session: session(head, context)?,
         trace_parent: None,
     })
 }
 
 /// The version of the legacy era that the header names.
-fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
         .ok_or_else(|| {
@@ -343,7 +381,7 @@ pub(super) const JUDGED: [Method; 14] = [
 ];
 
 /// The session header: one value of visible ASCII without spaces.
-fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
+pub(super) fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
     let broken = || {
         context.deny(
             DenyReason::HeadMalformed,

@@ -9,6 +9,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+/// What a splitter keeps for the next event: one large event must not hold its memory for the life of a stream.
+const RETAINED_BYTES_MAX: usize = 64 * 1024;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event, whole.
@@ -104,6 +107,9 @@ impl Splitter {
         self.buffer.drain(..self.start);
         self.scanned = self.scanned.saturating_sub(self.start);
         self.start = 0;
+        if self.buffer.len().saturating_add(chunk.len()) <= RETAINED_BYTES_MAX {
+            self.buffer.shrink_to(RETAINED_BYTES_MAX);
+        }
         self.buffer.extend_from_slice(chunk);
     }
 

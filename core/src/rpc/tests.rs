@@ -13,8 +13,10 @@ mod call;
 mod differential;
 mod era;
 mod folds;
+mod forms;
 mod reply;
 mod stream;
+mod subscription;
 
 const JSON: Limits = Limits {
     depth: 64,

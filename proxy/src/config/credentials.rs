@@ -480,7 +480,7 @@ fn is_protocol(name: &HeaderName) -> bool {
     OWNED.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// Fields that cross in any case, or in sessions.
+/// Fields that cross in any case; and one that never does, since nothing is resumed.
 const CROSSING: [&str; 3] = ["accept-language", "last-event-id", "user-agent"];
 
 /// Fields by which hops, and servers behind them, tell who calls and from where: the client could write them.

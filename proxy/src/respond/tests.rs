@@ -225,7 +225,12 @@ fn headers_of_a_refusal_say_what_cures_it() {
             .unwrap()
             .starts_with("Bearer scope=")
     );
-    assert_eq!(header(&Denial::new(DenyReason::HttpMethod, "")).headers[ALLOW], "POST");
+    for reason in [DenyReason::HttpMethod, DenyReason::ResumptionRefused] {
+        let mut denial = Denial::new(reason, "");
+        assert_eq!(header(&denial).headers[ALLOW], "GET, POST, DELETE");
+        denial.modern = true;
+        assert_eq!(header(&denial).headers[ALLOW], "POST");
+    }
     let waits = [
         (Denial::new(DenyReason::RateLimited, "").with_retry_after_s(2), "2"),
         (Denial::new(DenyReason::PolicyFailed, ""), "5"),

@@ -187,7 +187,7 @@ fn a_stream_opens_a_session_with_its_answer() {
     ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
     let opened = ticket.open(200, NOW).unwrap();
     stage.released(opened);
-    let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
     stage.review(&mut ticket, message(progress));
     assert!(ticket.opens_session() && ticket.session_for_client().is_none());
     stage.review(&mut ticket, message(INITIALIZED));
