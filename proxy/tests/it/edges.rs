@@ -1,9 +1,6 @@
 //! Each limit of a request, at the limit and one beyond it.
 
-use std::net::SocketAddr;
-
 use portcullis_fixtures::calls::{Call, Era};
-use portcullis_fixtures::http1::Connection;
 use portcullis_fixtures::persona::ALICE;
 
 use crate::attacks::{RATE, TOOL, echo};
@@ -156,10 +153,7 @@ fn tokens_at_their_limit() {
     let call = |token: &str| echo().bearer(token).to_http(HOST, PATH);
     assert_eq!(status(&gate, &call(&fit)), 200);
     let padded = format!("{fit}{}", "a".repeat(limit - fit.len() + beyond));
-    let answer = Connection::open(SocketAddr::from(gate.address()))
-        .unwrap()
-        .exchange(&call(&padded))
-        .unwrap();
+    let answer = gate.connect().exchange(&call(&padded)).unwrap();
     assert_eq!(answer.status, 401);
     assert!(gate.log().contains("token_too_large"));
     // Of the limit's own length it is looked at, and is no token.
