@@ -15,6 +15,7 @@ mod keys;
 mod message;
 mod method;
 mod mirror;
+mod params;
 mod reply;
 mod result;
 mod server_message;
@@ -25,7 +26,7 @@ mod target;
 pub(crate) mod uri;
 
 pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
-pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use call::{Call, CallLimits, Subscriptions, read_call};
 pub(crate) use derived::headers_of;
 pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};

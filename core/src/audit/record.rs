@@ -119,11 +119,11 @@ pub struct ResponseRecord<'a> {
     pub redactions: u64,
     /// HMAC-SHA-256 over the bytes as the upstream sent them.
     pub content_digest: Option<&'a [u8; 32]>,
-    /// Digest of the id of the task that the answer hands out.
-    pub task_digest: Option<&'a [u8; 32]>,
     /// HMAC-SHA-256 over the decoded `requestState` that the answer hands out: the request that brings it back has the
     /// same member, which links the records of one exchange.
     pub request_state_digest: Option<&'a [u8; 32]>,
+    /// Digest of the id of the task that the answer hands out.
+    pub task_digest: Option<&'a [u8; 32]>,
     /// The revision of the policy that was asked.
     pub policy_revision: Option<&'a str>,
     /// The digest of the configuration.
@@ -449,8 +449,8 @@ impl ResponseRecord<'_> {
         object.obligations(self.obligations);
         object.number("redactions", self.redactions);
         object.digest("content_digest", self.content_digest);
-        object.digest("task_digest", self.task_digest);
         object.digest("request_state_digest", self.request_state_digest);
+        object.digest("task_digest", self.task_digest);
         if let ResponsePhase::Close { totals, .. } = phase {
             object.totals(totals);
         }

@@ -83,12 +83,12 @@ pub(super) fn authorize<'g>(
         };
         let mut case = visit.case(route, principal.clone(), head, laps, now);
         let first = allowed.first().map(|first| &first.ticket().case);
-        case.batch = Some(BatchPlace {
+        case.batch = Some(Box::new(BatchPlace {
             first: first.map_or(case.record_id, |first| first.record_id),
             index,
             size: elements.len(),
             credential: first.and_then(|first| first.credential.clone()),
-        });
+        }));
         match authorize_case(case, head, slice(&body, element), scratch) {
             Ok(recorded) => allowed.push(recorded),
             Err(denial) => {
@@ -385,7 +385,10 @@ impl<'g> Back<'_, '_, 'g> {
                 refused: ticket.refused(self.now),
             };
             let finding = review::judge(&ticket.case, answer.clone(), place, None, self.now, self.scratch);
-            ticket.set_answered();
+            // On a stream what is nobody's answer leaves each of them waiting.
+            if finding.answers || !self.streaming {
+                ticket.set_answered();
+            }
             let reviewed = ticket.record_review(finding.release, finding.facts, self.now)?;
             self.leave(reviewed);
         }

@@ -51,11 +51,11 @@ pub(super) struct Case<'g> {
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
     /// The task that it is about.
-    pub(super) task: Option<TaskFacts>,
+    pub(super) task: Option<Box<TaskFacts>>,
     /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
     taken: Option<Taken>,
     /// Where it stands in a batch; `None` outside of one.
-    pub(super) batch: Option<BatchPlace>,
+    pub(super) batch: Option<Box<BatchPlace>>,
 }
 
 /// Tells the record only: the body and the session are the client's.
@@ -157,8 +157,8 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
-            task: None,
             taken: None,
+            task: None,
             batch: None,
         }
     }

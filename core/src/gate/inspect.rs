@@ -25,8 +25,10 @@ pub struct Inspector {
 pub struct Inspection {
     /// The revision that it is read by.
     pub version: ProtocolVersion,
-    /// Its method; for an answer of a client the gate's own name of it.
-    pub method: Method,
+    /// Its method; for an answer of a client the gate's own name of it. `None` for a batch.
+    pub method: Option<Method>,
+    /// How many messages a batch of 2025-03-26 holds, each of which was accepted; `None` for a single message.
+    pub batch: Option<usize>,
     /// The tool that it calls, decoded, never trimmed or normalised.
     pub tool: Option<Box<str>>,
     /// The prompt that it names.
@@ -71,14 +73,35 @@ impl Inspector {
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             certificate: None,
         };
+        if rpc::is_batch(&head, body) {
+            return self.read_batch(&head, body);
+        }
         let call = rpc::read_call(&head, body, &mut self.scratch, self.limits)?;
         let target = call.target();
         Ok(Inspection {
             version: call.version(),
-            method: call.method(),
+            method: Some(call.method()),
+            batch: None,
             tool: target.tool().map(Box::from),
             prompt: target.prompt().map(Box::from),
             resource_uri: target.resource().map(Box::from),
+        })
+    }
+
+    /// Reads each message of a batch by its own bytes; the first refusal refuses all.
+    fn read_batch(&mut self, head: &RequestHead<'_>, body: &[u8]) -> Result<Inspection, Denial> {
+        let elements = rpc::read_batch(body, &mut self.scratch, self.limits.json)?;
+        for element in &elements {
+            let bytes = body.get(element.span.clone()).unwrap_or_default();
+            rpc::read_call(head, bytes, &mut self.scratch, self.limits)?;
+        }
+        Ok(Inspection {
+            version: ProtocolVersion::V2025_03_26,
+            method: None,
+            batch: Some(elements.len()),
+            tool: None,
+            prompt: None,
+            resource_uri: None,
         })
     }
 }
@@ -112,7 +135,11 @@ mod tests {
             ),
         ] {
             let seen = read(&call(&meta)).unwrap();
-            assert_eq!((seen.version, seen.method), (version, Method::ToolsCall), "{meta}");
+            assert_eq!(
+                (seen.version, seen.method),
+                (version, Some(Method::ToolsCall)),
+                "{meta}"
+            );
             assert_eq!(seen.tool.as_deref(), Some(" réad "));
         }
         let list = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
@@ -143,6 +170,36 @@ mod tests {
     }
 
     #[test]
+    fn an_array_is_a_batch_in_one_version() {
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let notice = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        let mut inspector = Inspector::new(&Limits::default());
+        let mut read = |body: &str, version| {
+            let read = inspector.read(body.as_bytes(), version);
+            read.map_err(|denial| denial.reason).map(|seen| seen.batch)
+        };
+        let both = format!(" [{ping}, {notice}]");
+        assert_eq!(read(&both, ProtocolVersion::V2025_03_26), Ok(Some(2)));
+        assert_eq!(read(ping, ProtocolVersion::V2025_03_26), Ok(None));
+        let refused = Err(DenyReason::RpcInvalid);
+        for body in [
+            "[]",
+            &format!("[[{ping}]]"),
+            &format!("[{ping},{ping}]"),
+            &format!("[{ping},{{}}]"),
+        ] {
+            assert_eq!(read(body, ProtocolVersion::V2025_03_26), refused, "{body}");
+        }
+        for version in [
+            ProtocolVersion::V2025_06_18,
+            ProtocolVersion::V2025_11_25,
+            ProtocolVersion::V2026_07_28,
+        ] {
+            assert_eq!(read(&both, version), refused, "{version:?}");
+        }
+    }
+
+    #[test]
     fn a_body_has_a_limit() {
         let limits = Limits {
             body_bytes_max: 40,
@@ -154,7 +211,7 @@ mod tests {
             let read = inspector.read(body.as_bytes(), ProtocolVersion::V2025_11_25);
             read.map_err(|denial| denial.reason).map(|seen| seen.method)
         };
-        assert_eq!(read(ping), Ok(Method::Ping));
+        assert_eq!(read(ping), Ok(Some(Method::Ping)));
         assert_eq!(read(&format!("{ping} ")), Err(DenyReason::BodyTooLarge));
     }
 }

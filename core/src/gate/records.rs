@@ -34,12 +34,12 @@ pub(super) struct PartFacts {
     pub(super) redactions: u64,
     /// The digest of the session that the answer opens.
     pub(super) session: Option<[u8; 32]>,
-    /// The digest of the task that the answer hands out.
-    pub(super) task_digest: Option<[u8; 32]>,
     /// What the server asks or tells beside its answer.
     pub(super) message: Option<ServerMethod>,
     /// The digest of the state that the client is to bring back.
     pub(super) request_state_digest: Option<[u8; 32]>,
+    /// The digest of the task that the answer hands out.
+    pub(super) task_digest: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -223,8 +223,8 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         obligations: &redact,
         redactions: facts.redactions,
         content_digest: facts.content_digest.as_ref(),
-        task_digest: facts.task_digest.as_ref(),
         request_state_digest: facts.request_state_digest.as_ref(),
+        task_digest: facts.task_digest.as_ref(),
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
@@ -275,9 +275,9 @@ impl PartFacts {
             refusal: None,
             redactions: 0,
             session: None,
-            task_digest: None,
             message: None,
             request_state_digest: None,
+            task_digest: None,
         }
     }
 

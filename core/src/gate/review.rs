@@ -268,13 +268,6 @@ fn review(
             ));
         }
     };
-    if let Reply::Notification {
-        method: ServerMethod::Tasks | ServerMethod::TasksStatus,
-        params,
-    } = reply
-    {
-        tasks::check_notification(case, *params, now)?;
-    }
     let method = facts.message.map(ServerMethod::as_str);
     let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();
@@ -307,6 +300,10 @@ fn review(
                 filter_tools(case, call, *result, now, tools, &mut edits)?,
             )
         }
+        Reply::InputRequired { state, .. } if redactions.is_empty() => {
+            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
+            return Ok(Passed::whole());
+        }
         Reply::Result { document, result } if call.method == Method::TasksList => {
             // A list has no structured content: pointers would have no root.
             if !redactions.is_empty() {
@@ -320,10 +317,6 @@ fn review(
                 document.text(),
                 tasks::redact_state(case, *result, &redactions, tools, &mut edits)?,
             )
-        }
-        Reply::InputRequired { state, .. } if redactions.is_empty() => {
-            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
-            return Ok(Passed::whole());
         }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());

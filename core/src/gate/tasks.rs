@@ -200,7 +200,7 @@ impl Case<'_> {
         if let Some(call) = &mut self.call {
             call.named = Named::Tool(Box::from(&*tool));
         }
-        self.task = Some(facts);
+        self.task = Some(Box::new(facts));
         Ok(Some(tool))
     }
 

@@ -22,7 +22,7 @@ mod sessions;
 mod stage;
 mod stream;
 mod styles;
-mod tasks;
 mod subscriptions;
+mod tasks;
 mod tenants;
 mod times;

@@ -42,7 +42,7 @@ pub(crate) enum Answers {
 
 /// Whether a client's body is a batch that can be read as one: an array, by the only version that has them.
 pub(crate) fn is_batch(head: &RequestHead<'_>, body: &[u8]) -> bool {
-    let array = body.trim_ascii_start().first() == Some(&b'[');
+    let array = *head.method == http::Method::POST && body.trim_ascii_start().first() == Some(&b'[');
     let claimed = head.single(&mirror::PROTOCOL_VERSION);
     let version = ProtocolVersion::V2025_03_26.as_str();
     array && matches!(claimed, Ok(claimed) if claimed.is_none_or(|claimed| claimed == version))

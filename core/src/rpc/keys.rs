@@ -164,6 +164,8 @@ const MAPS: [&str; 2] = ["inputRequests", "inputResponses"];
 pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The member of `_meta` that a modern request must have beside its version.
 pub(super) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// The member of `_meta` that names a request in notifications of progress.
+pub(super) const META_PROGRESS: &str = "progressToken";
 /// The member of `_meta` with the W3C trace context.
 pub(super) const META_TRACE_PARENT: &str = "traceparent";
 

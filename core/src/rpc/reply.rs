@@ -208,7 +208,7 @@ fn answered<'b>(document: Document<'b>, result: Node<'b>, expected: &Expected) -
             Ok(Reply::Result { document, result })
         }
         // The extension for tasks.
-        Some(Some("task")) if expected.version.is_modern() && row.method == Method::ToolsCall => {
+        Some(Some("task")) if expected.method == Method::ToolsCall && expected.version.is_modern() => {
             result::check(result, Reviewed::Task)?;
             Ok(Reply::Result { document, result })
         }

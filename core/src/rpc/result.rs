@@ -2,11 +2,12 @@
 //!
 //! Owns [`check`], by [`Reviewed`] of the method's row. Members that no form names stay unread here; the policy sees them.
 
+use super::ProtocolVersion;
 use super::form::{Type, has_form};
 use super::keys;
 use super::method::Reviewed;
-use super::reply::{ReplyError, object};
-use super::server_message::is_message;
+use super::reply::{ReplyError, check_error, meta, object};
+use super::server_message::{are_input_requests, is_message};
 use crate::json::{Kind, Node};
 
 /// Values of one completion (MCP 2025-11-25, completion).
@@ -17,7 +18,9 @@ const COMPLETIONS_MAX: usize = 100;
 /// # Errors
 /// [`ReplyError::ResultInvalid`], and [`ReplyError::KeyFolded`] for a near-miss of a protocol key.
 pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyError> {
-    caching(result)?;
+    if reviewed != Reviewed::Task {
+        caching(result)?;
+    }
     match reviewed {
         Reviewed::Capabilities => capabilities(result),
         Reviewed::Completion => completion(result),
@@ -27,7 +30,7 @@ pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyErr
         Reviewed::ResourceContents => contents(result),
         Reviewed::ResourceTemplates => list_of(result, "resourceTemplates", &["uriTemplate"]),
         Reviewed::Resources => list_of(result, "resources", &["uri"]),
-        Reviewed::Task => Ok(()),
+        Reviewed::Task => task(result),
         Reviewed::TaskResult | Reviewed::ToolResult => tool_result(result),
         Reviewed::Tasks => list_of(result, "tasks", &["taskId"]),
         Reviewed::Tools => list_of(result, "tools", &["name"]),
@@ -101,9 +104,34 @@ fn contents(result: Node<'_>) -> Result<(), ReplyError> {
 
 fn tool_result(result: Node<'_>) -> Result<(), ReplyError> {
     valid(maybe(result, "isError", Type::Bool))?;
+    // In its place a task may stand (MCP 2025-11-25).
+    if let Some(task) = result.member("task").filter(|task| task.kind() == Kind::Object) {
+        object(task, ReplyError::ResultInvalid)?;
+    }
     match result.member("content") {
         Some(content) => list(content, &["type"]),
         None => Ok(()),
+    }
+}
+
+/// The state of a task, and what it carries (the extension of MCP 2026-07-28). Its `ttlMs` may be `null`.
+fn task(result: Node<'_>) -> Result<(), ReplyError> {
+    let texts = ["status", "statusMessage", "taskId"];
+    let asks = result.member("inputRequests");
+    valid(
+        texts.into_iter().all(|key| maybe(result, key, Type::Text))
+            && asks.is_none_or(|asks| are_input_requests(asks, ProtocolVersion::V2026_07_28)),
+    )?;
+    if let Some(error) = result.member("error") {
+        check_error(error)?;
+    }
+    match result.member("result") {
+        None => Ok(()),
+        Some(result) => {
+            object(result, ReplyError::ResultInvalid)?;
+            meta(result)?;
+            tool_result(result)
+        }
     }
 }
 

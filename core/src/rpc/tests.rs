@@ -12,6 +12,7 @@ mod answer;
 mod call;
 mod differential;
 mod era;
+mod params;
 mod folds;
 mod forms;
 mod reply;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use portcullis_core::config::Limits;
 use portcullis_core::denial::Denial;
 use portcullis_core::gate::{Inspection, Inspector};
-use portcullis_core::rpc::ProtocolVersion;
+use portcullis_core::rpc::{Method, ProtocolVersion};
 use serde_json::{Value, json};
 
 use super::input::{next_line, quoted};
@@ -30,7 +30,7 @@ pub(super) struct CallArguments {
     /// Each line is a body in hexadecimal; without, it is the body itself.
     #[arg(long)]
     hex: bool,
-    /// The version of a body whose `_meta` names none.
+    /// The version of a body whose `_meta` names none. With 2025-03-26 an array is read as a batch, whose method is null.
     #[arg(long, value_name = "DATE", default_value = "2025-11-25", value_parser = version)]
     protocol_version: ProtocolVersion,
     /// The form of the answer.
@@ -96,7 +96,7 @@ fn read_lines(
 fn as_json(verdict: &Result<Inspection, Refused>) -> Value {
     match verdict {
         Ok(read) => json!({
-            "verdict": "accept", "code": null, "reason": null, "method": read.method.as_str(),
+            "verdict": "accept", "code": null, "reason": null, "method": read.method.map(Method::as_str),
             "tool": read.tool, "prompt": read.prompt, "resource_uri": read.resource_uri,
         }),
         Err(refused) => {
@@ -118,7 +118,11 @@ fn as_json(verdict: &Result<Inspection, Refused>) -> Value {
 fn as_text(verdict: &Result<Inspection, Refused>) -> String {
     match verdict {
         Ok(read) => {
-            let mut text = format!("accept  {} ({})", read.method.as_str(), read.version.as_str());
+            let what = match (read.method, read.batch) {
+                (Some(method), _) => method.as_str().to_owned(),
+                (None, count) => format!("a batch of {}", count.unwrap_or_default()),
+            };
+            let mut text = format!("accept  {what} ({})", read.version.as_str());
             for (noun, name) in [
                 ("tool", &read.tool),
                 ("prompt", &read.prompt),

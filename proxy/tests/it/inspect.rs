@@ -110,6 +110,11 @@ fn the_version_of_a_silent_body_can_be_chosen() {
     assert_eq!(verdicts(&[], discover), [rejected(-32_601, "method_unsupported")]);
     let chosen = verdicts(&["--protocol-version", "2026-07-28"], discover);
     assert_ne!(chosen, [rejected(-32_601, "method_unsupported")]);
+    let batch = br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#;
+    assert_eq!(verdicts(&[], batch), [rejected(-32_600, "rpc_invalid")]);
+    let mut accepted = accepted("", None);
+    accepted["method"] = Value::Null;
+    assert_eq!(verdicts(&["--protocol-version", "2025-03-26"], batch), [accepted]);
     let output = run(&["--protocol-version", "2024-11-05"], b"");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }

@@ -23,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod forwarded;
@@ -64,6 +66,8 @@ mod secrets;
 mod sender;
 #[cfg(test)]
 mod sizes;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! request goes nowhere. What the policy says of them is asked elsewhere.
 
 use super::super::case::{CallFacts, Case};
-use super::{Passed, Tools, contents};
+use super::{Passed, Tools, contents, tasks};
 use crate::denial::{Denial, DenyReason};
 use crate::json::Node;
 use crate::rpc::subscription::{Subscription, travels_with_a_call};
@@ -58,7 +58,7 @@ pub(super) fn check_place(
                 Some(Ok(false)) | None => withheld("the caller may not read the resource that was updated"),
             }
         }
-        ServerMethod::Tasks | ServerMethod::TasksStatus => withheld("messages about tasks are not judged"),
+        ServerMethod::Tasks | ServerMethod::TasksStatus => tasks::check_notification(case, told.params, now),
         _ => Ok(()),
     }
 }

@@ -13,6 +13,9 @@ use crate::redact;
 use crate::rpc::{Method, ProtocolVersion};
 use crate::time::UnixTime;
 
+/// The longest id of a task, in bytes: nobody could ask for one that is longer.
+const ID_BYTES_MAX: usize = 1024;
+
 /// The task that the result of a `tools/call` hands out in place of its answer: nested in 2025-11-25, the result itself in
 /// 2026-07-28.
 pub(super) fn started<'b>(call: &CallFacts, result: Node<'b>) -> Option<Node<'b>> {
@@ -56,7 +59,11 @@ pub(super) fn state_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static s
 
 /// Binds the task that leaves to its caller: the last step of a review.
 pub(super) fn bind(case: &Case<'_>, task: Node<'_>, facts: &mut PartFacts, now: UnixTime) -> Result<(), Denial> {
-    let Some(id) = task.member("taskId").and_then(Node::as_str).filter(|id| !id.is_empty()) else {
+    let Some(id) = task
+        .member("taskId")
+        .and_then(Node::as_str)
+        .filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))
+    else {
         return Err(Denial::new(
             DenyReason::AnswerInvalid,
             "the task that the call has started has no id",

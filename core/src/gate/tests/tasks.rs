@@ -150,7 +150,6 @@ fn a_task_is_its_callers_and_nobody_elses() {
                 ),
                 ("another id", about(&ALICE, era, method, "786512e3")),
                 ("a longer id", about(&ALICE, era, method, "786512e22")),
-                ("no id", about(&ALICE, era, method, "")),
             ] {
                 assert_eq!(
                     unknown(&stage, name, &request, NOW),
@@ -301,7 +300,7 @@ fn a_result_that_comes_by_a_task_is_reviewed_as_the_tools() {
             "a question within the state",
             Era::Modern,
             "tasks/get",
-            format!(r#"{state},"inputRequests":{{"a":{{"method":"elicitation/create","params":{{}}}}}}"#),
+            format!(r#"{state},"inputRequests":{{"a":{{"method":"roots/list"}}}}"#),
             None,
         ),
         (

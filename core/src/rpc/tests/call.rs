@@ -156,6 +156,14 @@ const MESSAGES: &[(&str, Option<DenyReason>)] = &[
     ),
     (
         r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///x"}}"#,
+        None,
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/write","params":{"uri":"file:///x"}}"#,
+        Some(DenyReason::MethodUnsupported),
+    ),
+    (
+        r#"{"jsonrpc":"2.0","method":"notifications/tasks/status","params":{"taskId":"x"}}"#,
         Some(DenyReason::MethodUnsupported),
     ),
     (
@@ -233,8 +241,10 @@ fn near_misses_of_protocol_keys_are_ambiguous() {
         assert_eq!(refusal(&[], body), Some(DenyReason::JsonAmbiguous), "{body}");
     }
     let similar =
-        r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"names":1,"nam":1,"_meta":{"a/Name2":1}}}"#;
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"cursor":"1","_meta":{"names":1,"a/Name2":1}}}"#;
     assert_eq!(refusal(&[], similar), None);
+    let unknown = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"names":1}}"#;
+    assert_eq!(refusal(&[], unknown), Some(DenyReason::ParamsInvalid));
 }
 
 #[test]

@@ -377,7 +377,7 @@ fn a_server_asks_back_where_its_era_and_method_let_it() {
             "{members}"
         );
     }
-    for kind in ["task", "Input_required", "input_required ", "x"] {
+    for kind in ["Task", "Input_required", "input_required ", "x"] {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"{kind}","requestState":"s"}}}}"#);
         assert_eq!(read(&modern, &body), Err(ReplyError::ResultTypeUnknown), "{kind}");
     }
