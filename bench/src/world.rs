@@ -13,12 +13,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
-use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::session::EndpointId;
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
@@ -98,6 +99,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data_of(ISSUER, subjects))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     let parts = ServerParts {
         name: Arc::from("crm"),
@@ -110,14 +112,20 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1)?),
         upstream: Upstream {
             name: Arc::from("crm"),
-            authority: Arc::from("localhost"),
-            host: Arc::from("localhost"),
-            path: Arc::from("/mcp"),
-            tls: false,
-            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+            endpoints: vec![Endpoint {
+                id: EndpointId::ONLY,
+                authority: Arc::from("localhost"),
+                host: Arc::from("localhost"),
+                path: Arc::from("/mcp"),
+                tls: false,
+                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+                kept: None,
+            }],
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
@@ -141,7 +149,7 @@ fn tool_table() -> Result<ToolTable, Box<dyn Error>> {
     let mut rows = BTreeMap::new();
     for (tool, row) in table.get("rows").and_then(Value::as_object).into_iter().flatten() {
         let member = |name: &str| row.get(name).cloned().unwrap_or_default();
-        let row = ToolRow {
+        let row = ScopeRow {
             scopes: serde_json::from_value(member("scopes"))?,
             class: serde_json::from_value(member("class"))?,
         };

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
-use portcullis_core::session::SessionKeys;
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::session::{EndpointId, SessionKeys};
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
 use portcullis_fixtures::calls::{Call, Era};
@@ -51,7 +51,7 @@ fn ticks() -> Box<dyn Ticks> {
 }
 
 fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
-    let row = ToolRow {
+    let row = ScopeRow {
         scopes: vec!["salesforce:read".to_owned()],
         class: None,
     };
@@ -67,6 +67,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data(ISSUER))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     Ok(Server::new(ServerParts {
         name: Arc::from("crm"),
@@ -79,14 +80,20 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1)?),
         upstream: Upstream {
             name: Arc::from("crm"),
-            authority: Arc::from("localhost"),
-            host: Arc::from("localhost"),
-            path: Arc::from("/mcp"),
-            tls: false,
-            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+            endpoints: vec![Endpoint {
+                id: EndpointId::ONLY,
+                authority: Arc::from("localhost"),
+                host: Arc::from("localhost"),
+                path: Arc::from("/mcp"),
+                tls: false,
+                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+                kept: None,
+            }],
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },

@@ -29,9 +29,9 @@ use crossbeam_queue::ArrayQueue;
 pub use crate::audit::durable::{Durable, Position};
 pub use crate::audit::read::{Records, StoredRecord, read};
 pub use crate::audit::record::{
-    ActOutcome, ActTarget, AdminRecord, Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary,
-    RequestRecord, ResponsePhase, ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals,
-    UpstreamTarget,
+    ActOutcome, ActTarget, AdminRecord, BatchElement, Effect, GateNode, Identities, Outcome, Party, RedactObligation,
+    RefusalSummary, RequestRecord, ResponsePhase, ResponseRecord, Revocation, ShownCredential, StageTime,
+    TokenEvidence, Totals, UpstreamTarget,
 };
 pub use crate::audit::recovery::RecoveryError;
 pub use crate::audit::scan::ReadError;

@@ -3,9 +3,10 @@
 //! Owns [`Limits`], [`Server`] and its parts. Reads no file and no environment: the embedder lowers what an operator
 //! wrote into these types, and [`Server::new`] refuses what would let anything through by omission.
 
+mod scopes;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use crate::exchange::ExchangeLimits;
 use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
-use crate::scope::ToolTable;
+use crate::scope::{PromptTable, ResourceTable, ToolTable};
 use crate::token::{SenderRules, Target, TokenLimits, TokenTenant, is_tenant};
 
 pub use upstream::{
-    CredentialGroup, CredentialKind, Credentials, CredentialsError, ForwardHeaders, Upstream, UpstreamCredential,
+    CredentialGroup, CredentialKind, Credentials, CredentialsError, Endpoint, ForwardHeaders, Kept, Upstream,
+    UpstreamCredential,
 };
 
 /// Every bound of the gate. The defaults are the design's; each has a key of the same name in the configuration.
@@ -221,8 +223,12 @@ pub struct ServerParts {
     pub origins: Vec<Arc<str>>,
     /// The accepted issuers.
     pub issuers: Vec<Arc<crate::token::Issuer>>,
-    /// The scope table.
+    /// The scope table of tools.
     pub tools: ToolTable,
+    /// The scope table of prompts; the default refuses each.
+    pub prompts: PromptTable,
+    /// The scope table of resources; the default refuses each.
+    pub resources: ResourceTable,
     /// The compiled policy.
     pub policy: Arc<Policy>,
     /// Where calls go.
@@ -317,9 +323,12 @@ pub enum ServerError {
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
-    /// The upstream has no address.
+    /// The upstream has no endpoint, or one of them no address.
     #[error("the upstream of server `{0}` has no address")]
     UpstreamAddress(Arc<str>),
+    /// Two endpoints have one id: which of them opened a session would be a guess.
+    #[error("two endpoints of the upstream of server `{0}` have one id")]
+    UpstreamRepeated(Arc<str>),
 }
 
 impl Server {
@@ -335,13 +344,11 @@ impl Server {
         if parts.tools.is_empty() {
             return Err(ServerError::ToolsMissing(Arc::clone(name)));
         }
-        if parts.upstream.addresses.is_empty() {
-            return Err(ServerError::UpstreamAddress(Arc::clone(name)));
-        }
+        check_endpoints(&parts)?;
         parts
             .upstream
             .credentials
-            .check(&parts.tools)
+            .check(&parts.tools, &parts.prompts, &parts.resources)
             .map_err(|error| ServerError::Credentials(Arc::clone(name), error))?;
         check_tenant(&parts)?;
         let plain = |text: &str| {
@@ -462,9 +469,19 @@ impl Server {
         self.parts.origins.iter().any(|accepted| &**accepted == origin)
     }
 
-    /// The scope table.
+    /// The scope table of tools.
     pub fn tools(&self) -> &ToolTable {
         &self.parts.tools
+    }
+
+    /// The scope table of prompts.
+    pub fn prompts(&self) -> &PromptTable {
+        &self.parts.prompts
+    }
+
+    /// The scope table of resources.
+    pub fn resources(&self) -> &ResourceTable {
+        &self.parts.resources
     }
 
     /// The compiled policy.
@@ -534,6 +551,19 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
         .filter(|authority| !authority.is_empty() && !authority.contains('@'))?;
     let length = scheme.len().saturating_add(3).saturating_add(authority.len());
     Some((uri.get(..length)?, authority))
+}
+
+/// Checks that calls have somewhere to go, and sessions one place to go back to.
+fn check_endpoints(parts: &ServerParts) -> Result<(), ServerError> {
+    let endpoints = &parts.upstream.endpoints;
+    if endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.addresses.is_empty()) {
+        return Err(ServerError::UpstreamAddress(Arc::clone(&parts.name)));
+    }
+    let ids: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();
+    match ids.len() == endpoints.len() {
+        true => Ok(()),
+        false => Err(ServerError::UpstreamRepeated(Arc::clone(&parts.name))),
+    }
 }
 
 /// Checks that the server's tenant, if it has one, can be that of tokens from each of its issuers.

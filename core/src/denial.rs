@@ -181,6 +181,20 @@ pub enum DenyStyle {
     Hidden,
 }
 
+/// What a refused call names: the word for it, where a style says that it is unknown.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Noun {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A prompt.
+    Prompt,
+    /// A resource or a resource template.
+    Resource,
+    /// A tool.
+    Tool,
+}
+
 impl DenyReason {
     /// Every reason, in the order of the enum.
     pub const ALL: [Self; 70] = [
@@ -501,10 +515,15 @@ pub struct Denial {
     pub record_id: Option<RecordId>,
     /// The request's id as it stood in the body, one JSON number or string; `None` when it could not be read.
     pub request_id: Option<Box<str>>,
+    /// The version that the request named, when that is what is wrong: a modern client is told it again (MCP
+    /// `UnsupportedProtocolVersionError`).
+    pub requested_version: Option<Box<str>>,
     /// Whether the client speaks MCP 2026-07-28 or later: decides the error code, never the outcome.
     pub modern: bool,
     /// How a refusal of the policy is told; decides nothing else.
     pub style: DenyStyle,
+    /// What the call names.
+    pub noun: Noun,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
     /// Nanoseconds that the stages took which came to this refusal, for whoever measures the rest of the request.
@@ -522,8 +541,10 @@ impl Denial {
             challenge: None,
             record_id: None,
             request_id: None,
+            requested_version: None,
             modern: false,
             style: DenyStyle::Http,
+            noun: Noun::Nothing,
             retry_after_s: None,
             stages_ns: 0,
         }

@@ -12,7 +12,9 @@
 mod acts;
 mod authentication;
 mod awaited;
+mod batch;
 mod case;
+mod inspect;
 #[cfg(feature = "internal")]
 #[doc(hidden)]
 pub mod internal;
@@ -25,6 +27,8 @@ mod sender;
 mod sharing;
 mod snapshot;
 mod streams;
+mod style;
+mod tasks;
 mod ticket;
 mod visit;
 
@@ -51,6 +55,7 @@ use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
 pub use acts::AdminAct;
+pub use inspect::{Inspection, Inspector};
 pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};
@@ -101,6 +106,7 @@ pub struct Gate {
     session_keys: Published<SessionKeys>,
     awaited: awaited::AwaitedAnswers,
     streams: streams::OpenStreams,
+    tasks: tasks::TaskOwners,
     limiter: Limiter,
     node: Arc<str>,
     record_ids: RecordIds,
@@ -168,6 +174,7 @@ impl Gate {
             session_keys: Published::new(parts.keys.sessions),
             awaited: awaited::AwaitedAnswers::default(),
             streams: streams::OpenStreams::default(),
+            tasks: tasks::TaskOwners::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),

@@ -92,6 +92,31 @@ impl<'r> RequestHead<'r> {
     /// # Errors
     /// [`DenyReason::NotAcceptable`] when `Accept` is present and leaves one of them out.
     pub fn accepts_both(&self) -> Result<(), Denial> {
+        match self.accepts()? {
+            Some((true, true)) | None => Ok(()),
+            Some(_) => Err(Denial::new(
+                DenyReason::NotAcceptable,
+                "accept leaves out application/json or text/event-stream",
+            )),
+        }
+    }
+
+    /// Checks that the client takes an event stream, such as a GET opens.
+    ///
+    /// # Errors
+    /// [`DenyReason::NotAcceptable`] when `Accept` is present and leaves it out.
+    pub fn accepts_stream(&self) -> Result<(), Denial> {
+        match self.accepts()? {
+            Some((_, true)) | None => Ok(()),
+            Some((_, false)) => Err(Denial::new(
+                DenyReason::NotAcceptable,
+                "accept leaves out text/event-stream",
+            )),
+        }
+    }
+
+    /// Whether `Accept` covers JSON and event streams; `None` without that field.
+    fn accepts(&self) -> Result<Option<(bool, bool)>, Denial> {
         let mut any = false;
         let (mut json, mut stream) = (false, false);
         for value in self.headers.get_all(ACCEPT) {
@@ -105,13 +130,7 @@ impl<'r> RequestHead<'r> {
                 stream |= matches_range(range, "text", "event-stream");
             }
         }
-        if any && !(json && stream) {
-            return Err(Denial::new(
-                DenyReason::NotAcceptable,
-                "accept leaves out application/json or text/event-stream",
-            ));
-        }
-        Ok(())
+        Ok(any.then_some((json, stream)))
     }
 }
 

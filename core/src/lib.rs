@@ -46,6 +46,9 @@ mod redact;
 pub mod audit;
 pub mod config;
 pub mod gate;
+#[cfg(any(test, feature = "internal"))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use crypto::{Algorithm, PublicKeyError};
 pub use json::ParseError;

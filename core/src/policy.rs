@@ -43,6 +43,10 @@ pub struct PolicySource {
     pub data: Vec<SourceFile>,
     /// The tool table of the configuration as JSON; it becomes `data.tools`, and nothing else may.
     pub tools_json: String,
+    /// The table of prompts, as `data.prompts`; an empty text stands for an empty table.
+    pub prompts_json: String,
+    /// The table of resources, as `data.resources`; an empty text stands for an empty table.
+    pub resources_json: String,
 }
 
 /// One file of a policy.

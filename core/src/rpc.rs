@@ -2,24 +2,37 @@
 //! "legacy") and stateless (2026-07-28, here "modern").
 //!
 //! Owns the reading of calls, of answers and of event streams. What it gives borrows the very bytes that are
-//! forwarded; what it cannot name (batches, unknown methods, folded keys, disagreeing headers) it refuses. Never
+//! forwarded; what it cannot name (unknown methods, folded keys, disagreeing headers) it refuses. Never
 //! decides who may call what, and never rewrites a message.
 
 mod answer;
+mod batch;
 mod call;
+mod derived;
+mod form;
+mod http;
 mod keys;
 mod message;
 mod method;
 mod mirror;
+mod params;
 mod reply;
+mod result;
+mod server_message;
 mod server_method;
+pub(crate) mod subscription;
 pub mod sse;
 mod target;
+pub(crate) mod uri;
 
-pub(crate) use call::{Call, CallLimits, read_call};
+pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
+pub(crate) use call::{Call, CallLimits, Subscriptions, read_call};
+pub(crate) use derived::headers_of;
+pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
-pub(crate) use reply::{Expected, Reply, read_reply};
+pub(crate) use method::Reviewed;
+pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};
 

@@ -1,22 +1,47 @@
-//! The scope table: which scopes a tool needs, and whether a token's scopes cover them (RFC 6749 section 3.3).
+//! The scope tables: which scopes a tool, a prompt or a resource needs, and whether a token's scopes cover them
+//! (RFC 6749 section 3.3).
 //!
-//! Owns [`ToolTable`] and the proof [`ScopeGrant`]. It is the only source of `data.tools` in policies, so that the
-//! scope check and the policy read the same rows. Never decides by anything but the tool's name and the scopes.
+//! Owns [`ToolTable`], [`PromptTable`], [`ResourceTable`] and the proof [`ScopeGrant`]. They are the only source of
+//! `data.tools`, `data.prompts` and `data.resources` in policies, so that the scope check and the policy read the same
+//! rows. Never decides by anything but what a call names and the scopes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One row of the table, as configured.
+mod prompts;
+mod resources;
+mod tools;
+
+pub use prompts::PromptTable;
+pub use resources::ResourceTable;
+pub use tools::ToolTable;
+
+/// One row of a table, as configured.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ToolRow {
+pub struct ScopeRow {
     /// Scopes a call needs, all of them; an empty list leaves the decision to the policy alone.
     pub scopes: Vec<String>,
-    /// The class of the tool for policies, such as `read` or `write`.
+    /// The class of the tool, prompt or resource for policies, such as `read` or `write`.
     pub class: Option<String>,
 }
 
 /// What makes a table unusable.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ToolTableError {
+pub enum ScopeTableError {
+    /// A prompt's name is empty, over-long or holds control characters.
+    #[error("`{prompt}` is no prompt name: a name has 1 to 128 bytes and no control characters")]
+    Prompt {
+        /// The word that is no name.
+        prompt: String,
+    },
+    /// A resource's row is neither a URI in normal form nor a prefix of such.
+    #[error(
+        "`{resource}` is no row of resources: a row is a URI in normal form, such as `file:///docs/a.md`, or ends in `*` \
+         behind a scheme and a whole host, such as `file:///docs/*`"
+    )]
+    Resource {
+        /// The word that is no row.
+        resource: String,
+    },
     /// A scope holds other characters than RFC 6749 section 3.3 allows.
     #[error("`{scope}` is no scope: a scope is printable ASCII without spaces, quotes and backslashes")]
     Scope {
@@ -31,14 +56,6 @@ pub enum ToolTableError {
     },
 }
 
-/// Tool -> required scopes for one server, with the scope hierarchy resolved.
-#[derive(Debug)]
-pub struct ToolTable {
-    rows: BTreeMap<Box<str>, Row>,
-    empty: Row,
-    danger_unmapped_tools: bool,
-}
-
 #[derive(Debug, Default)]
 struct Row {
     class: Option<Box<str>>,
@@ -48,124 +65,43 @@ struct Row {
     covered_by: Vec<Vec<Box<str>>>,
 }
 
-/// Proof that the scopes of a principal cover a call; made by `ToolTable::grant` and
-/// `ToolTable::grant_without_tool` alone.
+/// The row of what needs no scope.
+static NOTHING: Row = Row {
+    class: None,
+    required: Vec::new(),
+    covered_by: Vec::new(),
+};
+
+/// Proof that the scopes of a principal cover a call; made by the tables and by [`ScopeGrant::of_nothing`] alone.
 #[derive(Debug)]
 pub struct ScopeGrant<'t> {
     row: &'t Row,
 }
 
-/// What the table says of a tool, whether or not anybody's scopes cover it: proves nothing.
+/// What a table says of a tool, prompt or resource, whether or not anybody's scopes cover it: proves nothing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ToolNeeds<'t> {
+pub(crate) struct Needs<'t> {
     row: &'t Row,
 }
 
 /// Why a table grants nothing.
 #[derive(Debug)]
 pub(crate) enum ScopeRefusal<'t> {
-    /// At least one required scope is not covered; here is all that the tool requires.
-    Insufficient(ToolNeeds<'t>),
-    /// The tool has no row.
+    /// At least one required scope is not covered; here is all that is required.
+    Insufficient(Needs<'t>),
+    /// There is no row.
     Unmapped,
 }
 
-impl ToolTable {
-    /// A table of `rows`, where a scope of `implies` covers the scopes it maps to, and what those cover.
-    ///
-    /// `danger_unmapped_tools` lets tools without a row through to the policy.
-    ///
-    /// # Errors
-    /// [`ToolTableError`] for a name that is no tool's or no scope.
-    pub fn new(
-        rows: BTreeMap<String, ToolRow>,
-        implies: &BTreeMap<String, Vec<String>>,
-        danger_unmapped_tools: bool,
-    ) -> Result<Self, ToolTableError> {
-        for scope in implies.keys().chain(implies.values().flatten()) {
-            check_scope(scope)?;
-        }
-        let mut table = BTreeMap::new();
-        for (tool, row) in rows {
-            if tool.is_empty() || tool.len() > 128 || tool.chars().any(char::is_control) {
-                return Err(ToolTableError::Tool { tool });
-            }
-            table.insert(tool.into_boxed_str(), Row::new(row, implies)?);
-        }
-        Ok(Self {
-            rows: table,
-            empty: Row::default(),
-            danger_unmapped_tools,
-        })
-    }
-
-    /// Whether no tool has a row.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// The scopes that `tool` requires, sorted; `None` for a tool without a row.
-    pub fn required(&self, tool: &str) -> Option<&[Box<str>]> {
-        self.rows.get(tool).map(|row| &*row.required)
-    }
-
-    /// Every tool with the scopes that it requires, sorted by name.
-    pub fn rows(&self) -> impl Iterator<Item = (&str, &[Box<str>])> {
-        self.rows.iter().map(|(tool, row)| (&**tool, &*row.required))
-    }
-
-    /// Checks a call of `tool` against the scopes that `has` knows. Allocates nothing.
-    ///
-    /// # Errors
-    /// [`ScopeRefusal`], with every scope the tool requires, so that one challenge can name them all.
-    pub(crate) fn grant(&self, tool: &str, has: impl Fn(&str) -> bool) -> Result<ScopeGrant<'_>, ScopeRefusal<'_>> {
-        let row = match self.rows.get(tool) {
-            Some(row) => row,
-            None if self.danger_unmapped_tools => &self.empty,
-            None => return Err(ScopeRefusal::Unmapped),
-        };
-        let covered = row
-            .covered_by
-            .iter()
-            .all(|scopes| scopes.iter().any(|scope| has(scope)));
-        if covered {
-            Ok(ScopeGrant { row })
-        } else {
-            Err(ScopeRefusal::Insufficient(ToolNeeds { row }))
-        }
-    }
-
-    /// The grant of a call that names no tool: nothing is required, the policy decides.
-    pub(crate) fn grant_without_tool(&self) -> ScopeGrant<'_> {
-        ScopeGrant { row: &self.empty }
-    }
-
-    /// Every scope that any tool requires, sorted: what a client may ask for (RFC 9728 `scopes_supported`).
-    pub fn scopes(&self) -> BTreeSet<&str> {
-        self.rows
-            .values()
-            .flat_map(|row| row.required.iter().map(|scope| &**scope))
-            .collect()
-    }
-
-    /// The table as the JSON object that policies see as `data.tools`.
-    pub fn to_json(&self) -> String {
-        let rows: serde_json::Map<String, serde_json::Value> = self
-            .rows
-            .iter()
-            .map(|(tool, row)| {
-                let value = serde_json::json!({ "class": row.class, "required_scopes": row.required });
-                (tool.to_string(), value)
-            })
-            .collect();
-        serde_json::Value::Object(rows).to_string()
-    }
-}
-
 impl<'t> ScopeGrant<'t> {
+    /// The grant of a call that names nothing: no scope is required, the policy decides.
+    pub(crate) const fn of_nothing() -> Self {
+        Self { row: &NOTHING }
+    }
+
     /// What the call needed.
-    pub(crate) const fn needs(&self) -> ToolNeeds<'t> {
-        ToolNeeds { row: self.row }
+    pub(crate) const fn needs(&self) -> Needs<'t> {
+        Needs { row: self.row }
     }
 
     /// The scopes the call required, sorted.
@@ -173,26 +109,26 @@ impl<'t> ScopeGrant<'t> {
         &self.row.required
     }
 
-    /// The class of the tool, when its row has one.
+    /// The class of what the call names, when its row has one.
     pub fn class(&self) -> Option<&'t str> {
         self.row.class.as_deref()
     }
 }
 
-impl<'t> ToolNeeds<'t> {
+impl<'t> Needs<'t> {
     /// The scopes a call requires, sorted, each once.
     pub(crate) fn required(self) -> &'t [Box<str>] {
         &self.row.required
     }
 
-    /// The class of the tool, when its row has one.
+    /// The class of what the call names, when its row has one.
     pub(crate) fn class(self) -> Option<&'t str> {
         self.row.class.as_deref()
     }
 }
 
 impl Row {
-    fn new(row: ToolRow, implies: &BTreeMap<String, Vec<String>>) -> Result<Self, ToolTableError> {
+    fn new(row: ScopeRow, implies: &BTreeMap<String, Vec<String>>) -> Result<Self, ScopeTableError> {
         let required: BTreeSet<String> = row.scopes.into_iter().collect();
         let mut covered_by = Vec::with_capacity(required.len());
         for scope in &required {
@@ -205,6 +141,54 @@ impl Row {
             covered_by,
         })
     }
+
+    /// The row's grant, when `has` knows a scope for each that it requires. Allocates nothing.
+    fn grant(&self, has: impl Fn(&str) -> bool) -> Result<ScopeGrant<'_>, ScopeRefusal<'_>> {
+        let covered = self
+            .covered_by
+            .iter()
+            .all(|scopes| scopes.iter().any(|scope| has(scope)));
+        if covered {
+            Ok(ScopeGrant { row: self })
+        } else {
+            Err(ScopeRefusal::Insufficient(Needs { row: self }))
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({ "class": self.class, "required_scopes": self.required })
+    }
+}
+
+/// The rows of tools or prompts by their names, which are compared byte by byte.
+fn named_rows(
+    rows: BTreeMap<String, ScopeRow>,
+    implies: &BTreeMap<String, Vec<String>>,
+    refused: impl Fn(String) -> ScopeTableError,
+) -> Result<BTreeMap<Box<str>, Row>, ScopeTableError> {
+    check_hierarchy(implies)?;
+    let mut table = BTreeMap::new();
+    for (name, row) in rows {
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+            return Err(refused(name));
+        }
+        table.insert(name.into_boxed_str(), Row::new(row, implies)?);
+    }
+    Ok(table)
+}
+
+/// The rows as the JSON object that policies see.
+fn rows_to_json<'r>(rows: impl Iterator<Item = (&'r str, &'r Row)>) -> String {
+    let rows: serde_json::Map<String, serde_json::Value> =
+        rows.map(|(name, row)| (name.to_owned(), row.to_json())).collect();
+    serde_json::Value::Object(rows).to_string()
+}
+
+fn check_hierarchy(implies: &BTreeMap<String, Vec<String>>) -> Result<(), ScopeTableError> {
+    implies
+        .keys()
+        .chain(implies.values().flatten())
+        .try_for_each(|scope| check_scope(scope))
 }
 
 /// What a scope is about: its part before the first `:`, `.` or `/`, and for one that is a URI its scheme and authority.
@@ -235,10 +219,10 @@ fn covering(wanted: &str, implies: &BTreeMap<String, Vec<String>>) -> Vec<Box<st
 }
 
 /// RFC 6749 section 3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-fn check_scope(scope: &str) -> Result<(), ToolTableError> {
+fn check_scope(scope: &str) -> Result<(), ScopeTableError> {
     let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     if scope.is_empty() || !scope.bytes().all(allowed) {
-        return Err(ToolTableError::Scope {
+        return Err(ScopeTableError::Scope {
             scope: scope.to_owned(),
         });
     }

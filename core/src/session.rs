@@ -1,9 +1,9 @@
 //! Sessions of the legacy era as clients see them: sealed, so that only their principal can use them, at any replica.
 //!
 //! Owns [`SessionKeys`] and the form of a sealed session: `base64url(key id (4) || nonce (12) || AES-256-GCM of the
-//! upstream's own id || tag (16))`. Server, tenant, subject, actor and client are authenticated with it: whatever was
+//! endpoint (8) and the upstream's own id || tag (16))`. Server, tenant, subject, actor and client are authenticated with it: whatever was
 //! sealed for others does not open, and nobody can tell from it what the upstream calls the session. Holds no table of
-//! sessions, reads no clock and makes no randomness.
+//! sessions, reads no clock and makes no randomness: which endpoint keeps a session stands in it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +17,16 @@ use crate::time::UnixTime;
 
 /// Bytes of an upstream's own session id.
 pub(crate) const UPSTREAM_ID_BYTES_MAX: usize = 512;
+
+/// What names an endpoint of an upstream in sealed sessions, the same in every replica and over restarts. A session leads
+/// back to the endpoint that opened it for as long as one of this id is configured.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EndpointId(pub [u8; 8]);
+
+impl EndpointId {
+    /// The only endpoint of an upstream, wherever it is: it may move, and its sessions with it.
+    pub const ONLY: Self = Self([0; 8]);
+}
 
 /// One key that seals sessions.
 #[derive(Clone)]
@@ -104,7 +114,8 @@ impl SessionKeys {
         Self(Arc::new([Prepared::of(&key)]))
     }
 
-    /// The upstream's `id` as `principal` may know it. The same each time, until another key seals.
+    /// The upstream's `id`, of a session that `endpoint` keeps, as `principal` may know it. The same each time, until
+    /// another key seals.
     ///
     /// # Errors
     /// [`SessionIdInvalid`].
@@ -112,25 +123,33 @@ impl SessionKeys {
         &self,
         server: &str,
         principal: &Principal,
-        id: &[u8],
+        (endpoint, id): (EndpointId, &[u8]),
         now: UnixTime,
     ) -> Result<HeaderValue, SessionIdInvalid> {
         if !is_session_id(id) || UPSTREAM_ID_BYTES_MAX < id.len() {
             return Err(SessionIdInvalid);
         }
         let sealing = self.sealing(now).ok_or(SessionIdInvalid)?;
+        let mut plain = [0; PLAIN_BYTES_MAX];
+        let (to_endpoint, rest) = plain.split_at_mut(ENDPOINT_BYTES);
+        to_endpoint.copy_from_slice(&endpoint.0);
+        for (to, from) in rest.iter_mut().zip(id) {
+            *to = *from;
+        }
+        let length = ENDPOINT_BYTES.saturating_add(id.len());
+        let plain = plain.get(..length).ok_or(SessionIdInvalid)?;
         let mut sealed = Vec::with_capacity(SEALED_BYTES_MAX);
         sealed.extend(sealing.id);
         sealing
             .key
-            .seal(&context(server, principal), id, &mut sealed)
+            .seal(&context(server, principal), plain, &mut sealed)
             .map_err(|_| SessionIdInvalid)?;
         let mut sealed = HeaderValue::try_from(encode_base64url(&sealed)).map_err(|_| SessionIdInvalid)?;
         sealed.set_sensitive(true);
         Ok(sealed)
     }
 
-    /// The upstream's own id of a session that was sealed for `principal`.
+    /// The endpoint that keeps a session which was sealed for `principal`, and the upstream's own id of it.
     ///
     /// Costs some 1 us and one allocation, the value itself.
     ///
@@ -142,7 +161,7 @@ impl SessionKeys {
         principal: &Principal,
         text: &str,
         now: UnixTime,
-    ) -> Result<HeaderValue, SessionForeign> {
+    ) -> Result<(EndpointId, HeaderValue), SessionForeign> {
         let mut buffer = [0; SEALED_BYTES_MAX.saturating_add(4)];
         let sealed = decode_base64url_into(text.as_bytes(), &mut buffer).map_err(|_| SessionForeign)?;
         let (id, sealed) = sealed.split_first_chunk_mut::<4>().ok_or(SessionForeign)?;
@@ -152,9 +171,10 @@ impl SessionKeys {
             .key
             .open(&context(server, principal), sealed)
             .map_err(|_| SessionForeign)?;
-        let mut id = HeaderValue::from_bytes(opened).map_err(|_| SessionForeign)?;
+        let (endpoint, id) = opened.split_first_chunk::<ENDPOINT_BYTES>().ok_or(SessionForeign)?;
+        let mut id = HeaderValue::from_bytes(id).map_err(|_| SessionForeign)?;
         id.set_sensitive(true);
-        Ok(id)
+        Ok((EndpointId(*endpoint), id))
     }
 
     /// The key that seals: the newest whose time has come, else the oldest.
@@ -207,8 +227,10 @@ fn context(server: &str, principal: &Principal) -> [u8; 32] {
 }
 
 /// The version of the form: sealed texts of another one do not open.
-const FORMAT: &str = "portcullis session v1";
-/// Bytes of a sealed session, before base64url: 726 characters with it.
-const SEALED_BYTES_MAX: usize = UPSTREAM_ID_BYTES_MAX
-    .saturating_add(SealKey::OVERHEAD)
-    .saturating_add(4);
+const FORMAT: &str = "portcullis session v2";
+/// Bytes of an endpoint's name.
+const ENDPOINT_BYTES: usize = 8;
+/// Bytes of what is sealed.
+const PLAIN_BYTES_MAX: usize = UPSTREAM_ID_BYTES_MAX.saturating_add(ENDPOINT_BYTES);
+/// Bytes of a sealed session, before base64url: 736 characters with it.
+const SEALED_BYTES_MAX: usize = PLAIN_BYTES_MAX.saturating_add(SealKey::OVERHEAD).saturating_add(4);

@@ -4,6 +4,7 @@
 //! that brought an unknown `kid`, and that one is bounded.
 
 pub(crate) mod assertion;
+pub(crate) mod endpoints;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
 pub(crate) mod flights;

@@ -14,6 +14,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod input;
+mod inspect;
 mod jwks;
 mod keys;
 mod revoke;
@@ -32,7 +33,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the gate.
     Run(RunArguments),
-    /// Check a configuration and the policies it names; needs no network.
+    /// Check a configuration and the policies it names; needs no network, unless it is told to ask.
     Check(CheckArguments),
     /// Tell about the configuration file.
     Config {
@@ -46,6 +47,11 @@ enum Command {
     },
     /// Revoke a token, a session, a subject or a client at a running gate.
     Revoke(revoke::RevokeArguments),
+    /// Look at what a client sends.
+    Inspect {
+        #[command(subcommand)]
+        command: inspect::InspectCommand,
+    },
     /// Look at a token, or verify it as the gate would.
     Token {
         #[command(subcommand)]
@@ -92,6 +98,9 @@ struct CheckArguments {
     /// Refuse a configuration with a warning, as one with a fault is.
     #[arg(long)]
     deny_warnings: bool,
+    /// Ask issuers for their keys, and upstreams whether they serve who comes without the gate's credential.
+    #[arg(long)]
+    online: bool,
 }
 
 /// The form of an answer.
@@ -178,6 +187,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
             command: AuditCommand::Tail { directory, last },
         } => audit::tail(&directory, last),
         Command::Revoke(arguments) => revoke::revoke(&arguments),
+        Command::Inspect { command } => inspect::inspect(&command),
         Command::Token { command } => token::token(&command),
         Command::Jwks { command } => jwks::jwks(&command),
         Command::Keys { command } => keys::keys(&command),

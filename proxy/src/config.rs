@@ -16,7 +16,7 @@ use crate::listen::Listener;
 use crate::trust::TrustStore;
 
 pub(crate) use admin::{ControlPlace, ControlPlan, ControlToken, Operators, worst_case};
-pub(crate) use diagnose::{Diagnostic, Diagnostics};
+pub(crate) use diagnose::{Diagnostic, Diagnostics, Warning};
 pub(crate) use issuer::is_loopback;
 pub(crate) use keys::{NamedKeys, key_places, open_keys};
 pub(crate) use raw::{RawConfig, Span};
@@ -25,6 +25,7 @@ pub(crate) use server::{BuildError, ServerPlan};
 mod admin;
 mod credentials;
 mod dangers;
+mod deny;
 mod diagnose;
 mod files;
 mod introspection;
@@ -37,8 +38,10 @@ mod raw;
 mod sender;
 mod server;
 mod shared_secret;
+mod tables;
 mod tenants;
 mod trust;
+mod upstream;
 
 /// What the gate runs on, complete and checked.
 #[derive(Debug)]

@@ -104,8 +104,8 @@ pub(crate) struct ServeOptions {
     pub(crate) drain_deadline: Duration,
     /// The worker threads; must not exceed the policy replicas.
     pub(crate) workers: usize,
-    /// The authorities of upstreams' certificates; `None` trusts the system's.
-    pub(crate) upstream_ca: Option<PathBuf>,
+    /// The connections to upstreams.
+    pub(crate) upstreams: Arc<Upstreams>,
     /// Who may tell a client's certificate.
     pub(crate) hops: TrustedHops,
 }
@@ -161,10 +161,6 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if options.listeners.is_empty() {
         return Err(ServeError::ListenersMissing);
     }
-    let upstream_ca = match &options.upstream_ca {
-        Some(path) => Some(tls::checked_roots(path)?),
-        None => None,
-    };
     let mut listeners = Listeners::new();
     let mut sockets = Vec::with_capacity(options.listeners.len());
     for listener in &options.listeners {
@@ -195,7 +191,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
         metadata: options.metadata,
         revocations: options.revocations,
         shutdown: options.shutdown.clone(),
-        upstreams: Upstreams::new(upstream_ca),
+        upstreams: options.upstreams,
         streams: AtomicUsize::new(0),
         sees_certificates: options.hops.tell_certificates() || options.listeners.iter().any(asks_for_certificates),
         hops: options.hops,

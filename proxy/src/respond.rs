@@ -11,6 +11,7 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
 use portcullis_core::Algorithm;
 use portcullis_core::denial::{AuthenticationDemand, Blame, Challenge, Denial, DenyReason, DpopChallenge};
+use portcullis_core::gate::Release;
 use portcullis_core::rpc::ProtocolVersion;
 use portcullis_core::token::PROOF_ALGORITHMS;
 
@@ -18,6 +19,7 @@ use crate::egress::{self, ClientLost, Readers};
 
 mod face;
 mod problem;
+mod style;
 
 use face::Face;
 pub(crate) use problem::{Problem, problem};
@@ -44,16 +46,51 @@ const SUPPORTED: [ProtocolVersion; 4] = [
 /// [`ClientLost`] when the client does not take it.
 pub(crate) async fn refuse(session: &mut ServerSession, denial: &Denial, readers: &Readers) -> Result<(), ClientLost> {
     log(denial);
-    let face = face::of(denial.reason, denial.modern);
-    let body = error_body(denial, &face);
+    let (face, body) = written(denial);
     let header = head(denial, &face, body.len(), readers).ok_or(ClientLost)?;
     egress::write_whole(session, header, body).await
 }
 
-/// The refusal as one JSON-RPC error message, for a stream whose head has left already.
+/// The refusal as one JSON-RPC message, for a stream whose head has left already.
 pub(crate) fn message(denial: &Denial) -> Bytes {
     log(denial);
-    error_body(denial, &face::of(denial.reason, denial.modern))
+    written(denial).1
+}
+
+/// The outside of a refusal and its body, in its style.
+fn written(denial: &Denial) -> (Face, Bytes) {
+    let face = face::of(denial.reason, denial.modern);
+    match style::styled(denial, &face) {
+        Some((status, body)) => (Face { status, ..face }, body),
+        None => {
+            let body = error_body(denial, &face);
+            (face, body)
+        }
+    }
+}
+
+/// The JSON-RPC code of a refusal for `reason`, for a client of the modern era or before.
+pub(crate) const fn code(reason: DenyReason, modern: bool) -> i32 {
+    face::of(reason, modern).code
+}
+
+/// The messages of one array: each released one by its very bytes, each refused one as a JSON-RPC error.
+pub(crate) fn array(parts: &[Release]) -> Bytes {
+    let mut array = vec![b'['];
+    for part in parts {
+        let message = match part {
+            Release::Pass { body, .. } | Release::Redacted { body, .. } => body.clone(),
+            Release::Withheld(denial) => message(denial),
+            // None of these stands in an array.
+            Release::Batch { .. } | Release::Dropped | Release::Empty { .. } => continue,
+        };
+        if 1 < array.len() {
+            array.push(b',');
+        }
+        array.extend_from_slice(&message);
+    }
+    array.push(b']');
+    Bytes::from(array)
 }
 
 /// The head of a refusal; `None` only if a part of it were no header value, and none is.
@@ -71,8 +108,10 @@ fn head(denial: &Denial, face: &Face, body_bytes: usize, readers: &Readers) -> O
             }
         }
     }
-    if denial.reason == DenyReason::HttpMethod {
-        header.insert_header(ALLOW, "POST").ok()?;
+    if face.status == 405 {
+        // The modern era has no other method (MCP 2026-07-28, streamable HTTP).
+        let allowed = if denial.modern { "POST" } else { "GET, POST, DELETE" };
+        header.insert_header(ALLOW, allowed).ok()?;
     }
     if face.status == 429 || face.status == 503 {
         let seconds = denial.retry_after_s.unwrap_or(RETRY_AFTER_S);
@@ -176,8 +215,12 @@ fn error_body(denial: &Denial, face: &Face) -> Bytes {
             members.insert("instance".to_owned(), record_id.to_string().into());
         }
         if denial.reason == DenyReason::VersionUnsupported {
-            let supported = SUPPORTED.map(ProtocolVersion::as_str).to_vec();
-            members.insert("supported".to_owned(), supported.into());
+            // Only a version without a handshake can stand in each request, where a modern client would put it.
+            let told = SUPPORTED.iter().filter(|version| version.is_modern() || !denial.modern);
+            members.insert("supported".to_owned(), told.map(|version| version.as_str()).collect());
+            if let Some(requested) = &denial.requested_version {
+                members.insert("requested".to_owned(), requested.as_ref().into());
+            }
         }
     }
     let error = serde_json::json!({

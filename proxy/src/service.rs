@@ -77,7 +77,7 @@ pub(crate) struct Service {
     pub(crate) metadata: Arc<MetadataStore>,
     pub(crate) revocations: Arc<RevocationStore>,
     pub(crate) shutdown: Shutdown,
-    pub(crate) upstreams: Upstreams,
+    pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) streams: AtomicUsize,
     /// Who may tell a client's certificate.
     pub(crate) hops: TrustedHops,
@@ -437,14 +437,14 @@ impl Service {
                 ticket.close(Outcome::ClientGone, now());
                 return Err(ClientLost);
             }
-            () = self.shutdown.cut() => Err(UpstreamError::Failed("the gate shut down before the upstream answered")),
+            () = self.shutdown.cut() => Err(UpstreamError::Lost("the gate shut down before the upstream answered")),
         };
         let (exchange, answer) = match sent {
             Ok(sent) => sent,
             Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
         if let Some(id) = &exchange.session_id {
-            ticket.upstream_session(id.as_bytes());
+            ticket.upstream_session(exchange.endpoint, id.as_bytes());
         }
         let passed = exchange.passed.clone();
         let mut judged = Judged {
@@ -546,13 +546,14 @@ fn unrecorded(ticket: &mut Ticket<'_>) -> Denial {
 fn failed(mut ticket: Ticket<'_>, error: UpstreamError) -> Denial {
     let (reason, operator) = error.parts();
     let denial = ticket.failed(reason, operator);
-    ticket.close(Outcome::UpstreamFailed, now());
+    ticket.close(error.outcome(), now());
     denial
 }
 
 /// Stage 14 for an answer that is not a stream.
 async fn send(session: &mut ServerSession, release: Release, judged: &Judged<'_>) -> Result<(), ClientLost> {
     match release {
+        Release::Batch { status, parts } => egress::json(session, status, respond::array(&parts), judged).await,
         Release::Dropped => egress::empty(session, 202, judged).await,
         Release::Empty { status } => egress::empty(session, status, judged).await,
         Release::Pass { status, body } | Release::Redacted { status, body } => {

@@ -79,6 +79,11 @@ impl Shutdown {
         }
     }
 
+    /// Returns when new requests are refused: what has no end of its own ends then.
+    pub(crate) async fn draining(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
     /// Returns when running exchanges have to end.
     pub(crate) async fn cut(&self) {
         self.reached(Phase::Cut).await;

@@ -1,31 +1,38 @@
 //! The exchange with the MCP server behind the gate (stage 10).
 //!
-//! Owns the connections, the request's head on that side and the reading of answers. Sends what the permit's
-//! [`Forward`] holds and nothing else of the client's. Never sends a call twice: only a head that could not be
-//! written whole on a pooled connection is tried again, since no server has acted on it.
+//! Owns the connections, the choice among endpoints, the request's head on that side and the reading of answers. Sends
+//! what the permit's [`Forward`] holds and nothing else of the client's. Never sends a call twice: only a head that could
+//! not be written whole on a pooled connection is tried again, and only an endpoint that took no connection is passed
+//! over, since no server has acted on either.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use pingora_core::connectors::ConnectorOptions;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora_core::connectors::http::Connector;
-use pingora_core::protocols::ALPN;
+use pingora_core::connectors::{ConnectorOptions, TransportConnector};
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
-use portcullis_core::config::{CredentialKind, Limits, Upstream};
+use portcullis_core::config::{CredentialKind, Endpoint, Limits, Upstream};
 use portcullis_core::denial::DenyReason;
-use portcullis_core::gate::Forward;
+use portcullis_core::gate::{Forward, Outcome};
+use portcullis_core::session::EndpointId;
 use zeroize::Zeroizing;
 
+use crate::clock;
 use crate::egress::{Passed, SESSION};
+use endpoint::{As, EndpointState, Leave};
+
+pub(crate) mod endpoint;
+pub(crate) mod probe;
+mod strict;
 
 /// How long an unused connection is kept: Node closes its side after 5 s, and a call may not be sent again.
 const IDLE_DEADLINE: Duration = Duration::from_secs(4);
-/// How long one address has to take a connection before the next is tried.
+/// How long one address has to take a connection, TLS included, before the next is tried.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
 /// Unused connections kept, all servers together.
 const POOL_CONNECTIONS_MAX: usize = 1_024;
@@ -47,10 +54,16 @@ pub(crate) enum UpstreamError {
     /// The answer exceeds its limit.
     #[error("the upstream's answer exceeds its byte limit")]
     AnswerTooLarge,
-    /// The upstream did not answer, or broke off.
+    /// The upstream got nothing of the call, answered that it failed, or broke off within its answer.
     #[error("{0}")]
     Failed(&'static str),
-    /// The upstream did not answer in time.
+    /// The call was sent and no answer came: nobody knows whether the upstream has acted.
+    #[error("{0}")]
+    Lost(&'static str),
+    /// The same, because the time was up.
+    #[error("{0}")]
+    Silent(&'static str),
+    /// The upstream did not take the call, or did not end its answer, in time.
     #[error("{0}")]
     TimedOut(&'static str),
 }
@@ -64,8 +77,18 @@ impl UpstreamError {
                 DenyReason::AnswerTooLarge,
                 "the upstream's answer exceeds its byte limit",
             ),
-            Self::Failed(operator) => (DenyReason::UpstreamFailed, operator),
-            Self::TimedOut(operator) => (DenyReason::UpstreamTimeout, operator),
+            Self::Failed(operator) | Self::Lost(operator) => (DenyReason::UpstreamFailed, operator),
+            Self::Silent(operator) | Self::TimedOut(operator) => (DenyReason::UpstreamTimeout, operator),
+        }
+    }
+
+    /// What the record says of the call.
+    pub(crate) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Lost(_) | Self::Silent(_) => Outcome::Unknown,
+            Self::AnswerInvalid(_) | Self::AnswerTooLarge | Self::Failed(_) | Self::TimedOut(_) => {
+                Outcome::UpstreamFailed
+            }
         }
     }
 }
@@ -84,13 +107,16 @@ pub(crate) enum Form {
 /// All upstreams' connections.
 pub(crate) struct Upstreams {
     connector: Connector,
-    turn: AtomicUsize,
+    /// For connections that carry no call and are kept by nobody.
+    probes: TransportConnector,
 }
 
 /// An exchange whose answer's head has come.
 pub(crate) struct Exchange {
     session: HttpSession,
     peer: HttpPeer,
+    /// Who answers.
+    pub(crate) endpoint: EndpointId,
     pub(crate) status: u16,
     pub(crate) form: Form,
     /// The session that the head names; empty when it names several.
@@ -106,8 +132,8 @@ impl Upstreams {
         let mut options = ConnectorOptions::new(POOL_CONNECTIONS_MAX);
         options.ca_file = ca_file;
         Self {
-            connector: Connector::new(Some(options)),
-            turn: AtomicUsize::new(0),
+            connector: Connector::new(Some(options.clone())),
+            probes: TransportConnector::new(Some(options)),
         }
     }
 
@@ -121,10 +147,15 @@ impl Upstreams {
         made: Option<HeaderValue>,
         limits: &Limits,
     ) -> Result<Exchange, UpstreamError> {
-        match tokio::time::timeout(limits.upstream_first_byte_deadline, self.exchange(forward, made)).await {
+        let sent = AtomicBool::new(false);
+        let exchange = self.exchange(forward, made, limits.header_bytes_max, &sent);
+        match tokio::time::timeout(limits.upstream_first_byte_deadline, exchange).await {
             Ok(exchange) => exchange,
+            Err(_) if sent.into_inner() => {
+                Err(UpstreamError::Silent("the upstream did not answer within its deadline"))
+            }
             Err(_) => Err(UpstreamError::TimedOut(
-                "the upstream did not answer within its deadline",
+                "the upstream did not take the call within its deadline",
             )),
         }
     }
@@ -139,19 +170,28 @@ impl Upstreams {
         }
     }
 
-    async fn exchange(&self, forward: &Forward, made: Option<HeaderValue>) -> Result<Exchange, UpstreamError> {
-        let (mut session, peer) = self.begin(forward, made).await?;
-        let broke_off = |_| UpstreamError::Failed("the upstream broke off while the call was sent");
-        session
-            .write_request_body(forward.body.clone(), true)
-            .await
-            .map_err(broke_off)?;
+    /// `sent` is set before anything is sent that the upstream could act on.
+    async fn exchange(
+        &self,
+        forward: &Forward,
+        made: Option<HeaderValue>,
+        head_bytes_max: usize,
+        sent: &AtomicBool,
+    ) -> Result<Exchange, UpstreamError> {
+        let (mut session, peer, endpoint) = self.begin(forward, made, sent).await?;
+        let broke_off = |_| UpstreamError::Lost("the upstream broke off while the call was sent");
+        if !forward.body.is_empty() {
+            session
+                .write_request_body(forward.body.clone(), true)
+                .await
+                .map_err(broke_off)?;
+        }
         session.finish_request_body().await.map_err(broke_off)?;
-        let further = &forward.upstream().forward_headers.response;
-        let (status, form, session_id, passed) = answer_head(&mut session, further).await?;
+        let (status, form, session_id, passed) = answer_head(&mut session, forward, head_bytes_max).await?;
         Ok(Exchange {
             session,
             peer,
+            endpoint,
             status,
             form,
             session_id,
@@ -164,40 +204,101 @@ impl Upstreams {
         &self,
         forward: &Forward,
         made: Option<HeaderValue>,
-    ) -> Result<(HttpSession, HttpPeer), UpstreamError> {
-        let head = request_head(forward, made)
-            .ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
+        sent: &AtomicBool,
+    ) -> Result<(HttpSession, HttpPeer, EndpointId), UpstreamError> {
         for _ in 0..POOLED_ATTEMPTS_MAX {
-            let (mut session, peer, pooled) = self.connect(forward.upstream()).await?;
-            match session.write_request_header(Box::new(head.clone())).await {
-                Ok(()) => return Ok((session, peer)),
+            let Connected {
+                mut session,
+                peer,
+                pooled,
+                endpoint,
+            } = self.connect(forward).await?;
+            let head = request_head(forward, endpoint, made.clone())
+                .ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
+            if let Some(state) = EndpointState::of(endpoint) {
+                state.health.called();
+            }
+            sent.store(true, Ordering::Relaxed);
+            match session.write_request_header(Box::new(head)).await {
+                Ok(()) => return Ok((session, peer, endpoint.id)),
                 // The head was not whole and the body had not begun: nobody can have acted on it.
-                Err(_) if pooled => {}
+                Err(_) if pooled => sent.store(false, Ordering::Relaxed),
                 Err(_) => break,
             }
         }
         Err(UpstreamError::Failed("the upstream did not take the call"))
     }
 
-    /// A connection to one of the addresses, tried in turn; and whether it comes from the pool.
-    async fn connect(&self, upstream: &Upstream) -> Result<(HttpSession, HttpPeer, bool), UpstreamError> {
-        let addresses = &upstream.addresses;
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let first = turn.checked_rem(addresses.len()).unwrap_or_default();
-        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
-            let mut peer = HttpPeer::new(*address, upstream.tls, upstream.host.to_string());
-            peer.options.total_connection_timeout = Some(CONNECT_DEADLINE);
-            peer.options.idle_timeout = Some(IDLE_DEADLINE);
-            peer.options.max_h2_streams = HTTP2_STREAMS_MAX;
-            if upstream.tls {
-                peer.options.alpn = ALPN::H2H1;
-            }
-            if let Ok((session, pooled)) = self.connector.get_http_session(&peer).await {
-                return Ok((session, peer, pooled));
+    /// A connection to the endpoint that keeps the call's session, or to the next one that is well.
+    async fn connect<'f>(&self, forward: &'f Forward) -> Result<Connected<'f>, UpstreamError> {
+        let upstream = forward.upstream();
+        if let Some(id) = forward.endpoint {
+            let keeper = upstream
+                .endpoint(id)
+                .ok_or(UpstreamError::Failed("the endpoint that keeps the session is gone"))?;
+            return self.reach(keeper, turn(upstream)).await.ok_or(UpstreamError::Failed(
+                "the endpoint that keeps the session takes no connection",
+            ));
+        }
+        let (turn, count) = (turn(upstream), upstream.endpoints.len());
+        let first = turn.checked_rem(count).unwrap_or_default();
+        for endpoint in upstream.endpoints.iter().cycle().skip(first).take(count) {
+            if let Some(connected) = self.reach(endpoint, turn.checked_div(count).unwrap_or_default()).await {
+                return Ok(connected);
             }
         }
-        Err(UpstreamError::Failed("no address of the upstream takes a connection"))
+        Err(UpstreamError::Failed("no endpoint of the upstream takes a connection"))
     }
+
+    /// A connection to one of the endpoint's addresses, tried in turn; `None` at once while it is put aside.
+    async fn reach<'e>(&self, endpoint: &'e Endpoint, turn: usize) -> Option<Connected<'e>> {
+        let state = EndpointState::of(endpoint);
+        let leave = match state {
+            Some(state) => state.health.leave(clock::ticks_ns())?,
+            None => Leave::Well,
+        };
+        let addresses = &endpoint.addresses;
+        let first = turn.checked_rem(addresses.len()).unwrap_or_default();
+        let mut reason = String::new();
+        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
+            let peer = endpoint::peer(endpoint, *address, As::Gate);
+            match self.connector.get_http_session(&peer).await {
+                Ok((session, pooled)) => {
+                    if let Some(state) = state {
+                        probe::note_recovered(state);
+                    }
+                    return Some(Connected {
+                        session,
+                        peer,
+                        pooled,
+                        endpoint,
+                    });
+                }
+                Err(error) => reason = probe::reason_of(&error),
+            }
+        }
+        if let Some(state) = state
+            && state.health.failed(leave, clock::ticks_ns(), state.aside_max)
+        {
+            probe::tell_aside(state, &reason);
+        }
+        None
+    }
+}
+
+/// A connection that took nothing of the call yet.
+struct Connected<'e> {
+    session: HttpSession,
+    peer: HttpPeer,
+    /// Whether it has served before.
+    pooled: bool,
+    endpoint: &'e Endpoint,
+}
+
+/// The next number of the server's round.
+fn turn(upstream: &Upstream) -> usize {
+    let first = upstream.endpoints.first().and_then(EndpointState::of);
+    first.map(|state| state.health.turn()).unwrap_or_default()
 }
 
 impl Exchange {
@@ -264,17 +365,19 @@ pub(crate) fn bearer(header: &HeaderName, token: &str) -> Option<HeaderValue> {
 
 /// The head of the call: the permit's headers, and ours over them. `None` also without the credential that the record
 /// names.
-fn request_head(forward: &Forward, made: Option<HeaderValue>) -> Option<RequestHeader> {
-    let upstream = forward.upstream();
+fn request_head(forward: &Forward, endpoint: &Endpoint, made: Option<HeaderValue>) -> Option<RequestHeader> {
     let fields = forward.headers.len().saturating_add(3);
-    let mut head = RequestHeader::build_no_case("POST", upstream.path.as_bytes(), Some(fields)).ok()?;
+    let mut head =
+        RequestHeader::build_no_case(forward.method.as_str(), endpoint.path.as_bytes(), Some(fields)).ok()?;
     for (name, value) in &forward.headers {
         head.append_header(name.clone(), value.clone()).ok()?;
     }
-    head.insert_header(HOST, HeaderValue::from_str(&upstream.authority).ok()?)
+    head.insert_header(HOST, HeaderValue::from_str(&endpoint.authority).ok()?)
         .ok()?;
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
-        .ok()?;
+    if forward.method == Method::POST {
+        head.insert_header(CONTENT_LENGTH, HeaderValue::from(forward.body.len()))
+            .ok()?;
+    }
     if let Some(credential) = &forward.credential {
         let mut value = match &credential.kind {
             CredentialKind::Static { value, .. } => HeaderValue::from_str(value).ok()?,
@@ -289,25 +392,31 @@ fn request_head(forward: &Forward, made: Option<HeaderValue>) -> Option<RequestH
 /// Reads the answer's head, past interim ones.
 async fn answer_head(
     session: &mut HttpSession,
-    further: &[HeaderName],
+    forward: &Forward,
+    bytes_max: usize,
 ) -> Result<(u16, Form, Option<HeaderValue>, Passed), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
         let read = session.read_response_header().await;
         let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
-            return Err(UpstreamError::Failed("the upstream closed without an answer"));
+            return Err(UpstreamError::Lost("the upstream closed without an answer"));
         };
-        if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+        match session.as_http1() {
+            Some(http1) => strict::check(&http1.get_headers_raw_bytes(), bytes_max),
+            None => strict::check_fields(&head.headers, bytes_max),
+        }
+        .map_err(UpstreamError::AnswerInvalid)?;
+        // Pingora reads the head of HTTP/2 once, past interim ones, and panics when it is asked again.
+        let is_last = session.as_http2().is_some() || head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if !head.status.is_informational() || is_last {
             return Ok((
                 head.status.as_u16(),
-                form_of(head.status, &head.headers)?,
+                form_of(head.status, &head.headers, forward.expects_body)?,
                 session_id(&head.headers),
-                Passed::of(&head.headers, further),
+                Passed::of(&head.headers, &forward.upstream().forward_headers.response),
             ));
         }
     }
-    Err(UpstreamError::Failed(
-        "the upstream sent interim heads without an answer",
-    ))
+    Err(UpstreamError::Lost("the upstream sent interim heads without an answer"))
 }
 
 /// The session that a head names; empty when it names several, since then it names none.
@@ -320,13 +429,18 @@ fn session_id(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// In which form the answer comes, when it is one that can be judged.
-fn form_of(status: StatusCode, headers: &HeaderMap) -> Result<Form, UpstreamError> {
+///
+/// Where no body matters, only the status is looked at, and whatever comes with it stays unread.
+fn form_of(status: StatusCode, headers: &HeaderMap, expects_body: bool) -> Result<Form, UpstreamError> {
     if status.is_informational() || status.is_redirection() {
         return Err(UpstreamError::Failed("the upstream switches protocols or redirects"));
     }
     if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
         // Passed on, it would send the client to an authorization server that is not to blame.
         return Err(UpstreamError::Failed("the upstream refuses the gate's credential"));
+    }
+    if !expects_body {
+        return Ok(Form::Empty);
     }
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(UpstreamError::AnswerInvalid(
@@ -365,7 +479,7 @@ mod tests {
         for value in types {
             headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
         }
-        form_of(StatusCode::from_u16(status).unwrap(), &headers)
+        form_of(StatusCode::from_u16(status).unwrap(), &headers, true)
     }
 
     #[test]
@@ -406,6 +520,19 @@ mod tests {
             (CONTENT_TYPE, HeaderValue::from_static(json)),
             (CONTENT_ENCODING, HeaderValue::from_static("gzip")),
         ]);
-        assert!(form_of(StatusCode::OK, &encoded).is_err());
+        assert!(form_of(StatusCode::OK, &encoded, true).is_err());
+        // To what asks for no answer, a status alone comes back.
+        for (status, media_type) in [(200, stream), (202, json), (200, "text/html"), (500, "text/html")] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                form_of(status, &headers, false),
+                Ok(Form::Empty),
+                "{status} {media_type}"
+            );
+        }
+        for status in [StatusCode::FOUND, StatusCode::FORBIDDEN] {
+            assert!(form_of(status, &HeaderMap::new(), false).is_err(), "{status}");
+        }
     }
 }

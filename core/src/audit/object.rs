@@ -4,8 +4,8 @@
 //! which members a record has, and never reads JSON.
 
 use crate::audit::record::{
-    ActTarget, GateNode, Identities, Party, RedactObligation, Revocation, StageTime, TokenEvidence, Totals,
-    UpstreamTarget,
+    ActTarget, BatchElement, GateNode, Identities, Party, RedactObligation, Revocation, StageTime, TokenEvidence,
+    Totals, UpstreamTarget,
 };
 use crate::crypto;
 use crate::json::write_string;
@@ -198,6 +198,24 @@ impl<'o> Object<'o> {
         object.number("messages", totals.messages);
         object.number("redactions", totals.redactions);
         object.number("withheld", totals.withheld);
+        object.end();
+    }
+
+    pub(super) fn maybe_record_id(&mut self, name: &str, id: Option<RecordId>) {
+        let mut buffer = [0; 36];
+        self.maybe_text(name, id.as_ref().map(|id| &*id.encode(&mut buffer)));
+    }
+
+    pub(super) fn batch(&mut self, batch: Option<BatchElement>) {
+        let Some(batch) = batch else {
+            return self.null("batch");
+        };
+        self.name("batch");
+        let mut object = Object::open(self.out);
+        let mut buffer = [0; 36];
+        object.text("first", batch.first.encode(&mut buffer));
+        object.number("index", u64::try_from(batch.index).unwrap_or(u64::MAX));
+        object.number("size", u64::try_from(batch.size).unwrap_or(u64::MAX));
         object.end();
     }
 

@@ -70,6 +70,12 @@ pub struct RequestRecord<'a, S> {
     pub upstream: UpstreamTarget<'a>,
     /// The trace id of the caller's `traceparent` (W3C Trace Context).
     pub trace_id: Option<&'a str>,
+    /// Digest of the id of the task that the request is about.
+    pub task_digest: Option<&'a [u8; 32]>,
+    /// The record of the call that started that task.
+    pub task_of: Option<RecordId>,
+    /// Where the request stands in a batch; `None` outside of one.
+    pub batch: Option<BatchElement>,
     /// Time spent in each stage.
     pub stage_us: &'a [StageTime],
 }
@@ -97,6 +103,8 @@ pub struct ResponseRecord<'a> {
     pub method: Option<&'a str>,
     /// The tool, for `tools/call`.
     pub tool: Option<&'a str>,
+    /// The method of a message of the server that is no answer: of its request or notification.
+    pub message: Option<&'a str>,
     /// The HTTP status of the upstream, when it answered.
     pub status: Option<u16>,
     /// The review's decision; `None` when there was nothing to review.
@@ -111,6 +119,11 @@ pub struct ResponseRecord<'a> {
     pub redactions: u64,
     /// HMAC-SHA-256 over the bytes as the upstream sent them.
     pub content_digest: Option<&'a [u8; 32]>,
+    /// HMAC-SHA-256 over the decoded `requestState` that the answer hands out: the request that brings it back has the
+    /// same member, which links the records of one exchange.
+    pub request_state_digest: Option<&'a [u8; 32]>,
+    /// Digest of the id of the task that the answer hands out.
+    pub task_digest: Option<&'a [u8; 32]>,
     /// The revision of the policy that was asked.
     pub policy_revision: Option<&'a str>,
     /// The digest of the configuration.
@@ -332,6 +345,17 @@ pub struct RedactObligation<'a> {
     pub action: &'a str,
 }
 
+/// The place of a request in a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BatchElement {
+    /// The record of the first element.
+    pub first: RecordId,
+    /// From zero.
+    pub index: usize,
+    /// How many elements there are.
+    pub size: usize,
+}
+
 /// The gate that wrote a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct GateNode<'a> {
@@ -397,6 +421,9 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.gate(self.gate);
         object.upstream(self.upstream);
         object.maybe_text("trace_id", self.trace_id);
+        object.digest("task_digest", self.task_digest);
+        object.maybe_record_id("task_of", self.task_of);
+        object.batch(self.batch);
         object.stages(self.stage_us);
         object.end();
     }
@@ -413,6 +440,7 @@ impl ResponseRecord<'_> {
         object.identities(&self.identities);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);
+        object.maybe_text("message", self.message);
         object.maybe_number("status", self.status.map(u64::from));
         object.maybe_text("outcome", phase.outcome().map(Outcome::code));
         object.maybe_text("decision", self.decision.map(Effect::code));
@@ -421,6 +449,8 @@ impl ResponseRecord<'_> {
         object.obligations(self.obligations);
         object.number("redactions", self.redactions);
         object.digest("content_digest", self.content_digest);
+        object.digest("request_state_digest", self.request_state_digest);
+        object.digest("task_digest", self.task_digest);
         if let ResponsePhase::Close { totals, .. } = phase {
             object.totals(totals);
         }

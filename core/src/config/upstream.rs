@@ -1,8 +1,10 @@
 //! What stands behind a server, and what it is shown in place of the client's token.
 //!
-//! Owns [`Upstream`], [`Credentials`] and which tool is called with which of them, and [`ForwardHeaders`]. Refuses a
-//! secret that would lend the rights of one tool to the callers of another. Never prints a secret.
+//! Owns [`Upstream`], its [`Endpoint`]s, [`Credentials`] and which tool is called with which of them, and
+//! [`ForwardHeaders`]. Refuses a secret that would lend the rights of one tool to the callers of another. Never prints a
+//! secret, never connects, and does not know which endpoint is well.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,16 +14,38 @@ use zeroize::Zeroizing;
 
 use crate::assertion::AssertionTerms;
 use crate::exchange::ExchangeTerms;
-use crate::scope::{ToolTable, scope_family};
+use crate::scope::{PromptTable, ResourceTable, ToolTable, scope_family};
+use crate::session::EndpointId;
 
 /// Where a server's calls go.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// The label that records name.
     pub name: Arc<str>,
-    /// The authority for the `Host` field, and the name checked in the certificate.
+    /// The places that answer, at least one, each with an id of its own. Every one of them can answer every call outside
+    /// of a session.
+    pub endpoints: Vec<Endpoint>,
+    /// What we show in place of the client's token.
+    pub credentials: Credentials,
+    /// Which fields cross beside those that MCP needs.
+    pub forward_headers: ForwardHeaders,
+}
+
+impl Upstream {
+    /// The endpoint of this id; `None` for one that is gone.
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.id == id)
+    }
+}
+
+/// One place behind a server.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// What names it in sealed sessions.
+    pub id: EndpointId,
+    /// The authority for the `Host` field.
     pub authority: Arc<str>,
-    /// The host of the authority, without port: the TLS server name.
+    /// The name checked in the certificate: the host of the authority, without port, unless the embedder knows a better.
     pub host: Arc<str>,
     /// The path of the MCP endpoint.
     pub path: Arc<str>,
@@ -29,10 +53,32 @@ pub struct Upstream {
     pub tls: bool,
     /// The addresses that the name resolves to, at least one.
     pub addresses: Vec<SocketAddr>,
-    /// What we show in place of the client's token.
-    pub credentials: Credentials,
-    /// Which fields cross beside those that MCP needs.
-    pub forward_headers: ForwardHeaders,
+    /// What the embedder keeps of it, if anything.
+    pub kept: Option<Kept>,
+}
+
+/// What an embedder keeps of an endpoint beside its configuration, such as its trust and its health: of one snapshot with
+/// it, and of no meaning here.
+#[derive(Clone)]
+pub struct Kept(Arc<dyn Any + Send + Sync>);
+
+impl Kept {
+    /// Keeps a value.
+    pub fn new<T: Any + Send + Sync>(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// The value, if it is of this type.
+    pub fn of<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+/// Tells nothing of the value.
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Kept")
+    }
 }
 
 /// The fields that cross beside those that MCP needs, each way. The embedder refuses names that others own: framing,
@@ -120,17 +166,17 @@ pub enum CredentialsError {
         /// The tool that requires none; `None` for calls that name no tool.
         tool: Option<Box<str>>,
     },
-    /// One secret serves tools whose scopes are of different families.
+    /// One secret serves tools, prompts or resources whose scopes are of different families.
     #[error(
-        "the secret `{label}` serves tools of different scope families, such as `{first}` and `{second}`: who may call \
+        "the secret `{label}` serves different scope families, such as those of `{first}` and `{second}`: who may call \
          one would call with the rights of all"
     )]
     Shared {
         /// The credential's label.
         label: Arc<str>,
-        /// One tool.
+        /// One of them.
         first: Box<str>,
-        /// A tool of another family.
+        /// One of another family.
         second: Box<str>,
     },
     /// A tool stands in two groups.
@@ -184,12 +230,21 @@ impl Credentials {
     }
 
     /// Checks that they fit the tools of a server.
-    pub(super) fn check(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+    pub(super) fn check(
+        &self,
+        table: &ToolTable,
+        prompts: &PromptTable,
+        resources: &ResourceTable,
+    ) -> Result<(), CredentialsError> {
         if let Some(tool) = self.tools.keys().find(|tool| table.required(tool).is_none()) {
             return Err(CredentialsError::ToolUnmapped(tool.clone()));
         }
         self.check_exchanges(table)?;
-        self.check_shared(table)
+        let tools = table
+            .rows()
+            .map(|(tool, required)| (tool, required, self.of(Some(tool))));
+        let others = prompts.rows().chain(resources.rows());
+        self.check_shared(tools.chain(others.map(|(name, required)| (name, required, self.of(None)))))
     }
 
     fn check_exchanges(&self, table: &ToolTable) -> Result<(), CredentialsError> {
@@ -212,11 +267,14 @@ impl Credentials {
         Ok(())
     }
 
-    /// One value is one secret, in however many groups it stands. A tool without scopes is of any family.
-    fn check_shared(&self, table: &ToolTable) -> Result<(), CredentialsError> {
+    /// One value is one secret, in however many groups it stands. What needs no scopes is of any family.
+    fn check_shared<'c>(
+        &'c self,
+        rows: impl Iterator<Item = (&'c str, &'c [Box<str>], Option<&'c Arc<UpstreamCredential>>)>,
+    ) -> Result<(), CredentialsError> {
         let mut served: BTreeMap<&str, (&str, BTreeSet<&str>)> = BTreeMap::new();
-        for (tool, required) in table.rows() {
-            let Some(credential) = self.of(Some(tool)) else {
+        for (name, required, credential) in rows {
+            let Some(credential) = credential else {
                 continue;
             };
             let CredentialKind::Static {
@@ -236,11 +294,11 @@ impl Credentials {
                     return Err(CredentialsError::Shared {
                         label: Arc::clone(&credential.label),
                         first: Box::from(*first),
-                        second: Box::from(tool),
+                        second: Box::from(name),
                     });
                 }
                 None => {
-                    served.insert(value.as_str(), (tool, families));
+                    served.insert(value.as_str(), (name, families));
                 }
             }
         }

@@ -22,8 +22,18 @@ const PER_PRINCIPAL_MAX: usize = 64;
 /// The longest id that is a string, in bytes: the upstream chooses it and the table keeps it.
 const ID_BYTES_MAX: usize = 256;
 
-/// How long an answer is awaited. A `ping` is answered at once (MCP 2025-11-25, ping); what asks a human will need more.
+/// How long an answer is awaited that a program gives: a `ping` is answered at once (MCP 2025-11-25, ping).
 const TTL: Duration = Duration::from_mins(1);
+
+/// How long an answer is awaited that a human gives, or approves.
+const HUMAN_TTL: Duration = Duration::from_mins(10);
+
+const fn ttl(method: Method) -> Duration {
+    match method {
+        Method::ResponseElicitation | Method::ResponseSampling => HUMAN_TTL,
+        _ => TTL,
+    }
+}
 
 /// The answers that are awaited, bounded in number, size and time.
 #[derive(Debug)]
@@ -47,6 +57,20 @@ pub(super) struct Asked<'a> {
     pub(super) id: &'a Id,
 }
 
+/// An awaited answer that has come, to be put back when it gets no further.
+#[derive(Debug)]
+pub(super) struct Taken {
+    principal_id: [u8; 32],
+    awaited: Awaited,
+}
+
+impl Taken {
+    /// What the answer is judged as.
+    pub(super) fn method(&self) -> Method {
+        self.awaited.method
+    }
+}
+
 #[derive(Debug)]
 struct Awaited {
     server: Arc<str>,
@@ -63,6 +87,11 @@ impl Awaited {
             && self.server == *asked.server
             && self.session.as_ref() == asked.session
             && self.id == *asked.id
+    }
+
+    /// Whether nobody could tell which of both an answer is to.
+    fn is_same(&self, other: &Self) -> bool {
+        self.server == other.server && self.session == other.session && self.id == other.id
     }
 }
 
@@ -90,25 +119,37 @@ impl AwaitedAnswers {
         if matches!(asked.id, Id::String(text) if ID_BYTES_MAX < text.len()) {
             return false;
         }
+        let awaited = Awaited {
+            server: Arc::clone(asked.server),
+            session: asked.session.copied(),
+            id: asked.id.clone(),
+            method,
+            expires: now.after(ttl(method)),
+        };
+        self.insert(*asked.principal_id, awaited, now)
+    }
+
+    /// The answer that was taken has got no further: it is awaited again, until when it was before.
+    pub(super) fn put_back(&self, taken: Taken, now: UnixTime) {
+        // Without room it is lost, as one that expires.
+        let _ = self.insert(taken.principal_id, taken.awaited, now);
+    }
+
+    fn insert(&self, principal_id: [u8; 32], awaited: Awaited, now: UnixTime) -> bool {
         if !self.reserve() {
             self.make_room(now);
             if !self.reserve() {
                 return false;
             }
         }
-        let mut awaited = self.by_principal.entry(*asked.principal_id).or_default();
-        let expired = forget(&mut awaited, now);
-        let enters = awaited.len() < PER_PRINCIPAL_MAX && !awaited.iter().any(|awaited| awaited.is(asked, now));
+        let mut of_principal = self.by_principal.entry(principal_id).or_default();
+        let expired = forget(&mut of_principal, now);
+        let enters =
+            of_principal.len() < PER_PRINCIPAL_MAX && !of_principal.iter().any(|other| other.is_same(&awaited));
         if enters {
-            awaited.push(Awaited {
-                server: Arc::clone(asked.server),
-                session: asked.session.copied(),
-                id: asked.id.clone(),
-                method,
-                expires: now.after(TTL),
-            });
+            of_principal.push(awaited);
         }
-        drop(awaited);
+        drop(of_principal);
         let released = expired.saturating_add(usize::from(!enters));
         self.count.fetch_sub(released, Ordering::Relaxed);
         enters
@@ -122,7 +163,7 @@ impl AwaitedAnswers {
     }
 
     /// The same; it is awaited no more.
-    pub(super) fn take(&self, asked: &Asked<'_>, now: UnixTime) -> Option<Method> {
+    pub(super) fn take(&self, asked: &Asked<'_>, now: UnixTime) -> Option<Taken> {
         let mut awaited = self.by_principal.get_mut(asked.principal_id)?;
         let place = awaited.iter().position(|awaited| awaited.is(asked, now))?;
         let taken = awaited.swap_remove(place);
@@ -130,7 +171,10 @@ impl AwaitedAnswers {
         self.by_principal
             .remove_if(asked.principal_id, |_, awaited| awaited.is_empty());
         self.count.fetch_sub(1, Ordering::Relaxed);
-        Some(taken.method)
+        Some(Taken {
+            principal_id: *asked.principal_id,
+            awaited: taken,
+        })
     }
 
     /// Counts one answer in, if there is room.

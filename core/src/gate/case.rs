@@ -10,9 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::awaited::{Asked, AwaitedAnswers};
+use super::awaited::{Asked, Taken};
+use super::batch::BatchPlace;
 use super::permit::SESSION;
-use super::{Gate, Snapshot};
+use super::tasks::TaskFacts;
+use super::{Gate, Snapshot, style};
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -21,7 +23,8 @@ use crate::json::Node;
 use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, RequestInput, Row, Texts};
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
-use crate::scope::ToolNeeds;
+use crate::scope::Needs;
+use crate::session::EndpointId;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -47,6 +50,12 @@ pub(super) struct Case<'g> {
     /// The session that the request is of.
     pub(super) session: Option<Session>,
     pub(super) verdict: Option<Verdict>,
+    /// The task that it is about.
+    pub(super) task: Option<Box<TaskFacts>>,
+    /// The place of the client's answer among those that are awaited, until it has gone to the upstream.
+    taken: Option<Taken>,
+    /// Where it stands in a batch; `None` outside of one.
+    pub(super) batch: Option<Box<BatchPlace>>,
 }
 
 /// Tells the record only: the body and the session are the client's.
@@ -86,6 +95,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
+    /// The endpoint that keeps it; one of the server's.
+    pub(super) endpoint: EndpointId,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -146,6 +157,9 @@ impl<'g> Case<'g> {
             call: None,
             session: None,
             verdict: None,
+            taken: None,
+            task: None,
+            batch: None,
         }
     }
 
@@ -174,7 +188,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it.
+    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -186,14 +200,21 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let upstream = keys
+        let (endpoint, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
+        if self.server.upstream().endpoint(endpoint).is_none() {
+            return Err(self.denial(
+                DenyReason::SessionUnknown,
+                "the endpoint that keeps the session is no longer configured",
+            ));
+        }
         let mut sealed = sealed.clone();
         sealed.set_sensitive(true);
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
+            endpoint,
             sealed,
         });
         Ok(())
@@ -209,36 +230,54 @@ impl<'g> Case<'g> {
         }
     }
 
-    /// Checks that an answer of the client is awaited from this caller, at this server and in this session.
+    /// What an answer of the client is judged as: it must be awaited from this caller, at this server and in this session,
+    /// and be what was asked for.
     ///
     /// # Errors
-    /// [`DenyReason::RpcInvalid`] for one that is not, or no longer, whatever the cause.
-    pub(super) fn check_awaited(&self) -> Result<(), Denial> {
-        self.awaited(AwaitedAnswers::find)
+    /// [`DenyReason::RpcInvalid`] for one that is not awaited, or no longer, whatever the cause, and for any other form.
+    pub(super) fn answering<'b>(&self, call: Call<'b>) -> Result<Call<'b>, Denial> {
+        let Some(id) = call.answers().map(RequestId::value) else {
+            return Ok(call);
+        };
+        let asked = self.gate.awaited.find(&self.asked(&id), self.now);
+        call.answering(asked.ok_or_else(|| self.unawaited())?)
     }
 
-    /// The same, and it is awaited no more: an answer passes once.
+    /// An awaited answer is awaited no more: it passes once, unless [`Self::await_again`] puts it back.
     ///
     /// # Errors
-    /// As [`Self::check_awaited`].
-    pub(super) fn take_awaited(&self) -> Result<(), Denial> {
-        self.awaited(AwaitedAnswers::take)
-    }
-
-    fn awaited(
-        &self,
-        look: impl FnOnce(&AwaitedAnswers, &Asked<'_>, UnixTime) -> Option<Method>,
-    ) -> Result<(), Denial> {
+    /// [`DenyReason::RpcInvalid`] for one that another answer came before.
+    pub(super) fn take_awaited(&mut self) -> Result<(), Denial> {
         let Some((call, id)) = self.call.as_ref().and_then(|call| Some((call, call.answers.as_ref()?))) else {
             return Ok(());
         };
-        match look(&self.gate.awaited, &self.asked(id), self.now) {
-            Some(method) if method == call.method => Ok(()),
-            Some(_) | None => Err(self.denial(
-                DenyReason::RpcInvalid,
-                "the answer is to no request of the server that still awaits it from this caller in this session",
-            )),
+        match self.gate.awaited.take(&self.asked(id), self.now) {
+            Some(taken) if taken.method() == call.method => {
+                self.taken = Some(taken);
+                Ok(())
+            }
+            Some(_) | None => Err(self.unawaited()),
         }
+    }
+
+    /// The answer of the client has not gone to the upstream: it may be given again.
+    pub(super) fn await_again(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            self.gate.awaited.put_back(taken, self.now);
+        }
+    }
+
+    /// Awaits the answer to this request of the server no more.
+    pub(super) fn await_no_more(&self, id: &Id, now: UnixTime) {
+        let _ = self.gate.awaited.take(&self.asked(id), now);
+    }
+
+    #[cold]
+    fn unawaited(&self) -> Denial {
+        self.denial(
+            DenyReason::RpcInvalid,
+            "the answer is to no request of the server that still awaits it from this caller in this session",
+        )
     }
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.
@@ -280,6 +319,7 @@ impl<'g> Case<'g> {
             denial.modern = call.version.is_modern();
             denial.request_id = call.expected.id_raw().map(Box::from);
         }
+        style::apply(self, &mut denial);
         if matches!(reason, DenyReason::AuditUnavailable) {
             denial.retry_after_s = Some(1);
         }
@@ -320,7 +360,7 @@ impl<'g> Case<'g> {
     pub(super) fn input<'c>(
         &'c self,
         target: Target<'c>,
-        needs: ToolNeeds<'c>,
+        needs: Needs<'c>,
         arguments: Option<Node<'c>>,
         now: UnixTime,
     ) -> Option<RequestInput<'c>> {

@@ -235,6 +235,7 @@ impl<'g, 'b> Known<'g, 'b> {
             Ok(Reply::Notification { params, .. } | Reply::Request { params, .. }) => {
                 Ok(params.map_or(0, |params| params.len()))
             }
+            Ok(Reply::InputRequired { requests, .. }) => Ok(requests.map_or(0, |requests| requests.len())),
             Ok(Reply::Unjudged) => Ok(0),
             Err(_) => Err(DenyReason::AnswerInvalid),
         }
@@ -284,9 +285,9 @@ impl<'g, 'b> Known<'g, 'b> {
             answered: false,
             refused: None,
         };
-        match review::judge(&self.case, answer, place, now, &mut self.scratch).release {
+        match review::judge(&self.case, answer, place, None, now, &mut self.scratch).release {
             Release::Pass { body, .. } | Release::Redacted { body, .. } => Ok(body.len()),
-            Release::Empty { .. } | Release::Dropped => Ok(0),
+            Release::Batch { .. } | Release::Empty { .. } | Release::Dropped => Ok(0),
             Release::Withheld(denial) => Err(denial.reason),
         }
     }

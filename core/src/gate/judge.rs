@@ -12,9 +12,9 @@ use super::{Scratch, authentication};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
-use crate::policy::{Decision, Worker};
-use crate::rpc::{self, Call};
-use crate::scope::{ScopeGrant, ScopeRefusal, ToolNeeds};
+use crate::policy::{Decision, RequestInput, Worker};
+use crate::rpc::{self, Call, Target};
+use crate::scope::{Needs, ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
 
 /// A refusal, with the policy's decision when it was the policy that refused.
@@ -40,9 +40,10 @@ pub(super) fn judge(
     case.end(Stage::Parse);
     let call = parsed?;
     let mut laps = case.laps;
-    let verdict = match case.look_up() {
-        Ok(()) => decide(case, &call, &mut scratch.worker, &mut laps),
-        Err(unlisted) => Err(unlisted.into()),
+    let task = case.enter_task(&call);
+    let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
+        Ok(tool) => decide(case, &call.about(tool.as_deref()), &mut scratch.worker, &mut laps),
+        Err(refused) => Err(refused.into()),
     };
     case.laps = laps;
     // Last: what is refused for another reason may come again.
@@ -69,10 +70,19 @@ fn parse<'b>(
         json: super::json_limits(limits),
         tool_name_bytes_max: limits.tool_name_bytes_max,
     };
-    let call = rpc::read_call(head, body, scratch, call_limits)?;
+    let call = match *head.method == http::Method::POST {
+        true => rpc::read_call(head, body, scratch, call_limits)?,
+        false => rpc::read_http(head, body)?,
+    };
+    if call.answers().is_some() {
+        // What it answers tells what it is, and that is known in its session alone.
+        case.enter_session(&call, head)?;
+        let call = case.answering(call)?;
+        case.learn(&call);
+        return Ok(call);
+    }
     case.learn(&call);
     case.enter_session(&call, head)?;
-    case.check_awaited()?;
     Ok(call)
 }
 
@@ -83,18 +93,20 @@ pub(super) fn decide(
     worker: &mut Worker,
     laps: &mut Laps,
 ) -> Result<Verdict, Refusal> {
-    let grant = grant(case, call);
+    let grant = case
+        .server
+        .grant(call.target(), |scope| case.principal.has_scope(scope));
     laps.end(Stage::Scope, case.gate.ticks.now_ns());
     let verdict = match grant {
         Ok(grant) => ask(case, call, &grant, worker),
         Err(ScopeRefusal::Insufficient(needs)) if case.server.policy().has_visible() => {
             Err(uncovered_if_visible(case, call, needs, worker).into())
         }
-        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
-        Err(ScopeRefusal::Unmapped) => {
-            let operator = "the tool has no row in the scope table";
-            return Err(Denial::new(DenyReason::ToolUnmapped, operator).into());
+        Err(ScopeRefusal::Unmapped) if case.server.policy().has_visible() => {
+            Err(unmapped_like_hidden(case, call, worker).into())
         }
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
+        Err(ScopeRefusal::Unmapped) => return Err(unmapped(call.target()).into()),
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
     verdict
@@ -103,16 +115,13 @@ pub(super) fn decide(
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(mut input) = case.input(call.target(), needs, call.arguments(), case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
+    input.request.answer = call.answer();
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.tool().is_some()
-        && !policy
-            .visible(&input, worker, &limits, ticks)
-            .map_err(super::policy_failed)?
-    {
+    if call.target() != Target::Nothing && !visible(case, &input, worker)? {
         return Err(hidden().into());
     }
     let decision = policy
@@ -140,33 +149,59 @@ fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Wo
     })
 }
 
-/// Stage 7. A call without a tool needs no scope; the policy decides.
-fn grant<'c>(case: &'c Case<'_>, call: &Call<'_>) -> Result<ScopeGrant<'c>, ScopeRefusal<'c>> {
-    let tools = case.server.tools();
-    match call.tool() {
-        Some(tool) => tools.grant(tool, |scope| case.principal.has_scope(scope)),
-        None => Ok(tools.grant_without_tool()),
+/// The refusal of what has no row.
+#[cold]
+fn unmapped(target: Target<'_>) -> Denial {
+    match target {
+        Target::Prompt(_) => Denial::new(DenyReason::PromptUnmapped, "the prompt has no row in the scope table"),
+        Target::Resource(_) => Denial::new(
+            DenyReason::ResourceUnmapped,
+            "the resource has no row in the scope table",
+        ),
+        Target::Nothing | Target::Tool(_) => {
+            Denial::new(DenyReason::ToolUnmapped, "the tool has no row in the scope table")
+        }
     }
 }
 
-/// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
-/// it gets the refusal of an unknown one, and so does everybody while that cannot be told.
-#[cold]
-fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, worker: &mut Worker) -> Denial {
+/// Whether the policy shows what the call names to the caller.
+fn visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> Result<bool, Denial> {
     let limits = super::eval_limits(case.snapshot.limits());
-    let ticks = &*case.gate.ticks;
-    let visible = case
-        .input(call.target(), needs, call.arguments(), case.now)
-        .map(|input| case.server.policy().visible(&input, worker, &limits, ticks));
-    match visible {
+    case.server
+        .policy()
+        .visible(input, worker, &limits, &*case.gate.ticks)
+        .map_err(super::policy_failed)
+}
+
+/// The refusal of a call whose scopes are not covered. A challenge tells that there is such a tool: whoever may not see
+/// it gets the refusal of an unknown one.
+#[cold]
+fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
+    let input = case.input(call.target(), needs, call.arguments(), case.now);
+    match input.map(|input| visible(case, &input, worker)) {
         Some(Ok(true)) => uncovered(case, call, needs),
-        Some(Ok(false) | Err(_)) | None => hidden(),
+        Some(Err(failed)) => failed,
+        Some(Ok(false)) | None => hidden(),
+    }
+}
+
+/// The refusal of what has no row. The policy is asked what it is asked of a hidden tool, and its answer is of no
+/// account: neither the time that it takes nor its failure tells that there is no row.
+#[cold]
+fn unmapped_like_hidden(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Denial {
+    let Ok(nothing) = case.server.grant(Target::Nothing, |_| false) else {
+        return unmapped(call.target());
+    };
+    let input = case.input(call.target(), nothing.needs(), call.arguments(), case.now);
+    match input.map(|input| visible(case, &input, worker)) {
+        Some(Err(failed)) => failed,
+        Some(Ok(_)) | None => unmapped(call.target()),
     }
 }
 
 /// The refusal that names every scope which the call needs.
 #[cold]
-fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>) -> Denial {
+fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>) -> Denial {
     let denial = Denial::new(
         DenyReason::ScopeInsufficient,
         "the token's scopes do not cover the tool",
@@ -181,7 +216,7 @@ fn hidden() -> Denial {
 
 /// The challenge to come back with a better token, with every scope that this call needs.
 #[cold]
-fn challenge(case: &Case<'_>, call: &Call<'_>, needs: ToolNeeds<'_>, error: ChallengeError) -> Challenge {
+fn challenge(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, error: ChallengeError) -> Challenge {
     let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
     Challenge {
         error: Some(error),

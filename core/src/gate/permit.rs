@@ -3,12 +3,15 @@
 //! Owns [`Recorded`], [`Permit`] and [`Forward`]. Their constructors are private to the gate, and each is spent by
 //! value: what was not recorded durably cannot be forwarded, and nothing is forwarded twice.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::batch::Batch;
 use super::case::{Case, Session};
 use super::ticket::Ticket;
 use crate::assertion;
@@ -17,6 +20,8 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
+use crate::rpc::{Method, Target};
+use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -37,7 +42,32 @@ impl<'g> Recorded<'g> {
         }
     }
 
-    /// Where the record stands in the log.
+    /// The allowed elements of a batch as one request, whose bytes are `whole`; `None` when there are none.
+    pub(super) fn joined(allowed: Vec<Self>, whole: Bytes) -> Option<Self> {
+        let mut elements = allowed.into_iter();
+        let mut lead = elements.next()?;
+        let mut batch = Batch {
+            whole,
+            further: Vec::with_capacity(elements.len()),
+            judged_ns: 0,
+        };
+        for Self { mut ticket, position } in elements {
+            batch.judged_ns = batch.judged_ns.saturating_add(ticket.stages_ns());
+            ticket.count_no_more();
+            batch.further.push(ticket);
+            lead.position = lead.position.max(position);
+        }
+        // The others were judged in between.
+        lead.ticket.case.laps.skip(lead.ticket.case.gate.ticks.now_ns());
+        lead.ticket.batch = Some(Box::new(batch));
+        Some(lead)
+    }
+
+    pub(super) const fn ticket(&self) -> &Ticket<'g> {
+        &self.ticket
+    }
+
+    /// Where the record stands in the log: of a batch the last one.
     pub fn position(&self) -> Position {
         self.position
     }
@@ -107,21 +137,31 @@ impl<'g> Permit<'g> {
         let Some(credential) = &case.credential else {
             return Ok(None);
         };
-        let tool = case.call.as_ref().and_then(|call| call.named.tool());
-        let required = tool
-            .and_then(|tool| case.server.tools().required(tool))
-            .unwrap_or_default();
+        let required = self.required();
         let (principal, record_id) = (&case.principal, case.record_id);
         match &credential.kind {
             CredentialKind::Static { .. } => Ok(None),
             CredentialKind::Assertion(terms) => {
-                let claims = assertion::claims(terms, principal, required, record_id, now);
+                let claims = assertion::claims(terms, principal, &required, record_id, now);
                 Ok(Some(Needed::Assertion(claims)))
             }
             CredentialKind::Exchange(terms) => {
                 let limits = case.snapshot.limits().exchange_limits();
-                let request = ExchangeRequest::new(terms, principal, required, limits, record_id, now)?;
+                let request = ExchangeRequest::new(terms, principal, &required, limits, record_id, now)?;
                 Ok(Some(Needed::Exchange(Box::new(request))))
+            }
+        }
+    }
+
+    /// The scopes of the tool, of a batch those of each one's, sorted.
+    fn required(&self) -> Cow<'_, [Box<str>]> {
+        let of = |case: &'_ Case<'g>| -> Vec<Box<str>> { required(case).to_vec() };
+        match &self.ticket.batch {
+            None => Cow::Borrowed(required(&self.ticket.case)),
+            Some(batch) => {
+                let further = batch.further.iter().flat_map(|ticket| of(&ticket.case));
+                let scopes: BTreeSet<Box<str>> = of(&self.ticket.case).into_iter().chain(further).collect();
+                Cow::Owned(scopes.into_iter().collect())
             }
         }
     }
@@ -166,9 +206,19 @@ impl<'g> Permit<'g> {
     pub fn spend(self) -> (Forward, Ticket<'g>) {
         let case = &self.ticket.case;
         let forward = Forward {
-            body: case.body.clone(),
+            method: match case.call.as_ref().map(|call| call.method) {
+                Some(Method::HttpListen) => http::Method::GET,
+                Some(Method::HttpTerminate) => http::Method::DELETE,
+                Some(_) | None => http::Method::POST,
+            },
+            expects_body: self.ticket.expects_stream(),
+            body: match &self.ticket.batch {
+                Some(batch) => batch.whole.clone(),
+                None => case.body.clone(),
+            },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
+            endpoint: case.session.as_ref().map(|session| session.endpoint),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
@@ -176,15 +226,27 @@ impl<'g> Permit<'g> {
     }
 }
 
-/// What goes upstream: a POST of exactly `body` with exactly `headers`, beside the framing, the host and the
+/// The scopes of the tool that a request names.
+fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
+    let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());
+    case.server.required(named).unwrap_or_default()
+}
+
+/// What goes upstream: a POST of exactly `body`, or another method without one, with exactly `headers`, beside the framing, the host and the
 /// upstream's credential. Nothing else of the client's head goes along, least of all its token.
 pub struct Forward {
+    /// The HTTP method that was judged.
+    pub method: http::Method,
+    /// Whether the answer may have a body that matters; else only its status does (MCP streamable HTTP).
+    pub expects_body: bool,
     /// The very bytes that were judged.
     pub body: Bytes,
     /// The server the call is for.
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub endpoint: Option<EndpointId>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,
@@ -219,9 +281,6 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id")
 /// Fields that change nothing of what was judged.
 static PASSED: [HeaderName; 2] = [ACCEPT_LANGUAGE, USER_AGENT];
 
-/// The field by which a client of the legacy era says what it has seen of a stream.
-static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
 /// Each call asks anew, so that a short wait makes sense.
 const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 
@@ -233,13 +292,18 @@ const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 /// repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
 pub(super) fn forward_headers(
     headers: &HeaderMap,
+    method: Option<Method>,
     session: Option<&Session>,
     further: &[HeaderName],
 ) -> Vec<(HeaderName, HeaderValue)> {
-    let mut forwarded = vec![
-        (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-    ];
+    let mut forwarded = match method {
+        Some(Method::HttpListen) => vec![(ACCEPT, HeaderValue::from_static("text/event-stream"))],
+        Some(Method::HttpTerminate) => Vec::new(),
+        Some(_) | None => vec![
+            (ACCEPT, HeaderValue::from_static("application/json, text/event-stream")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ],
+    };
     for name in FORWARDED {
         if let Some(value) = headers.get(&name) {
             forwarded.push((name, value.clone()));
@@ -248,9 +312,7 @@ pub(super) fn forward_headers(
     if let Some(session) = session {
         forwarded.push((SESSION, session.upstream.clone()));
     }
-    let in_session = session.is_some();
-    let passed = PASSED.iter().chain(in_session.then_some(&LAST_EVENT_ID)).chain(further);
-    for name in passed {
+    for name in PASSED.iter().chain(further) {
         if let Some(value) = end_to_end(headers, name) {
             forwarded.push((name.clone(), value.clone()));
         }

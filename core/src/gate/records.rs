@@ -4,13 +4,14 @@
 
 use super::case::Case;
 use crate::audit::{
-    Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord, ResponsePhase,
-    ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
+    BatchElement, Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord,
+    ResponsePhase, ResponseRecord, Revocation, ShownCredential, StageTime, TokenEvidence, Totals, UpstreamTarget,
 };
 use crate::denial::Denial;
 use crate::identity::{self, Proof};
 use crate::policy::{Decision, Redaction};
 use crate::record_id::RecordId;
+use crate::rpc::ServerMethod;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 use crate::token::{Binding, RevocationMode};
@@ -33,6 +34,12 @@ pub(super) struct PartFacts {
     pub(super) redactions: u64,
     /// The digest of the session that the answer opens.
     pub(super) session: Option<[u8; 32]>,
+    /// What the server asks or tells beside its answer.
+    pub(super) message: Option<ServerMethod>,
+    /// The digest of the state that the client is to bring back.
+    pub(super) request_state_digest: Option<[u8; 32]>,
+    /// The digest of the task that the answer hands out.
+    pub(super) task_digest: Option<[u8; 32]>,
 }
 
 /// What a response record is about.
@@ -95,6 +102,13 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
             }),
         },
         trace_id: call.and_then(|call| call.trace_parent.as_deref()).and_then(trace_id),
+        task_digest: case.task.as_ref().map(|facts| &facts.digest),
+        task_of: case.task.as_ref().map(|facts| facts.task.started_by),
+        batch: case.batch.as_ref().map(|place| BatchElement {
+            first: place.first,
+            index: place.index,
+            size: place.size,
+        }),
         stage_us: &stage_times(&case.laps),
     }
     .write_json(out);
@@ -195,6 +209,7 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         identities: identities(case),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.named.tool()),
+        message: facts.message.map(ServerMethod::as_str),
         status: facts.status,
         decision: match (facts.outcome, decision) {
             (Outcome::Withheld, _) => Some(Effect::Deny),
@@ -208,6 +223,8 @@ fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, fact
         obligations: &redact,
         redactions: facts.redactions,
         content_digest: facts.content_digest.as_ref(),
+        request_state_digest: facts.request_state_digest.as_ref(),
+        task_digest: facts.task_digest.as_ref(),
         policy_revision: Some(server.policy().revision()),
         config_digest: case.snapshot.config_digest(),
         gate: node(case.gate),
@@ -258,6 +275,9 @@ impl PartFacts {
             refusal: None,
             redactions: 0,
             session: None,
+            message: None,
+            request_state_digest: None,
+            task_digest: None,
         }
     }
 
@@ -265,6 +285,14 @@ impl PartFacts {
         Self {
             outcome: Outcome::Reviewed,
             ..Self::new(status, None)
+        }
+    }
+
+    /// The facts of a request that the upstream's answer to its batch left out.
+    pub(super) fn unanswered(refusal: &'static str) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..Self::closing(Outcome::UpstreamFailed)
         }
     }
 

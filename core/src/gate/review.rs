@@ -15,14 +15,18 @@ use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
-use crate::rpc::{self, Method, Reply};
+use crate::rpc::subscription::Subscription;
+use crate::rpc::{self, Method, Reply, ReplyError, Reviewed, ServerMethod};
 use crate::time::UnixTime;
 
+mod capabilities;
+mod contents;
 mod lists;
 mod messages;
+mod tasks;
 
 use lists::filter_tools;
-use messages::awaiting;
+use messages::{Told, awaiting};
 
 /// What the review found.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(super) struct Finding {
     pub(super) answers: bool,
     /// Whether it is the result that was asked for, and leaves.
     pub(super) succeeds: bool,
+    /// Whether the server ends the stream by it, without a response.
+    pub(super) ends: bool,
 }
 
 /// Where an answer stands in its exchange.
@@ -52,8 +58,25 @@ struct Passed {
     redactions: usize,
 }
 
-/// Judges one answer.
-pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime, scratch: &mut Scratch) -> Finding {
+impl Passed {
+    /// Everything, as it came.
+    const fn whole() -> Self {
+        Self {
+            edited: None,
+            redactions: 0,
+        }
+    }
+}
+
+/// Judges one answer; `subscription` is what the stream may carry, where one was asked for.
+pub(super) fn judge(
+    case: &Case<'_>,
+    answer: Answer,
+    place: Place,
+    subscription: Option<&mut Subscription>,
+    now: UnixTime,
+    scratch: &mut Scratch,
+) -> Finding {
     // What was revoked after the permit gets nothing of the answer.
     let refused = match (case.check_revocation(now), place.refused) {
         (Err(revoked), _) => Some(revoked),
@@ -85,9 +108,10 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
     let Weighed {
         answers,
         succeeds,
+        ends,
         passed,
-    } = weigh(case, call, &body, place, &mut facts, now, scratch);
-    let succeeds = succeeds && passed.is_ok();
+    } = weigh(case, call, &body, place, subscription, &mut facts, now, scratch);
+    let (succeeds, ends) = (succeeds && passed.is_ok(), ends && passed.is_ok());
     let release = match passed {
         Ok(Passed { edited, redactions }) => {
             facts.outcome = Outcome::Reviewed;
@@ -109,6 +133,7 @@ pub(super) fn judge(case: &Case<'_>, answer: Answer, place: Place, now: UnixTime
         facts,
         answers,
         succeeds,
+        ends,
     }
 }
 
@@ -118,6 +143,8 @@ struct Weighed {
     answers: bool,
     /// Whether it is a result.
     succeeds: bool,
+    /// Whether nothing may follow it, though it is no response.
+    ends: bool,
     passed: Result<Passed, Denial>,
 }
 
@@ -127,15 +154,26 @@ fn weigh(
     call: &CallFacts,
     body: &[u8],
     place: Place,
+    subscription: Option<&mut Subscription>,
     facts: &mut PartFacts,
     now: UnixTime,
     scratch: &mut Scratch,
 ) -> Weighed {
-    let refused = |reason, operator| Weighed {
-        answers: true,
+    let owed = call.method.is_answered();
+    let stray = |reason, operator| Weighed {
+        answers: false,
         succeeds: false,
+        ends: false,
         passed: Err(Denial::new(reason, operator)),
     };
+    // Where nothing is owed, what cannot be read is a stray message too.
+    let refused = |reason, operator| Weighed {
+        answers: owed,
+        ..stray(reason, operator)
+    };
+    if !owed && call.method != Method::HttpListen {
+        return stray(DenyReason::AnswerInvalid, "nothing but a status answers this message");
+    }
     if !facts.status.is_some_and(carries_answer) {
         return refused(DenyReason::UpstreamFailed, "the upstream's status is no answer");
     }
@@ -150,14 +188,23 @@ fn weigh(
         ..
     } = scratch;
     let limits = super::json_limits(case.snapshot.limits());
-    let Ok(reply) = rpc::read_reply(body, parsed, limits, &call.expected) else {
-        return refused(DenyReason::AnswerInvalid, "the answer is not one to this request");
+    let reply = match rpc::read_reply(body, parsed, limits, &call.expected) {
+        Ok(reply) => reply,
+        // On a stream it may be meant for somebody else: it is dropped, and the answer that is owed may follow.
+        Err(ReplyError::IdMismatch) if place.streaming => {
+            return stray(DenyReason::AnswerInvalid, "the answer is to no request of this stream");
+        }
+        Err(_) => return refused(DenyReason::AnswerInvalid, "the answer is not one to this request"),
     };
-    let answers = matches!(reply, Reply::Error { .. } | Reply::Result { .. });
+    let answers = matches!(
+        reply,
+        Reply::Error { .. } | Reply::InputRequired { .. } | Reply::Result { .. }
+    );
     if answers && place.answered || !answers && !place.streaming {
         return refused(DenyReason::AnswerInvalid, "the answer comes twice, or is no response");
     }
-    if matches!(reply, Reply::Result { .. }) && facts.status != Some(200) {
+    let is_result = answers && !matches!(reply, Reply::Error { .. });
+    if is_result && facts.status != Some(200) {
         return refused(DenyReason::AnswerInvalid, "a result comes with the status of a failure");
     }
     let mut tools = Tools {
@@ -165,10 +212,25 @@ fn weigh(
         arguments,
         redact,
     };
+    let told = Told::by(&reply);
+    facts.message = told.map(|told| told.method);
+    let placed = match (told, &subscription) {
+        (Some(told), subscription) => messages::check_place(case, call, told, subscription.as_deref(), now, &mut tools),
+        (None, _) => Ok(()),
+    };
+    let passed = placed.and_then(|()| review(case, call, &reply, facts, now, &mut tools));
+    let ends = match (told, subscription) {
+        (Some(told), Some(subscription)) if passed.is_ok() => {
+            subscription.passed(told.method, told.params);
+            told.method == ServerMethod::Cancelled
+        }
+        _ => false,
+    };
     Weighed {
         answers,
         succeeds: matches!(reply, Reply::Result { .. }),
-        passed: review(case, call, &reply, facts, now, &mut tools),
+        ends,
+        passed,
     }
 }
 
@@ -195,17 +257,19 @@ fn review(
 ) -> Result<Passed, Denial> {
     let (kind, content, structured, is_error) = match reply {
         Reply::Error { error, .. } => ("error", Some(*error), None, true),
+        Reply::InputRequired { requests, .. } => ("input_required", *requests, None, false),
         Reply::Notification { params, .. } => ("notification", *params, None, false),
         Reply::Request { params, .. } => ("request", *params, None, false),
-        Reply::Result { result, .. } => result_parts(call.method, *result),
+        Reply::Result { result, .. } => result_parts(call, *result),
         Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
-                "this message of the server is not judged yet",
+                "the message of the server has no row, or not the form of its row",
             ));
         }
     };
-    let decision = decide(case, call, kind, (content, structured, is_error), now, tools)?;
+    let method = facts.message.map(ServerMethod::as_str);
+    let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();
     let obligations = decision.obligations.redact.clone();
     facts.decision = Some(decision);
@@ -222,6 +286,8 @@ fn review(
         .cloned()
         .collect();
     redactions.extend(obligations);
+    redactions.extend(case.task.iter().flat_map(|facts| facts.task.redactions.iter()).cloned());
+    let mut started = None;
     let mut edits = Edits::default();
     let (text, count) = match reply {
         Reply::Result { document, result } if call.method == Method::ToolsList => {
@@ -234,38 +300,65 @@ fn review(
                 filter_tools(case, call, *result, now, tools, &mut edits)?,
             )
         }
+        Reply::InputRequired { state, .. } if redactions.is_empty() => {
+            facts.request_state_digest = state.map(|state| case.gate.key.mac(state.as_bytes()));
+            return Ok(Passed::whole());
+        }
+        Reply::Result { document, result } if call.method == Method::TasksList => {
+            // A list has no structured content: pointers would have no root.
+            if !redactions.is_empty() {
+                return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
+            }
+            (document.text(), tasks::filter(case, *result, now, &mut edits)?)
+        }
+        Reply::Result { document, result } if tasks::is_state(call, *result) => {
+            started = tasks::started(call, *result);
+            (
+                document.text(),
+                tasks::redact_state(case, *result, &redactions, tools, &mut edits)?,
+            )
+        }
         Reply::Result { document, result } => {
             let limits = super::json_limits(case.snapshot.limits());
             let applied = redact::apply_result(*result, &redactions, limits, tools.redact, &mut edits)
                 .map_err(|withhold| Denial::new(DenyReason::AnswerWithheld, withhold.operator()))?;
-            (document.text(), applied.redactions)
+            let further = match call.method.row().reviewed {
+                Reviewed::Capabilities => capabilities::strike(case, call, *result, now, &mut edits)?,
+                Reviewed::ResourceContents => contents::filter(case, call, *result, now, tools, &mut edits)?,
+                _ => 0,
+            };
+            (document.text(), applied.redactions.saturating_add(further))
         }
         Reply::Error { .. } | Reply::Notification { .. } | Reply::Unjudged if redactions.is_empty() => {
-            return Ok(Passed {
-                edited: None,
-                redactions: 0,
-            });
+            return Ok(Passed::whole());
+        }
+        Reply::Notification { method, params } if messages::is_wordless(*method, *params) => {
+            return Ok(Passed::whole());
         }
         Reply::Request { answer, id, params, .. } if redactions.is_empty() || params.is_none() => {
             return awaiting(case, call, *answer, *id, now);
         }
         Reply::Error { document, error } => (document.text(), blank_error(*error, &mut edits)?),
         // Free text cannot be searched by pointer: what should be redacted in it cannot be found.
-        Reply::Notification { .. } | Reply::Request { .. } | Reply::Unjudged => {
+        Reply::InputRequired { .. } | Reply::Notification { .. } | Reply::Request { .. } | Reply::Unjudged => {
             return Err(Denial::new(
                 DenyReason::AnswerWithheld,
                 "free text of the server cannot be redacted",
             ));
         }
     };
-    spliced(text, &edits, count)
+    let passed = spliced(text, &edits, count)?;
+    match started {
+        Some(task) => tasks::bind(case, task, facts, now).map(|()| passed),
+        None => Ok(passed),
+    }
 }
 
 /// Asks the policy about the answer.
 fn decide(
     case: &Case<'_>,
     call: &CallFacts,
-    kind: &str,
+    (kind, method): (&str, Option<&str>),
     (content, structured, is_error): (Option<Node<'_>>, Option<Node<'_>>, bool),
     now: UnixTime,
     tools: &mut Tools<'_>,
@@ -273,13 +366,10 @@ fn decide(
     let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
-    let table = case.server.tools();
-    let grant = match call.named.tool() {
-        Some(tool) => table
-            .grant(tool, |scope| case.principal.has_scope(scope))
-            .map_err(|_| unread())?,
-        None => table.grant_without_tool(),
-    };
+    let grant = case
+        .server
+        .grant(call.named.target(), |scope| case.principal.has_scope(scope))
+        .map_err(|_| unread())?;
     let arguments = match case.body.get(call.arguments.clone()) {
         Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
             let limits = super::json_limits(case.snapshot.limits());
@@ -299,6 +389,7 @@ fn decide(
         request_decision: verdict.decision(),
         record_id: case.record_id.encode(&mut buffer),
         kind,
+        method,
         content,
         structured,
         is_error,
@@ -308,16 +399,23 @@ fn decide(
         .map_err(super::policy_failed)
 }
 
-/// What the policy sees of a result: the parts of a tool's answer, or the whole of any other.
-fn result_parts(method: Method, result: Node<'_>) -> (&'static str, Option<Node<'_>>, Option<Node<'_>>, bool) {
-    if method != Method::ToolsCall {
-        return ("result", Some(result), None, false);
-    }
-    let is_error = result.member("isError").and_then(Node::as_bool).unwrap_or(false);
+/// What the policy sees of a result: the parts of a tool's answer, also where a task carries it, or the whole of any
+/// other.
+fn result_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static str, Option<Node<'b>>, Option<Node<'b>>, bool) {
+    let answer = match tasks::carried(call, result) {
+        Some(carried) => carried,
+        None if tasks::is_state(call, result) => {
+            let (kind, content, is_error) = tasks::state_parts(call, result);
+            return (kind, Some(content), None, is_error);
+        }
+        None if matches!(call.method, Method::TasksResult | Method::ToolsCall) => result,
+        None => return ("result", Some(result), None, false),
+    };
+    let is_error = answer.member("isError").and_then(Node::as_bool).unwrap_or(false);
     (
         "result",
-        result.member("content"),
-        result.member("structuredContent"),
+        answer.member("content"),
+        answer.member("structuredContent"),
         is_error,
     )
 }
@@ -371,7 +469,10 @@ fn spliced(text: &str, edits: &Edits, redactions: usize) -> Result<Passed, Denia
 /// A request must be answered, so its success without a body is none. The upstream's own refusal of us is not the
 /// client's to cure.
 fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) -> Finding {
-    let unanswered = case.call.as_ref().is_some_and(|call| !call.method.is_answered());
+    let unanswered = case
+        .call
+        .as_ref()
+        .is_some_and(|call| !call.method.is_answered() && call.method != Method::HttpListen);
     let mut facts = PartFacts::new(status, content_digest);
     let passes = match status {
         200 | 202 | 204 => unanswered,
@@ -388,12 +489,17 @@ fn without_body(case: &Case<'_>, status: u16, content_digest: Option<[u8; 32]>) 
     }
     facts.outcome = Outcome::Reviewed;
     // Whatever success the upstream names, the answer to a notification or response is 202 (MCP streamable HTTP).
-    let status = if status < 300 { 202 } else { status };
+    let ends_session = case
+        .call
+        .as_ref()
+        .is_some_and(|call| call.method == Method::HttpTerminate);
+    let status = if status < 300 && !ends_session { 202 } else { status };
     Finding {
         release: Release::Empty { status },
         facts,
         answers: true,
         succeeds: false,
+        ends: false,
     }
 }
 
@@ -414,5 +520,6 @@ fn withheld_by(mut facts: PartFacts, denial: Denial) -> Finding {
         facts,
         answers: true,
         succeeds: false,
+        ends: false,
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::Scratch;
+use super::batch::Batch;
 use super::case::Case;
 use super::records::{self, Part, PartFacts};
 use super::review::{self, Finding, Place};
@@ -17,10 +18,13 @@ use crate::head::ClientCertificate;
 use crate::identity::Principal;
 use crate::record_id::RecordId;
 use crate::rpc::Method;
+use crate::rpc::subscription::Subscription;
+use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
 /// What came back from the upstream, whole.
+#[derive(Clone)]
 pub enum Answer {
     /// A status without a body that matters: 202 for a notification, 404 for a session that is gone.
     Empty {
@@ -75,6 +79,12 @@ pub struct Ticket<'g> {
     session: AnswerSession,
     /// The stream's place among those that a newer token extends.
     stream: Option<Entered>,
+    /// What the stream of a `subscriptions/listen` may carry.
+    subscription: Option<Subscription>,
+    /// The rest of the batch whose first element this is.
+    pub(super) batch: Option<Box<Batch<'g>>>,
+    /// Whether its stages are counted: in a batch they are the first element's.
+    timed: bool,
 }
 
 /// The session that an answer's head names.
@@ -116,6 +126,13 @@ pub struct Reviewed<'g> {
 
 /// What leaves towards the client.
 pub enum Release {
+    /// The messages of one array, in this order, each as it would leave alone.
+    Batch {
+        /// The status.
+        status: u16,
+        /// The messages: none of them is dropped, empty or a batch.
+        parts: Vec<Release>,
+    },
     /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
     Dropped,
     /// A status without a body.
@@ -156,6 +173,7 @@ impl std::fmt::Debug for Answer {
 impl std::fmt::Debug for Release {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Batch { status, parts } => write!(formatter, "Batch({status}, {parts:?})"),
             Self::Dropped => formatter.write_str("Dropped"),
             Self::Empty { status } => write!(formatter, "Empty({status})"),
             Self::Pass { status, body } => write!(formatter, "Pass({status}, {} bytes)", body.len()),
@@ -177,13 +195,49 @@ impl<'g> Ticket<'g> {
             totals: Totals::default(),
             session: AnswerSession::None,
             stream: None,
+            subscription: None,
+            batch: None,
+            timed: true,
         }
     }
 
     /// From here on the upstream may have acted on the call.
-    pub(super) const fn forwarded(mut self) -> Self {
+    pub(super) fn forwarded(mut self) -> Self {
         self.forwarded = true;
+        let further = self.batch.as_mut().map(|batch| &mut batch.further);
+        for ticket in further.into_iter().flatten() {
+            ticket.forwarded = true;
+        }
         self
+    }
+
+    /// Counts the stages that this took so far, and no further ones: the first element of its batch does that.
+    pub(super) fn count_no_more(&mut self) {
+        self.case.gate.stage_times.record_all(&self.case.laps);
+        self.timed = false;
+    }
+
+    /// Whether an answer is to come for this alone, whatever its batch is.
+    pub(super) fn is_request(&self) -> bool {
+        self.case.call.as_ref().is_some_and(|call| call.method.is_answered())
+    }
+
+    /// The same, and it has not come.
+    pub(super) fn is_owed(&self) -> bool {
+        self.is_request() && !self.answered
+    }
+
+    pub(super) const fn set_answered(&mut self) {
+        self.answered = true;
+    }
+
+    pub(super) const fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// The tickets behind the first of a batch; none outside of one.
+    fn further(&self) -> impl Iterator<Item = &Ticket<'g>> {
+        self.batch.iter().flat_map(|batch| &batch.further)
     }
 
     /// The record that this answers.
@@ -191,9 +245,49 @@ impl<'g> Ticket<'g> {
         self.case.record_id
     }
 
-    /// Whether the response to the request was reviewed: a stream may end now.
+    /// Whether the response to the request was reviewed, of a batch each one: a stream may end now.
     pub fn answered(&self) -> bool {
-        self.answered
+        match &self.batch {
+            None => self.answered,
+            Some(_) => !self.is_owed() && !self.further().any(Ticket::is_owed),
+        }
+    }
+
+    /// The end of an exchange for this reason, for everything that the client still waits for: `denial` itself, or in a
+    /// batch one for each request.
+    pub fn owed(&self, denial: Denial) -> Release {
+        if self.batch.is_none() {
+            return Release::Withheld(denial);
+        }
+        let owed = std::iter::once(self)
+            .chain(self.further())
+            .filter(|ticket| ticket.is_owed());
+        let parts = owed.map(|ticket| {
+            let mut own = ticket.case.denial(denial.reason, denial.operator);
+            own.retry_after_s = denial.retry_after_s;
+            Release::Withheld(own)
+        });
+        Release::Batch {
+            status: 200,
+            parts: parts.collect(),
+        }
+    }
+
+    /// Whether what comes back may be an event stream. To what is neither a request nor a GET only a status comes back,
+    /// whatever the upstream sends (MCP streamable HTTP).
+    pub fn expects_stream(&self) -> bool {
+        self.is_request() || self.listens() || self.further().any(Self::is_request)
+    }
+
+    /// Whether this is the stream of a GET, on which nothing is owed to the client and which may end at any time.
+    pub fn listens(&self) -> bool {
+        let call = self.case.call.as_ref();
+        call.is_some_and(|call| call.method == Method::HttpListen)
+    }
+
+    /// Whether the stream has no end of its own: it lasts until either side ends it.
+    pub fn lasts(&self) -> bool {
+        self.listens() || self.subscription.is_some()
     }
 
     /// When what comes back is no longer released: the token that permitted the request has expired then, with the
@@ -209,15 +303,18 @@ impl<'g> Ticket<'g> {
             .as_ref()
             .and_then(|entered| gate.streams.renewed_until(entered, limits.leeway, holds));
         let expires = renewed.map_or(own, |renewed| own.max(renewed));
-        expires.after(limits.expiry_grace)
+        let own = expires.after(limits.expiry_grace);
+        self.further()
+            .map(|ticket| ticket.expires(now))
+            .fold(own, UnixTime::min)
     }
 
-    /// The head of the upstream's answer names this session: to be told before the answer is opened or reviewed, with an
-    /// empty id where it is repeated or no text.
+    /// The head of the answer of this endpoint names this session: to be told before the answer is opened or reviewed, with
+    /// an empty id where it is repeated or no text.
     ///
     /// Only the answer to `initialize` of the legacy era can open a session; one whose id cannot be sealed is withheld.
     /// Elsewhere a session that is not the request's own goes nowhere.
-    pub fn upstream_session(&mut self, id: &[u8]) {
+    pub fn upstream_session(&mut self, endpoint: EndpointId, id: &[u8]) {
         let case = &self.case;
         let own = case
             .session
@@ -232,7 +329,7 @@ impl<'g> Ticket<'g> {
             (false, false) => AnswerSession::None,
             (false, true) => {
                 let keys = case.gate.session_keys.current();
-                match keys.seal(case.server.name(), &case.principal, id, case.now) {
+                match keys.seal(case.server.name(), &case.principal, (endpoint, id), case.now) {
                     Ok(sealed) => AnswerSession::Offered {
                         sealed,
                         digest: case.gate.key.mac(id),
@@ -296,9 +393,14 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn open(&mut self, status: u16, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
         self.streaming = true;
+        self.subscribe();
         self.enter_streams();
         self.begin_review();
-        self.recorded(Release::Empty { status }, &Part::Open { status }, now)
+        let mut opened = self.recorded(Release::Empty { status }, &Part::Open { status }, now);
+        for ticket in self.batch.iter_mut().flat_map(|batch| &mut batch.further) {
+            opened = opened.and_then(|_| ticket.open(status, now));
+        }
+        opened
     }
 
     /// Judges one answer, or one message of a stream. Never waits: [`Reviewed::release`] tells whether it may leave.
@@ -307,6 +409,11 @@ impl<'g> Ticket<'g> {
     /// [`DenyReason::AuditUnavailable`] when the log does not take the record.
     pub fn review(&mut self, answer: Answer, now: UnixTime, scratch: &mut Scratch) -> Result<Reviewed<'g>, Denial> {
         self.begin_review();
+        if let Some(mut batch) = self.batch.take() {
+            let reviewed = batch.review(self, answer, now, scratch);
+            self.batch = Some(batch);
+            return reviewed;
+        }
         let place = Place {
             streaming: self.streaming,
             answered: self.answered,
@@ -317,8 +424,9 @@ impl<'g> Ticket<'g> {
             mut facts,
             answers,
             succeeds,
-        } = review::judge(&self.case, answer, place, now, scratch);
-        self.answered |= answers;
+            ends,
+        } = review::judge(&self.case, answer, place, self.subscription.as_mut(), now, scratch);
+        self.answered |= answers || ends;
         let opened = match &self.session {
             AnswerSession::Offered { sealed, digest } if succeeds => {
                 facts.session = Some(*digest);
@@ -335,7 +443,7 @@ impl<'g> Ticket<'g> {
     }
 
     /// Why nothing of the answer may leave, whatever it is.
-    fn refused(&self, now: UnixTime) -> Option<(DenyReason, &'static str)> {
+    pub(super) fn refused(&self, now: UnixTime) -> Option<(DenyReason, &'static str)> {
         if self.expires(now) <= now {
             return Some((
                 DenyReason::TokenExpired,
@@ -348,6 +456,19 @@ impl<'g> Ticket<'g> {
                 "the upstream's session id is repeated, empty, too long or not visible ascii",
             )),
             _ => None,
+        }
+    }
+
+    /// Learns what the stream of a `subscriptions/listen` may carry.
+    fn subscribe(&mut self) {
+        let case = &self.case;
+        let listens = case
+            .call
+            .as_ref()
+            .is_some_and(|call| call.method == Method::SubscriptionsListen);
+        if listens && self.subscription.is_none() {
+            let limits = super::json_limits(case.snapshot.limits());
+            self.subscription = Some(Subscription::of(&case.body, limits));
         }
     }
 
@@ -365,16 +486,14 @@ impl<'g> Ticket<'g> {
     }
 
     /// Hands the record of a review over: that of the whole answer, or of a numbered part.
-    fn record_review(&mut self, release: Release, facts: PartFacts, now: UnixTime) -> Result<Reviewed<'g>, Denial> {
+    pub(super) fn record_review(
+        &mut self,
+        release: Release,
+        facts: PartFacts,
+        now: UnixTime,
+    ) -> Result<Reviewed<'g>, Denial> {
         if self.streaming {
-            let number = self.totals.messages;
-            self.totals.messages = self.totals.messages.saturating_add(1);
-            self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
-            self.totals.withheld = self
-                .totals
-                .withheld
-                .saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
-            return self.recorded(release, &Part::Message { number, facts }, now);
+            return self.record_part(release, facts, now);
         }
         let reviewed = self.recorded(release, &Part::Whole { facts }, now);
         // An answer that is not on record has not closed the pair: the close that follows says what is known.
@@ -382,10 +501,38 @@ impl<'g> Ticket<'g> {
         reviewed
     }
 
+    /// Hands the record of a numbered part over.
+    pub(super) fn record_part(
+        &mut self,
+        release: Release,
+        facts: PartFacts,
+        now: UnixTime,
+    ) -> Result<Reviewed<'g>, Denial> {
+        let number = self.totals.messages;
+        self.totals.messages = self.totals.messages.saturating_add(1);
+        self.totals.redactions = self.totals.redactions.saturating_add(facts.redactions);
+        self.totals.withheld = self
+            .totals
+            .withheld
+            .saturating_add(u64::from(facts.outcome == audit::Outcome::Withheld));
+        self.recorded(release, &Part::Message { number, facts }, now)
+    }
+
     /// Closes what is still open: the end of a stream, an upstream that failed, a client that has gone. Hands the
     /// record over and does not wait for it.
     pub fn close(mut self, outcome: Outcome, now: UnixTime) {
-        let outcome = self.recorded_outcome(outcome);
+        let batch = self.batch.take();
+        let in_batch = batch.is_some();
+        self.close_own(outcome, in_batch, now);
+        for mut ticket in batch.into_iter().flat_map(|batch| batch.further) {
+            ticket.close_own(outcome, in_batch, now);
+        }
+    }
+
+    /// Closes what is still open of one request. What of a batch had its answer has come to its own end.
+    fn close_own(&mut self, outcome: Outcome, in_batch: bool, now: UnixTime) {
+        let ended = in_batch && self.streaming && !self.is_owed();
+        let outcome = self.recorded_outcome(if ended { Outcome::Ended } else { outcome });
         self.close_once(outcome, now);
     }
 
@@ -394,6 +541,10 @@ impl<'g> Ticket<'g> {
     pub fn failed(&mut self, reason: DenyReason, operator: &'static str) -> Denial {
         self.end_forward();
         let mut denial = self.case.denial(reason, operator);
+        if self.batch.is_some() {
+            // It is about the whole batch.
+            denial.request_id = None;
+        }
         denial.stages_ns = self.stages_ns();
         denial
     }
@@ -408,7 +559,8 @@ impl<'g> Ticket<'g> {
 
     /// Nanoseconds that the stages of this request have taken so far, for whoever measures the rest of it.
     pub fn stages_ns(&self) -> u64 {
-        self.case.laps.total_ns()
+        let judged_ns = self.batch.as_ref().map_or(0, |batch| batch.judged_ns);
+        self.case.laps.total_ns().saturating_add(judged_ns)
     }
 
     /// A review begins, unless one is under way: the messages of one read are one review.
@@ -420,7 +572,7 @@ impl<'g> Ticket<'g> {
 
     /// The upstream's answer has come, or will not come; whether that was not known before.
     fn end_forward(&mut self) -> bool {
-        let first = self.forwarded && self.case.laps.of(Stage::Forward).is_none();
+        let first = self.timed && self.forwarded && self.case.laps.of(Stage::Forward).is_none();
         if first {
             self.case.end(Stage::Forward);
         }
@@ -481,15 +633,27 @@ impl Drop for Ticket<'_> {
         let outcome = if self.forwarded {
             audit::Outcome::Unknown
         } else {
+            self.case.await_again();
             audit::Outcome::NotForwarded
         };
         self.close_once(outcome, self.case.now);
-        self.end_forward();
-        self.case.gate.stage_times.record_all(&self.case.laps);
+        if self.timed {
+            self.end_forward();
+            self.case.gate.stage_times.record_all(&self.case.laps);
+        }
     }
 }
 
 impl Reviewed<'_> {
+    pub(super) const fn take_release(&mut self) -> Release {
+        std::mem::replace(&mut self.release, Release::Dropped)
+    }
+
+    pub(super) fn with_release(mut self, release: Release) -> Self {
+        self.release = release;
+        self
+    }
+
     /// Where the record stands in the log.
     pub fn position(&self) -> Position {
         self.position

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http::HeaderName;
 use http::header::ORIGIN;
 
+use super::batch;
 use super::case::Case;
 use super::judge::{Refusal, judge};
 use super::permit::{Recorded, forward_headers};
 use super::refusals::Source;
 use super::snapshot::Route;
-use super::{Gate, Scratch, Snapshot, records, sender};
+use super::{Gate, Scratch, Snapshot, records, sender, style};
 use crate::config::{Limits, Server};
 use crate::credential::{self, BearerToken, Credential};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
@@ -21,6 +22,7 @@ use crate::head::RequestHead;
 use crate::identity::{self, Principal};
 use crate::jwks::refresh::{FetchError, Fetched};
 use crate::limit::Caller;
+use crate::rpc;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 use crate::token::{self, Answered, IntrospectionRequest, Terms, Verification};
@@ -200,37 +202,26 @@ impl<'g> Visit<'g> {
         let mut laps = self.laps;
         // The body was read in between.
         laps.skip(self.gate.ticks.now_ns());
-        let mut case = Case::new(
-            self.gate,
-            self.snapshot,
-            Arc::clone(&route.server),
-            principal,
-            head.client_ip,
-            laps,
-            now,
-        );
-        case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
-        match judge(&mut case, head, &body, scratch) {
-            Ok(verdict) => {
-                let upstream = route.server.upstream();
-                let further = &upstream.forward_headers.request;
-                case.forward_headers = forward_headers(head.headers, case.session.as_ref(), further);
-                let tool = case.call.as_ref().and_then(|call| call.named.tool());
-                case.credential = upstream.credentials.of(tool).map(Arc::clone);
-                case.verdict = Some(verdict);
-                case.body = body;
-                let position = case.gate.submit(|out| records::write_allow(out, &case));
-                match position {
-                    Ok(position) => Ok(Recorded::new(case, position)),
-                    Err(unrecorded) => Err(unpermitted(case, &unrecorded)),
-                }
-            }
-            Err(mut refusal) => {
-                let told = sender::challenged(refusal.denial, case.gate, &case.snapshot, &case.server, head, case.now);
-                refusal.denial = told;
-                Err(refused(case, refusal))
-            }
+        if rpc::is_batch(head, &body) {
+            return batch::authorize(self, &route, &principal, (head, body), (laps, now), scratch);
         }
+        let case = self.case(&route, principal, head, laps, now);
+        authorize_case(case, head, body, scratch)
+    }
+
+    /// What is known of a request before it is judged.
+    pub(super) fn case(
+        &self,
+        route: &Route,
+        principal: Principal,
+        head: &RequestHead<'_>,
+        laps: Laps,
+        now: UnixTime,
+    ) -> Case<'g> {
+        let (snapshot, server) = (Arc::clone(&self.snapshot), Arc::clone(&route.server));
+        let mut case = Case::new(self.gate, snapshot, server, principal, head.client_ip, laps, now);
+        case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
+        case
     }
 
     /// The route, when `principal` was bound by this very visit: another one's may be for another server.
@@ -271,14 +262,7 @@ impl<'g> Visit<'g> {
             self.gate.sharing.used(token, head, server, reported);
         }
         self.check_rate(server, &principal)?;
-        if head.method != http::Method::POST {
-            return Err(Denial::new(
-                DenyReason::HttpMethod,
-                "only POST is judged on an endpoint",
-            ));
-        }
-        head.json_body()?;
-        head.accepts_both()?;
+        check_form(head)?;
         let holds = |newer: &Principal| self.gate.revocations.check(newer, self.now, limits.leeway).is_ok();
         self.gate.streams.renew(&principal, server, holds);
         self.bound = Some(principal.clone());
@@ -372,7 +356,8 @@ impl<'g> Visit<'g> {
             .map_err(|denial| challenged(denial, server))
     }
 
-    fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
+    /// Takes one call from the caller's rate.
+    pub(super) fn check_rate(&self, server: &Server, principal: &Principal) -> Result<(), Denial> {
         let subject = principal.subject();
         let caller = Caller {
             tenant: principal.tenant(),
@@ -424,6 +409,22 @@ fn check_addressee(server: &Server, head: &RequestHead<'_>) -> Result<(), Denial
     }
 }
 
+/// The form in which a call comes: a POST with a body, or a GET or DELETE that stands for itself.
+fn check_form(head: &RequestHead<'_>) -> Result<(), Denial> {
+    match *head.method {
+        http::Method::POST => {
+            head.json_body()?;
+            head.accepts_both()
+        }
+        http::Method::GET => head.accepts_stream(),
+        http::Method::DELETE => Ok(()),
+        _ => Err(Denial::new(
+            DenyReason::HttpMethod,
+            "only GET, POST and DELETE are judged on an endpoint",
+        )),
+    }
+}
+
 /// The credential of a request; a certificate alone is one where the server knows machines by theirs.
 ///
 /// # Errors
@@ -458,7 +459,7 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
         | DenyReason::VerificationLimited => return denial,
         _ => Some(ChallengeError::InvalidToken),
     };
-    let scopes: Vec<&str> = server.tools().scopes().into_iter().collect();
+    let scopes: Vec<&str> = server.scopes().into_iter().collect();
     denial.with_challenge(Challenge {
         error,
         scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
@@ -468,9 +469,55 @@ pub(super) fn challenged(denial: Denial, server: &Server) -> Denial {
     })
 }
 
+/// Judges one message and hands its record over.
+pub(super) fn authorize_case<'g>(
+    mut case: Case<'g>,
+    head: &RequestHead<'_>,
+    body: Bytes,
+    scratch: &mut Scratch,
+) -> Result<Recorded<'g>, Denial> {
+    match judge(&mut case, head, &body, scratch) {
+        Ok(verdict) => {
+            let server = Arc::clone(&case.server);
+            let upstream = server.upstream();
+            let further = &upstream.forward_headers.request;
+            let method = case.call.as_ref().map(|call| call.method);
+            case.forward_headers = forward_headers(head.headers, method, case.session.as_ref(), further);
+            let tool = case.call.as_ref().and_then(|call| call.named.tool());
+            let credential = upstream.credentials.of(tool).map(Arc::clone);
+            if case
+                .batch
+                .as_ref()
+                .is_some_and(|place| !place.agrees(credential.as_ref()))
+            {
+                case.await_again();
+                let operator = "the calls of the batch are made with different credentials";
+                let denial = case.denial(DenyReason::RpcInvalid, operator);
+                return Err(refused(case, denial.into()));
+            }
+            case.credential = credential;
+            case.verdict = Some(verdict);
+            case.body = body;
+            let position = case.gate.submit(|out| records::write_allow(out, &case));
+            match position {
+                Ok(position) => Ok(Recorded::new(case, position)),
+                Err(unrecorded) => {
+                    case.await_again();
+                    Err(unpermitted(case, &unrecorded))
+                }
+            }
+        }
+        Err(mut refusal) => {
+            let told = sender::challenged(refusal.denial, case.gate, &case.snapshot, &case.server, head, case.now);
+            refusal.denial = told;
+            Err(refused(case, refusal))
+        }
+    }
+}
+
 /// Hands the record of a refusal over and counts the stages that came to it.
 #[cold]
-fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
+pub(super) fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
     let Refusal { mut denial, decision } = refusal;
     denial.record_id = Some(case.record_id);
     let submitted = case
@@ -479,6 +526,8 @@ fn refused(mut case: Case<'_>, refusal: Refusal) -> Denial {
     if let Err(unrecorded) = submitted {
         return unpermitted(case, &unrecorded);
     }
+    // After the record, which tells the true reason.
+    style::apply(&case, &mut denial);
     denial.stages_ns = end_of(&mut case);
     denial
 }

@@ -135,12 +135,18 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// The members of `data` that the configuration gives: its scope tables.
+pub(super) const TABLES: [&str; 3] = ["tools", "prompts", "resources"];
+
 /// Checks what needs no program: no `default` function, no package of ours.
 pub(super) fn modules(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
     for module in modules {
         let package = syntax::literal_path(&module.package.refr).unwrap_or_default();
-        if package.first().is_some_and(|first| &**first == "tools") {
-            let message = "`data.tools` is the tool table of the configuration; a policy may not bring its own";
+        let table = package
+            .first()
+            .and_then(|first| TABLES.into_iter().find(|table| *table == &**first));
+        if let Some(table) = table {
+            let message = format!("`data.{table}` is a table of the configuration; a policy may not bring its own");
             return Err(PolicyError(finding_at(&module.package.span, message)));
         }
         for rule in &module.policy {

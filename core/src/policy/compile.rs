@@ -11,16 +11,13 @@ use regorus::rvm::Program;
 use regorus::unstable::{Module, Ref, Span};
 use regorus::{Engine, Value};
 
-use super::checks::{self, Rules};
+use super::checks::{self, Rules, TABLES};
 use super::reads::Reads;
 use super::{Finding, PolicyError, PolicySource, SourceFile};
 use crate::crypto::{self, Sha256};
 
 mod data;
 mod guard;
-
-/// The name under which the tool table is diagnosed.
-const TOOLS_FILE: &str = "tools";
 
 /// The questions that a policy answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -152,7 +149,9 @@ pub(super) fn revision(source: &PolicySource) -> String {
             digest.update_framed(text.as_bytes());
         }
     }
-    digest.update_framed(source.tools_json.as_bytes());
+    for (_, table) in tables(source) {
+        digest.update_framed(table.as_bytes());
+    }
     crypto::hex(&digest.finish())
 }
 
@@ -174,7 +173,17 @@ fn entries(source: &PolicySource, rules: &Rules<'_>) -> Result<Vec<Entry>, Polic
     Ok(entries)
 }
 
-/// The data of all files in one object, with the tool table as `tools`.
+/// The scope tables with the names that they have in `data`, under which they are diagnosed too.
+fn tables(source: &PolicySource) -> [(&'static str, &str); 3] {
+    let [tools, prompts, resources] = TABLES;
+    [
+        (tools, &source.tools_json),
+        (prompts, &source.prompts_json),
+        (resources, &source.resources_json),
+    ]
+}
+
+/// The data of all files in one object, with the scope tables.
 fn load_data(source: &PolicySource) -> Result<Value, PolicyError> {
     let mut whole = regorus::value::Object::new();
     for file in &source.data {
@@ -182,9 +191,9 @@ fn load_data(source: &PolicySource) -> Result<Value, PolicyError> {
             return Err(data_error(&file.name, "the data is not an object".to_owned()));
         };
         for (key, value) in members.iter() {
-            if *key == Value::from("tools") {
-                let message = "`tools` is the tool table of the configuration; data may not bring its own";
-                return Err(data_error(&file.name, message.to_owned()));
+            if let Some(table) = TABLES.into_iter().find(|table| *key == Value::from(*table)) {
+                let message = format!("`{table}` is a table of the configuration; data may not bring its own");
+                return Err(data_error(&file.name, message));
             }
             if whole.contains_key(key) {
                 return Err(data_error(&file.name, format!("the member {key} stands in two files")));
@@ -192,8 +201,10 @@ fn load_data(source: &PolicySource) -> Result<Value, PolicyError> {
             whole.extend([(key.clone(), value.clone())]);
         }
     }
-    let tools = data::parse(TOOLS_FILE, &source.tools_json)?;
-    whole.extend([(Value::from("tools"), tools)]);
+    for (name, text) in tables(source) {
+        let text = if text.is_empty() { "{}" } else { text };
+        whole.extend([(Value::from(name), data::parse(name, text)?)]);
+    }
     Ok(Value::from(whole))
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Operation<'a> {
     pub(crate) prompt: Option<&'a str>,
     /// The URI of the resource.
     pub(crate) resource_uri: Option<&'a str>,
+    /// `input_responses.answer`: what the client answers to a request of the server of the legacy era.
+    pub(crate) answer: Option<Node<'a>>,
     /// The kind of the request's id, `number` or `string`; absent for notifications and answers.
     pub(crate) id_type: Option<&'a str>,
 }
@@ -133,8 +135,11 @@ pub(crate) struct ResponseInput<'a> {
     pub(crate) request_decision: &'a Decision,
     /// `input.record_id`.
     pub(crate) record_id: &'a str,
-    /// `input.response.kind`: `result`, `error`, `notification` or, for a request of the server, `request`.
+    /// `input.response.kind`: `result`, `error`, `notification`, `request` for one of the server, or `input_required` for
+    /// a result that asks back.
     pub(crate) kind: &'a str,
+    /// `input.response.method`: that of a notification or request of the server.
+    pub(crate) method: Option<&'a str>,
     /// `input.response.content`.
     pub(crate) content: Option<Node<'a>>,
     /// `input.response.structured`.
@@ -181,6 +186,7 @@ pub(super) fn response(input: &ResponseInput<'_>, reads: &Reads, worker: &mut Wo
     request_members(&mut object, input.request, worker)?;
     object.object("response", |response| {
         response.text("kind", input.kind);
+        response.maybe_text("method", input.method);
         response.node("content", input.content);
         response.node("structured", input.structured);
         response.put("is_error", |_| Value::from(input.is_error));
@@ -212,6 +218,9 @@ fn request_members(
         request.maybe_text("prompt", input.request.prompt);
         request.maybe_text("resource_uri", input.request.resource_uri);
         request.maybe_text("id_type", input.request.id_type);
+        if let Some(answer) = input.request.answer {
+            request.object("input_responses", |responses| responses.node("answer", Some(answer)));
+        }
     });
     if let Some(row) = &input.tool {
         object.object("tool", |tool| {

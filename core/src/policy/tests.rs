@@ -57,6 +57,7 @@ fn source(rules: &str) -> PolicySource {
         ],
         data: vec![file("data.json", r#"{"list": ["a", "b"], "limit": 3}"#.to_owned())],
         tools_json: r#"{"t.read": {"class": "read"}}"#.to_owned(),
+        ..PolicySource::default()
     }
 }
 

@@ -9,8 +9,9 @@ use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json::{self, Kind, Node, Scratch};
 
-use super::keys::{META_CAPABILITIES, META_VERSION};
+use super::keys::{META_CAPABILITIES, META_PROGRESS, META_VERSION};
 use super::message::{Context, Message, RequestId};
+use super::params::Params;
 use super::reply::Expected;
 use super::{Method, ProtocolVersion, Target, answer, mirror};
 
@@ -30,8 +31,8 @@ pub(crate) struct Call<'b> {
     method: Method,
     id: Option<RequestId<'b>>,
     answers: Option<RequestId<'b>>,
-    target: Target<'b>,
-    arguments: Option<Node<'b>>,
+    params: Params<'b>,
+    answer: Option<Node<'b>>,
     session: Option<&'b str>,
     trace_parent: Option<&'b str>,
 }
@@ -57,19 +58,86 @@ impl<'b> Call<'b> {
         self.answers
     }
 
+    /// What is answered to a request of the server; `None` for a refusal to.
+    pub(crate) fn answer(&self) -> Option<Node<'b>> {
+        self.answer
+    }
+
+    /// The same answer, to the request that is answered as `method`.
+    ///
+    /// # Errors
+    /// [`DenyReason::RpcInvalid`] when it is not what that request asks for.
+    pub(crate) fn answering(self, method: Method) -> Result<Self, Denial> {
+        match self.answer.is_none_or(|result| answer::has_form_of(method, result)) {
+            true => Ok(Self { method, ..self }),
+            false => Err(Denial::new(
+                DenyReason::RpcInvalid,
+                "the client's answer does not have the form of its request",
+            )),
+        }
+    }
+
+    /// What an HTTP method alone asks for.
+    pub(super) fn bare(version: ProtocolVersion, method: Method, session: Option<&'b str>) -> Self {
+        Self {
+            version,
+            method,
+            id: None,
+            answers: None,
+            params: Params::NONE,
+            answer: None,
+            session,
+            trace_parent: None,
+        }
+    }
+
     /// What it names.
     pub(crate) fn target(&self) -> Target<'b> {
-        self.target
+        self.params.target
     }
 
     /// The tool's decoded name.
     pub(crate) fn tool(&self) -> Option<&'b str> {
-        self.target.tool()
+        self.params.target.tool()
     }
 
-    /// The arguments object of a `tools/call`, `None` when it has none.
+    /// What policies see as its arguments: those of a tool or prompt, and all parameters of a completion.
     pub(crate) fn arguments(&self) -> Option<Node<'b>> {
-        self.arguments
+        self.params.arguments
+    }
+
+    /// The map of a client's answers to what the server asked back (MCP 2026-07-28, multi-round-trip requests).
+    pub(crate) fn input_responses(&self) -> Option<Node<'b>> {
+        self.params.input_responses
+    }
+
+    /// The state that the server handed out with what it asked back: to be forwarded as it is, and never to be trusted.
+    pub(crate) fn request_state(&self) -> Option<&'b str> {
+        self.params.request_state
+    }
+
+    /// The id of the task that it is about.
+    pub(crate) fn task_id(&self) -> Option<&'b str> {
+        self.params.task_id
+    }
+
+    /// The same call, about a task that `tool` has started; itself where there is none.
+    pub(crate) fn about(self, tool: Option<&'b str>) -> Self {
+        let params = Params {
+            target: tool.map_or(self.params.target, Target::Tool),
+            ..self.params
+        };
+        Self { params, ..self }
+    }
+
+    /// Whether a tool is to be called as a task (MCP 2025-11-25).
+    pub(crate) fn task_requested(&self) -> bool {
+        self.params.task.is_some()
+    }
+
+    /// What a `subscriptions/listen` wants to be told of: the object `notifications`, whose members and types are known.
+    pub(crate) fn subscriptions(&self) -> Option<Subscriptions<'b>> {
+        self.params.subscriptions.map(Subscriptions)
     }
 
     /// The session of a legacy request; the modern era has none and ignores the header.
@@ -85,6 +153,32 @@ impl<'b> Call<'b> {
     /// What an answer to this call must match.
     pub(crate) fn expected(&self) -> Expected {
         Expected::new(self.id, self.method, self.version)
+    }
+}
+
+/// What a client of the modern era wants to be told of.
+#[derive(Clone, Copy)]
+pub(crate) struct Subscriptions<'b>(Node<'b>);
+
+impl<'b> Subscriptions<'b> {
+    /// The resources whose changes are wanted, each by its URI in normal form.
+    pub(crate) fn resources(self) -> impl Iterator<Item = &'b str> {
+        self.texts("resourceSubscriptions")
+    }
+
+    /// The tasks whose changes are wanted, each by its id.
+    pub(crate) fn task_ids(self) -> impl Iterator<Item = &'b str> {
+        self.texts("taskIds")
+    }
+
+    /// Whether a list's changes are wanted, by the member that asks for it, such as `toolsListChanged`.
+    pub(crate) fn wants(self, member: &str) -> bool {
+        self.0.member(member).and_then(Node::as_bool) == Some(true)
+    }
+
+    fn texts(self, member: &str) -> impl Iterator<Item = &'b str> {
+        let list = self.0.member(member).into_iter();
+        list.flat_map(Node::elements).filter_map(Node::as_str)
     }
 }
 
@@ -129,18 +223,15 @@ pub(crate) fn read_call<'b>(
     context.modern = version.is_modern();
     mirror::method(head, version, Some(message.method), context)?;
     let method = method(version, &message, context)?;
-    let (tool, arguments) = match method {
-        Method::ToolsCall => tool(&message, limits.tool_name_bytes_max, context)?,
-        _ => (None, None),
-    };
-    mirror::name(head, version, tool, context)?;
+    let params = Params::read(method, version, &message, limits.tool_name_bytes_max, context)?;
+    mirror::name(head, version, params.mirrored(method), context)?;
     Ok(Call {
         version,
         method,
         id: message.id,
         answers: None,
-        target: tool.map_or(Target::Nothing, Target::Tool),
-        arguments,
+        params,
+        answer: None,
         session: if version.is_modern() {
             None
         } else {
@@ -158,7 +249,7 @@ fn read_answer<'b>(
     context: Context<'b>,
 ) -> Result<Call<'b>, Denial> {
     let context = Context { id: None, ..context };
-    let answers = answer::read(root, context)?;
+    let answer = answer::read(root, context)?;
     let version = match claimed {
         Ok(None) => ProtocolVersion::V2025_03_26,
         Ok(Some(claimed)) => legacy(claimed, context)?,
@@ -173,19 +264,19 @@ fn read_answer<'b>(
     mirror::name(head, version, None, context)?;
     Ok(Call {
         version,
-        // No other request of a server reaches a client.
+        // Until it is known what was asked: see `Call::answering`.
         method: Method::ResponsePing,
         id: None,
-        answers: Some(answers),
-        target: Target::Nothing,
-        arguments: None,
+        answers: Some(answer.id),
+        params: Params::NONE,
+        answer: answer.result,
         session: session(head, context)?,
         trace_parent: None,
     })
 }
 
 /// The version of the legacy era that the header names.
-fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
+pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
         .ok_or_else(|| {
@@ -212,10 +303,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
         }
         (Some(claimed), stated) => {
             let Some(version) = ProtocolVersion::parse(claimed) else {
-                return Err(context.deny(
-                    DenyReason::VersionUnsupported,
-                    "the version header names no judged version",
-                ));
+                return Err(context.deny_version(claimed, stated.is_some()));
             };
             match stated {
                 Some(stated) if stated != claimed => {
@@ -243,7 +331,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
 
 /// The method, when it exists in `version`, has an id exactly when it is a request, and brings what the era demands.
 fn method(version: ProtocolVersion, message: &Message<'_>, context: Context<'_>) -> Result<Method, Denial> {
-    let Some(method) = Method::parse(message.method).filter(|method| JUDGED.contains(method)) else {
+    let Some(method) = Method::parse(message.method) else {
         return Err(context.deny(
             DenyReason::MethodUnsupported,
             "the method is not one that can be judged",
@@ -265,54 +353,21 @@ fn method(version: ProtocolVersion, message: &Message<'_>, context: Context<'_>)
     if version.is_modern() && capabilities.map(Node::kind) != Some(Kind::Object) {
         return Err(context.deny(DenyReason::ParamsInvalid, "_meta lacks the client's capabilities"));
     }
-    Ok(method)
-}
-
-/// Name and arguments of a `tools/call`. Any other parameter (`task`, `inputResponses`, `requestState`, those of
-/// extensions) changes what the call does, and none of them can be judged yet.
-fn tool<'b>(
-    message: &Message<'b>,
-    name_bytes_max: usize,
-    context: Context<'b>,
-) -> Result<(Option<&'b str>, Option<Node<'b>>), Denial> {
-    let invalid = |operator| context.deny(DenyReason::ParamsInvalid, operator);
-    let Some(params) = message.params else {
-        return Err(invalid("tools/call has no params"));
-    };
-    if params
-        .members()
-        .any(|member| !matches!(member.key, "_meta" | "arguments" | "name"))
+    match message
+        .meta
+        .and_then(|meta| meta.member(META_PROGRESS))
+        .map(RequestId::read)
     {
-        return Err(invalid("tools/call has a parameter that cannot be judged"));
+        Some(None) => Err(context.deny(
+            DenyReason::ParamsInvalid,
+            "the progress token is neither a string nor an integer",
+        )),
+        _ => Ok(method),
     }
-    let Some(name) = params.member("name").and_then(Node::as_str) else {
-        return Err(invalid("the tool name is missing or not a string"));
-    };
-    if name.is_empty() || name_bytes_max < name.len() {
-        return Err(invalid("the tool name is empty or too long"));
-    }
-    let arguments = params.member("arguments");
-    if arguments.is_some_and(|arguments| arguments.kind() != Kind::Object) {
-        return Err(invalid("the tool's arguments are not an object"));
-    }
-    Ok((Some(name), arguments))
 }
-
-/// The methods that can be judged so far.
-pub(super) const JUDGED: [Method; 9] = [
-    Method::Initialize,
-    Method::NotificationCancelled,
-    Method::NotificationInitialized,
-    Method::NotificationProgress,
-    Method::NotificationRootsListChanged,
-    Method::Ping,
-    Method::ServerDiscover,
-    Method::ToolsCall,
-    Method::ToolsList,
-];
 
 /// The session header: one value of visible ASCII without spaces.
-fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
+pub(super) fn session<'b>(head: &RequestHead<'b>, context: Context<'b>) -> Result<Option<&'b str>, Denial> {
     let broken = || {
         context.deny(
             DenyReason::HeadMalformed,

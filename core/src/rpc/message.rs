@@ -82,6 +82,9 @@ impl IdKind {
     }
 }
 
+/// Bytes of an unknown version that are told again.
+const VERSION_BYTES_MAX: usize = 64;
+
 /// What a refusal of this request carries beside its reason.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'b> {
@@ -96,6 +99,18 @@ impl<'b> Context<'b> {
         let mut denial = Denial::new(reason, operator);
         denial.modern = self.modern;
         denial.request_id = self.id.map(Box::from);
+        denial
+    }
+
+    /// Refuses a version that is not judged. A request that says it in the body too is of the modern form, whatever the
+    /// version.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn deny_version(self, claimed: &str, in_body: bool) -> Denial {
+        let operator = "the version header names no judged version";
+        let mut denial = self.deny(DenyReason::VersionUnsupported, operator);
+        denial.modern = self.modern || in_body;
+        denial.requested_version = claimed.get(..VERSION_BYTES_MAX.min(claimed.len())).map(Box::from);
         denial
     }
 

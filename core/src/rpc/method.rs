@@ -146,7 +146,6 @@ pub(crate) enum Reviewed {
 
 /// What the gate does with one method.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "read as soon as the methods are judged by their rows")]
 pub(crate) struct Row {
     pub(crate) method: Method,
     /// The method as the protocol spells it, or the gate's own name.

@@ -41,15 +41,15 @@ pub(super) fn method(
     }
 }
 
-/// Checks `Mcp-Name` against the tool's name; `None` when the method has no name to repeat.
+/// Checks `Mcp-Name` against what the call names; `None` when the method has no name to repeat.
 pub(super) fn name(
     head: &RequestHead<'_>,
     version: ProtocolVersion,
-    tool: Option<&str>,
+    named: Option<&str>,
     context: Context<'_>,
 ) -> Result<(), Denial> {
-    match (head.single(&NAME), tool) {
-        (Ok(Some(value)), Some(tool)) if says(value, tool) => Ok(()),
+    match (head.single(&NAME), named) {
+        (Ok(Some(value)), Some(named)) if says(value, named) => Ok(()),
         (Ok(None), None) => Ok(()),
         (Ok(None), Some(_)) if !version.is_modern() => Ok(()),
         (Ok(None), Some(_)) => Err(context.deny(DenyReason::HeaderMismatch, "the name header is missing")),
@@ -59,11 +59,12 @@ pub(super) fn name(
 }
 
 /// Whether a header's value stands for `text`: literally, or as `=?base64?..?=` in canonical base64. A value that
-/// looks like the second form is never taken literally.
+/// looks like the second form is never taken literally, and one that is too long for `text` is never decoded.
 fn says(value: &str, text: &str) -> bool {
     let encoded = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="));
     match encoded {
         None => value == text,
+        Some(encoded) if encoded.len() != text.len().div_ceil(3).saturating_mul(4) => false,
         Some(encoded) => STANDARD.decode(encoded).is_ok_and(|decoded| decoded == text.as_bytes()),
     }
 }

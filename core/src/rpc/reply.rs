@@ -6,15 +6,15 @@
 use crate::json::{self, Document, Kind, Node, Number, ParseError, Scratch};
 
 use super::message::{Id, RequestId};
-use super::{Method, ProtocolVersion, ServerMethod, keys};
+use super::{Method, ProtocolVersion, Reviewed, ServerMethod, keys, result, server_message};
 
 /// What an answer must match; owned, since it outlives the call's body.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Expected {
     id: Option<Id>,
     id_raw: Box<str>,
-    method: Method,
-    version: ProtocolVersion,
+    pub(super) method: Method,
+    pub(super) version: ProtocolVersion,
 }
 
 impl Expected {
@@ -27,9 +27,19 @@ impl Expected {
         }
     }
 
+    /// Whether an answer that names `id` is to this call.
+    pub(crate) fn is_named_by(&self, id: &Id) -> bool {
+        self.id.as_ref() == Some(id)
+    }
+
     /// The JSON text of the request's id, `None` for a notification, which has no answer.
     pub(crate) fn id_raw(&self) -> Option<&str> {
         self.id.as_ref().map(|_| &*self.id_raw)
+    }
+
+    /// Whether `node` is the request's id.
+    pub(crate) fn is_id(&self, node: Node<'_>) -> bool {
+        self.id.as_ref().is_some_and(|id| id.is(node))
     }
 }
 
@@ -42,6 +52,13 @@ pub(crate) enum Reply<'b> {
         document: Document<'b>,
         /// The error object; it has an integer `code` and a string `message`.
         error: Node<'b>,
+    },
+    /// The server asks back before it answers (MCP 2026-07-28, multi-round-trip results): the client calls again.
+    InputRequired {
+        /// What it asks: a map of requests of a server.
+        requests: Option<Node<'b>>,
+        /// What the client gives back unread.
+        state: Option<&'b str>,
     },
     /// A message without an answer, such as progress.
     Notification {
@@ -90,7 +107,7 @@ pub(crate) enum ReplyError {
     /// The result lacks the form that its method gives it.
     #[error("the result does not have the form of its method")]
     ResultInvalid,
-    /// The result is of a kind that cannot be judged, such as `input_required`.
+    /// The result is of a kind that cannot be judged, such as one of an extension.
     #[error("the result is of a kind that cannot be judged")]
     ResultTypeUnknown,
 }
@@ -112,17 +129,15 @@ pub(crate) fn read_reply<'b>(
         (Some(method), None, None) => asked(document, method, expected.version),
         (None, Some(result), None) => {
             let id = root.member("id").ok_or(ReplyError::IdMismatch)?;
-            if !expected.id.as_ref().is_some_and(|expected| expected.is(id)) {
+            if !expected.is_id(id) {
                 return Err(ReplyError::IdMismatch);
             }
-            check_result(result, expected)?;
-            Ok(Reply::Result { document, result })
+            answered(document, result, expected)
         }
         (None, None, Some(error)) => {
+            // What the server could not read it answers without an id; what asks nothing awaits no answer at all.
             let id = root.member("id").filter(|id| !id.is_null());
-            if let Some(id) = id
-                && !expected.id.as_ref().is_some_and(|expected| expected.is(id))
-            {
+            if expected.id.is_none() || id.is_some_and(|id| !expected.is_id(id)) {
                 return Err(ReplyError::IdMismatch);
             }
             check_error(error)?;
@@ -162,16 +177,18 @@ fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion)
     let row = ServerMethod::find(method).filter(|row| row.streams_in(version));
     match (root.member("id").map(RequestId::read), row) {
         (Some(None), _) => Err(ReplyError::NotRpc),
-        (Some(Some(id)), Some(row)) if row.method == ServerMethod::Ping && is_bare(params) => match row.answer {
-            Some(answer) => Ok(Reply::Request {
-                method: row.method,
-                answer,
-                id,
-                params,
-            }),
-            None => Ok(Reply::Unjudged),
-        },
-        (None, Some(row)) if row.answer.is_none() => Ok(Reply::Notification {
+        (Some(Some(id)), Some(row)) if server_message::request_has_form(row.method, params, version) => {
+            match row.answer {
+                Some(answer) => Ok(Reply::Request {
+                    method: row.method,
+                    answer,
+                    id,
+                    params,
+                }),
+                None => Ok(Reply::Unjudged),
+            }
+        }
+        (None, Some(row)) if server_message::notification_has_form(row.method, params) => Ok(Reply::Notification {
             method: row.method,
             params,
         }),
@@ -179,9 +196,44 @@ fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion)
     }
 }
 
-/// Whether parameters say nothing of their own.
-fn is_bare(params: Option<Node<'_>>) -> bool {
-    params.is_none_or(|params| params.members().all(|member| member.key == "_meta"))
+/// The result of the call, or what the server asks before it gives one.
+fn answered<'b>(document: Document<'b>, result: Node<'b>, expected: &Expected) -> Result<Reply<'b>, ReplyError> {
+    object(result, ReplyError::ResultInvalid)?;
+    meta(result)?;
+    let row = expected.method.row();
+    // Absent means complete, in both eras; a legacy server has no other kind.
+    match result.member("resultType").map(Node::as_str) {
+        None | Some(Some("complete")) => {
+            result::check(result, row.reviewed)?;
+            Ok(Reply::Result { document, result })
+        }
+        // The extension for tasks.
+        Some(Some("task")) if expected.method == Method::ToolsCall && expected.version.is_modern() => {
+            result::check(result, Reviewed::Task)?;
+            Ok(Reply::Result { document, result })
+        }
+        Some(Some("input_required")) if expected.version.is_modern() && row.asks_back => {
+            input_required(result, expected.version)
+        }
+        Some(_) => Err(ReplyError::ResultTypeUnknown),
+    }
+}
+
+fn input_required(result: Node<'_>, version: ProtocolVersion) -> Result<Reply<'_>, ReplyError> {
+    let named = |key| matches!(key, "_meta" | "inputRequests" | "requestState" | "resultType");
+    let requests = result.member("inputRequests");
+    let state = result.member("requestState").map(Node::as_str);
+    let whole = result.members().all(|member| named(member.key))
+        && requests.is_none_or(|requests| server_message::are_input_requests(requests, version));
+    match (requests, state) {
+        // Without either there would be nothing to come back with.
+        (None, None) | (_, Some(None)) => Err(ReplyError::ResultInvalid),
+        _ if !whole => Err(ReplyError::ResultInvalid),
+        (requests, state) => Ok(Reply::InputRequired {
+            requests,
+            state: state.flatten(),
+        }),
+    }
 }
 
 /// Checks that `error` is an object with a code and a message.
@@ -193,44 +245,6 @@ pub(super) fn check_error(error: Node<'_>) -> Result<(), ReplyError> {
         (Some(Number::Integer(_)), Some(_)) => Ok(()),
         _ => Err(ReplyError::NotRpc),
     }
-}
-
-/// Checks what the review relies on: the kind of the result, and the form of the lists it walks.
-fn check_result(result: Node<'_>, expected: &Expected) -> Result<(), ReplyError> {
-    object(result, ReplyError::ResultInvalid)?;
-    meta(result)?;
-    // Absent means complete, in both eras; a legacy server has no other kind.
-    match result.member("resultType").map(Node::as_str) {
-        None | Some(Some("complete")) => {}
-        Some(_) => return Err(ReplyError::ResultTypeUnknown),
-    }
-    match expected.method {
-        Method::ToolsCall => {
-            if result.member("isError").is_some_and(|value| value.as_bool().is_none()) {
-                return Err(ReplyError::ResultInvalid);
-            }
-            match result.member("content") {
-                Some(content) => list(content, "type"),
-                None => Ok(()),
-            }
-        }
-        Method::ToolsList => list(result.member("tools").ok_or(ReplyError::ResultInvalid)?, "name"),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that `list` is an array of objects that each have the string member `key`.
-fn list(list: Node<'_>, key: &str) -> Result<(), ReplyError> {
-    if list.kind() != Kind::Array {
-        return Err(ReplyError::ResultInvalid);
-    }
-    for element in list.elements() {
-        object(element, ReplyError::ResultInvalid)?;
-        if element.member(key).and_then(Node::as_str).is_none() {
-            return Err(ReplyError::ResultInvalid);
-        }
-    }
-    Ok(())
 }
 
 /// Checks that `node` is an object without near-misses; `otherwise` when it is none.

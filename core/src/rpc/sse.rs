@@ -1,7 +1,8 @@
 //! Event streams (WHATWG HTML, server-sent events), cut into events as bytes arrive.
 //!
-//! Owns [`Splitter`] and the writing of events. Holds no more than one event and the last chunk; never gives a part
-//! of an event, so a stream that breaks within one has given nothing of it.
+//! Owns [`Splitter`] and the writing of events. Holds no more than one event, a line of it that has not ended, and the
+//! last chunk; never gives a part of an event, so a stream that breaks within one has given nothing of it. However the
+//! bytes are cut, the events and the errors are the same.
 
 use std::fmt;
 use std::mem;
@@ -9,7 +10,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+/// What a splitter keeps for the next event: one large event must not hold its memory for the life of a stream.
+const RETAINED_BYTES_MAX: usize = 64 * 1024;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What the longest name of a field adds to a line: `event: `.
+const FIELD_NAME_BYTES_MAX: usize = 7;
+/// What the name of a `data` field adds at most: a space behind the colon is no part of its value.
+const DATA_NAME_BYTES_MAX: usize = 6;
 
 /// One event, whole.
 #[derive(Clone, Default, Eq, PartialEq)]
@@ -104,6 +112,9 @@ impl Splitter {
         self.buffer.drain(..self.start);
         self.scanned = self.scanned.saturating_sub(self.start);
         self.start = 0;
+        if self.buffer.len().saturating_add(chunk.len()) <= RETAINED_BYTES_MAX {
+            self.buffer.shrink_to(RETAINED_BYTES_MAX);
+        }
         self.buffer.extend_from_slice(chunk);
     }
 
@@ -140,6 +151,9 @@ impl Splitter {
             if !line.is_empty() {
                 let (from, until) = (line.start, line.end);
                 let line = self.buffer.get(from..until).unwrap_or_default();
+                if self.exceeds(line) {
+                    return Some(Err(SseError::TooLarge));
+                }
                 if let Err(error) = self.pending.take(line) {
                     return Some(Err(error));
                 }
@@ -150,11 +164,25 @@ impl Splitter {
                 return Some(Ok(mem::take(&mut self.pending).event()));
             }
         }
-        let partial = self.buffer.len().saturating_sub(self.start);
-        if self.bytes_max < partial.saturating_add(self.pending.size()) {
-            return Some(Err(SseError::TooLarge));
-        }
-        None
+        let partial = self.buffer.get(self.start..).unwrap_or_default();
+        let partial = match self.first_line {
+            true => partial.strip_prefix(BYTE_ORDER_MARK).unwrap_or(partial),
+            false => partial,
+        };
+        self.exceeds(partial).then_some(Err(SseError::TooLarge))
+    }
+
+    /// Whether the event is too large with this line, ended or not: a line that has not ended is refused for what it
+    /// would be refused for at its end, so that it makes no difference when the bytes come.
+    fn exceeds(&self, line: &[u8]) -> bool {
+        let least = match line.starts_with(b"data:") {
+            true => self
+                .pending
+                .size()
+                .saturating_add(line.len().saturating_sub(DATA_NAME_BYTES_MAX)),
+            false => 0,
+        };
+        self.bytes_max < least || self.bytes_max.saturating_add(FIELD_NAME_BYTES_MAX) < line.len()
     }
 
     /// Consumes the next whole line; gives its place in the buffer, without its end.

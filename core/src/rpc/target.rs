@@ -2,6 +2,8 @@
 //!
 //! Owns [`Target`], borrowed from the body, and [`Named`], which outlives it. Decides nothing.
 
+use crate::denial::Noun;
+
 /// What a call names, as it stands in the body, decoded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Target<'b> {
@@ -30,6 +32,16 @@ pub(crate) enum Named {
 }
 
 impl<'b> Target<'b> {
+    /// The word for it.
+    pub(crate) const fn noun(self) -> Noun {
+        match self {
+            Self::Nothing => Noun::Nothing,
+            Self::Prompt(_) => Noun::Prompt,
+            Self::Resource(_) => Noun::Resource,
+            Self::Tool(_) => Noun::Tool,
+        }
+    }
+
     /// The tool's name.
     pub(crate) const fn tool(self) -> Option<&'b str> {
         match self {

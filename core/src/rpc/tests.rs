@@ -10,9 +10,14 @@ use super::{Call, CallLimits, Expected, ProtocolVersion, read_call};
 
 mod answer;
 mod call;
+mod differential;
 mod era;
+mod params;
+mod folds;
+mod forms;
 mod reply;
 mod stream;
+mod subscription;
 
 const JSON: Limits = Limits {
     depth: 64,

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Credentials, ForwardHeaders, Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
 use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable};
-use portcullis_core::session::SessionKeys;
+use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::session::{EndpointId, SessionKeys};
 use portcullis_core::time::{Ticks, UnixTime};
 use portcullis_core::token::{Issuer, IssuerParts, SenderRules, raw};
 use portcullis_core::{Algorithm, Rate};
@@ -67,7 +67,7 @@ impl Set {
 }
 
 fn server(issuer: &Arc<Issuer>) -> Server {
-    let row = ToolRow {
+    let row = ScopeRow {
         scopes: vec!["salesforce:read".to_owned()],
         class: None,
     };
@@ -84,6 +84,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data(ISSUER))],
         tools_json: tools.to_json(),
+        ..PolicySource::default()
     };
     Server::new(ServerParts {
         name: Arc::from("crm"),
@@ -96,14 +97,20 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         origins: Vec::new(),
         issuers: vec![Arc::clone(issuer)],
         tools,
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(&source, 1).unwrap()),
         upstream: Upstream {
             name: Arc::from("crm"),
-            authority: Arc::from("localhost"),
-            host: Arc::from("localhost"),
-            path: Arc::from("/mcp"),
-            tls: false,
-            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+            endpoints: vec![Endpoint {
+                id: EndpointId::ONLY,
+                authority: Arc::from("localhost"),
+                host: Arc::from("localhost"),
+                path: Arc::from("/mcp"),
+                tls: false,
+                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+                kept: None,
+            }],
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },

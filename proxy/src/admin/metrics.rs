@@ -10,12 +10,13 @@ use portcullis_core::audit::ActOutcome;
 use portcullis_core::gate::Gate;
 use portcullis_core::stages::Stage;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::background::revocation::RevocationStore;
+use crate::upstream::endpoint::{EndpointState, Health};
 
 /// The media type of the text.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -32,6 +33,7 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Tokens(Arc::clone(store.gate()))));
+        registry.register_collector(Box::new(Endpoints(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Revocations(store)));
         registry.register_collector(Box::new(Process));
         Self { registry }
@@ -85,6 +87,58 @@ impl Collector for Tokens {
                 MetricType::Counter,
             )?
             .encode_counter::<NoLabelSet, u64, f64>(&self.0.shared_tokens(), None)
+    }
+}
+
+/// The endpoints of upstreams, by server and by authority and path.
+#[derive(Debug)]
+struct Endpoints(Arc<Gate>);
+
+impl Endpoints {
+    /// Writes one metric with a sample for each endpoint.
+    fn metric(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help, kind): (&str, &str, MetricType),
+        sample: impl Fn(&Health, MetricEncoder<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+        let snapshot = self.0.snapshot();
+        let endpoints = snapshot.servers().flat_map(|server| &server.upstream().endpoints);
+        for state in endpoints.filter_map(EndpointState::of) {
+            let labels = [("server", &*state.server), ("endpoint", &*state.label)];
+            sample(&state.health, metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Endpoints {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let about = (
+            "portcullis_upstream_well",
+            "Whether calls go to the endpoint: 1, or 0 while it is put aside",
+            MetricType::Gauge,
+        );
+        self.metric(&mut encoder, about, |health, mut metric| {
+            metric.encode_gauge(&u64::from(health.is_well()))
+        })?;
+        let about = (
+            "portcullis_upstream_calls",
+            "Calls that were sent to the endpoint",
+            MetricType::Counter,
+        );
+        self.metric(&mut encoder, about, |health, mut metric| {
+            metric.encode_counter::<NoLabelSet, u64, f64>(&health.calls(), None)
+        })?;
+        let about = (
+            "portcullis_upstream_connections_failed",
+            "Times that the endpoint took no connection, TLS included",
+            MetricType::Counter,
+        );
+        self.metric(&mut encoder, about, |health, mut metric| {
+            metric.encode_counter::<NoLabelSet, u64, f64>(&health.refused(), None)
+        })
     }
 }
 

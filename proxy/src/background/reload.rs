@@ -138,8 +138,13 @@ impl Reload {
             let store = config::open_keys(&config.keys, &path)?;
             Ok::<_, Diagnostics>((config, store))
         });
-        let (config, store) = read.await.map_err(|_| ReloadError::Thread)??;
+        let (mut config, store) = read.await.map_err(|_| ReloadError::Thread)??;
         check_restart(&self.config, &config)?;
+        for plan in &mut config.servers {
+            if let Some(old) = self.config.servers.iter().find(|old| old.name() == plan.name()) {
+                plan.keep_health(old);
+            }
+        }
         let snapshot = snapshot(&config)?;
         let sessions = keys::sessions(&store)?;
         let prepared = self.issuers.prepare(&config)?;
@@ -163,9 +168,15 @@ impl Reload {
         let resolved = tokio::task::spawn_blocking(move || {
             let mut moved = false;
             for plan in &mut plans {
-                match plan.resolve() {
-                    Ok(changed) => moved |= changed,
-                    Err(error) => tracing::warn!(server = plan.name(), %error, "an upstream's name does not resolve"),
+                let resolved = plan.resolve();
+                moved |= resolved.moved;
+                for (endpoint, error) in resolved.failed {
+                    tracing::warn!(
+                        server = plan.name(),
+                        endpoint = &*endpoint,
+                        %error,
+                        "an upstream's name does not resolve"
+                    );
                 }
             }
             (moved, plans)

@@ -1,6 +1,7 @@
 //! `portcullis check` and `portcullis config schema`.
 //!
-//! Owns how diagnostics are shown. Opens no socket and looks no name up, so that it works where the gate will not run.
+//! Owns how diagnostics are shown. Opens no socket and looks no name up unless it is told to (`online`), so that it works
+//! where the gate will not run.
 
 use std::io::{self, Write as _};
 
@@ -11,42 +12,70 @@ use super::{CheckArguments, Exit, Format};
 use crate::config::{self, Config, Diagnostics, Names, RawConfig, ServerPlan};
 use crate::keys::KeyStore;
 
-/// Checks a configuration: policies are compiled, keys, secrets and TLS files are opened, nothing is started.
+mod online;
+
+/// Checks a configuration: policies are compiled, keys, secrets and TLS files are opened, nothing is started. With
+/// `--online` issuers and upstreams are asked as well.
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let checked = config::load(&arguments.config, Names::Skip, 1).and_then(|config| {
+    let names = match arguments.online {
+        true => Names::Resolve,
+        false => Names::Skip,
+    };
+    let checked = config::load(&arguments.config, names, 1).and_then(|config| {
         let keys = config::open_keys(&config.keys, &arguments.config)?;
         Ok((config, keys))
     });
-    let denied = arguments.deny_warnings && checked.as_ref().is_ok_and(|(config, _)| !config.warnings.is_empty());
-    match (arguments.format, &checked) {
-        (Format::Pretty, Ok((config, keys))) => {
+    let (mut config, keys) = match checked {
+        Ok(checked) => checked,
+        Err(diagnostics) => {
+            match arguments.format {
+                Format::Pretty => eprint!("{}", diagnostics.pretty()),
+                Format::Json => {
+                    let Diagnostics { diagnostics } = &diagnostics;
+                    let answer = json!({"ok": false, "diagnostics": diagnostics, "warnings": [], "notes": []});
+                    println!("{answer}");
+                }
+            }
+            return Ok(exit_of(&diagnostics));
+        }
+    };
+    let asked = match arguments.online {
+        true => Some(online::ask(&mut config, &arguments.config)?),
+        false => None,
+    };
+    let denied = arguments.deny_warnings && !config.warnings.is_empty();
+    let exit = match asked.as_ref().map_or(Exit::Ok, online::Asked::exit) {
+        Exit::Ok if denied => Exit::Invalid,
+        exit => exit,
+    };
+    match arguments.format {
+        Format::Pretty => {
             for warning in &config.warnings {
                 eprintln!("{warning}\n");
             }
-            for note in notes(config, keys) {
+            for note in notes(&config, &keys) {
                 println!("note: {note}");
             }
-            match denied {
-                true => eprintln!("{}, and `--deny-warnings`", counted(config.warnings.len(), "warning")),
-                false => println!("{}", praise(config)),
+            if let Some(asked) = &asked {
+                print!("{}", asked.pretty());
+            }
+            match (denied, exit) {
+                (true, _) => eprintln!("{}, and `--deny-warnings`", counted(config.warnings.len(), "warning")),
+                (false, Exit::Ok) => println!("{}", praise(&config)),
+                (false, _) => {}
             }
         }
-        (Format::Json, Ok((config, keys))) => {
-            let notes: Vec<String> = notes(config, keys).collect();
-            let answer = json!({"ok": !denied, "diagnostics": [], "warnings": config.warnings, "notes": notes});
-            println!("{answer}");
-        }
-        (Format::Pretty, Err(diagnostics)) => eprint!("{}", diagnostics.pretty()),
-        (Format::Json, Err(Diagnostics { diagnostics })) => {
-            let answer = json!({"ok": false, "diagnostics": diagnostics, "warnings": [], "notes": []});
+        Format::Json => {
+            let notes: Vec<String> = notes(&config, &keys).collect();
+            let mut answer =
+                json!({"ok": exit == Exit::Ok, "diagnostics": [], "warnings": config.warnings, "notes": notes});
+            if let (Some(asked), Some(members)) = (&asked, answer.as_object_mut()) {
+                members.insert(String::from("online"), asked.json());
+            }
             println!("{answer}");
         }
     }
-    Ok(match checked {
-        Ok(_) if denied => Exit::Invalid,
-        Ok(_) => Exit::Ok,
-        Err(diagnostics) => exit_of(&diagnostics),
-    })
+    Ok(exit)
 }
 
 /// The exit status for a configuration that cannot be used.

@@ -4,13 +4,13 @@
 //! wiped from memory after use.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::Path;
 
 use portcullis_core::config::Limits;
 use portcullis_core::jwks::{JwksLimits, KeyReport, KeySet, KeySetError};
 use portcullis_core::time::UnixTime;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A key set from a file, with what became of each key.
 #[derive(Debug)]
@@ -104,6 +104,39 @@ pub(super) fn one_token(bytes_max: usize) -> io::Result<Zeroizing<String>> {
     let bound = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(BLANKS_MAX);
     io::stdin().lock().take(bound).read_to_string(&mut text)?;
     Ok(Zeroizing::new(text.trim_ascii().to_owned()))
+}
+
+/// Reads one line without its end (LF or CRLF) into `line`; says whether it is whole, `None` at the end of the input. Of
+/// a line that is longer than `bytes_max` the rest is skipped. What the line before held is wiped: it may be a token.
+pub(super) fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> io::Result<Option<bool>> {
+    line.zeroize();
+    let (mut whole, mut any) = (true, false);
+    loop {
+        let buffer = lines.fill_buf()?;
+        if buffer.is_empty() {
+            match any {
+                true => break,
+                false => return Ok(None),
+            }
+        }
+        any = true;
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+        // One byte more than a line may have is that of a CR.
+        whole &= line.len() + part.len() <= bytes_max + 1;
+        if whole {
+            line.extend_from_slice(part);
+        }
+        let used = part.len() + usize::from(end.is_some());
+        lines.consume(used);
+        if end.is_some() {
+            break;
+        }
+    }
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(Some(whole && line.len() <= bytes_max))
 }
 
 /// An instant from its RFC 3339 form, or from whole seconds since the epoch.

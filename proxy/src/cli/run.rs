@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
+use crate::background::endpoints;
 use crate::background::issuers::Issuers;
 use crate::background::jwks::{Publish, StartError};
 use crate::background::keys::KeysInUse;
@@ -34,6 +35,8 @@ use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
 use crate::signer::Signer;
 use crate::telemetry;
+use crate::tls::{self, TlsError};
+use crate::upstream::Upstreams;
 
 /// How a gate is run.
 pub(super) struct RunOptions {
@@ -118,6 +121,10 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error @ StartError::Client(..)) => return Err(error.into()),
     }
+    let upstreams = Arc::new(upstreams(&config)?);
+    background
+        .runtime
+        .spawn(endpoints::check(Arc::clone(&gate), Arc::clone(&upstreams)));
     // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
     let signals = background.take_signals(options.signals)?;
     let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
@@ -139,7 +146,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         signals,
         drain_deadline: DRAIN_DEADLINE,
         workers: options.workers,
-        upstream_ca: config.upstream_ca.clone(),
+        upstreams: Arc::clone(&upstreams),
         hops: config.trusted_hops.clone(),
     };
     let reload = Reload::new(
@@ -167,6 +174,15 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The connections to upstreams; no name is looked up and nobody is connected to yet.
+///
+/// # Errors
+/// [`TlsError`] when the authorities cannot be used.
+pub(super) fn upstreams(config: &Config) -> Result<Upstreams, TlsError> {
+    let ca_file = config.upstream_ca.as_deref().map(tls::checked_roots).transpose()?;
+    Ok(Upstreams::new(ca_file))
 }
 
 /// Opens the log and takes it up where the last process left it.

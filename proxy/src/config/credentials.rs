@@ -99,7 +99,8 @@ pub(super) fn place(server: &RawServer, error: &CredentialsError) -> Place {
         .find(|name| tool == Some(&*name.value))
         .map(|name| name.place);
     let default = upstream.credential.as_ref().map(|raw| raw.place);
-    named.or(default).unwrap_or(upstream.url.place)
+    let url = upstream.written().next().map(|url| url.place);
+    named.or(default).or(url).unwrap_or(server.name.place)
 }
 
 /// One credential; `None` after a fault, `Some(None)` where nothing is shown.
@@ -479,7 +480,7 @@ fn is_protocol(name: &HeaderName) -> bool {
     OWNED.iter().any(|prefix| name.as_str().starts_with(prefix))
 }
 
-/// Fields that cross in any case, or in sessions.
+/// Fields that cross in any case; and one that never does, since nothing is resumed.
 const CROSSING: [&str; 3] = ["accept-language", "last-event-id", "user-agent"];
 
 /// Fields by which hops, and servers behind them, tell who calls and from where: the client could write them.

@@ -110,8 +110,11 @@ fn warn_of_lifetime(lowering: &mut Lowering<'_>, lifetime: &At<Span>) {
 }
 
 fn warn_of_upstream(lowering: &mut Lowering<'_>, upstream: &RawUpstream, place: Place, server: &str) {
-    let path = upstream.url.value.split("://").nth(1).unwrap_or_default();
-    if path.split('/').skip(1).any(looks_like_key) {
+    let holds_key = |url: &At<String>| {
+        let path = url.value.split("://").nth(1).unwrap_or_default();
+        path.split('/').skip(1).any(looks_like_key)
+    };
+    if upstream.written().any(holds_key) {
         // Its own line would be shown.
         let message = format!("the path of the upstream of server `{server}` seems to hold a key");
         let help = "put the key into `credential`, from a file: this file and its diagnostics show the URL";

@@ -108,6 +108,8 @@ pub(crate) enum Warning {
     SharedSecret,
     /// A policy takes people of two tenants for one another.
     TenantUnread,
+    /// An upstream serves who comes past the gate.
+    UpstreamOpen,
 }
 
 impl Warning {
@@ -119,6 +121,7 @@ impl Warning {
             Self::IssuerUnread => ["W0701", "issuer_unread"],
             Self::SharedSecret => ["W0802", "shared_secret"],
             Self::TenantUnread => ["W0702", "tenant_unread"],
+            Self::UpstreamOpen => ["W1001", "upstream_open"],
         }
     }
 }

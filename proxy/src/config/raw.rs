@@ -21,14 +21,16 @@ pub(crate) use listen::{
     RawTls, RawTrustedHop,
 };
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDpop, RawExchange, RawForwardHeaders, RawMachine, RawMachineKind, RawPolicy,
-    RawServer, RawSharedSecret, RawTools, RawUpstream,
+    RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders, RawHealth, RawMachine,
+    RawMachineKind, RawPolicy, RawServer, RawSharedSecret, RawUpstream, RawUpstreamTls,
 };
+pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 
 mod issuer;
 mod limits;
 mod listen;
 mod server;
+mod tables;
 
 /// The configuration of Portcullis. Paths are relative to the folder of this file.
 #[derive(Debug, serde::Deserialize, JsonSchema)]

@@ -4,25 +4,25 @@
 //! call through: issuer, resource, tools and policy must be written.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Uri;
 use portcullis_core::Rate;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
+use portcullis_core::denial::DenyStyle;
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::identity::{MachineIdentities, SharedSecret};
 use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
-use portcullis_core::scope::{ToolRow, ToolTable, ToolTableError};
+use portcullis_core::scope::ScopeTableError;
 use portcullis_core::token::{Issuer, SenderRules};
 
-use super::diagnose::{self, Code, Diagnostic, Warning, nearest};
+use super::diagnose::{Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
-use super::raw::{self, At, Place, RawConfig, RawPolicy, RawServer, RawTools};
-use super::{IssuerPlan, Names, credentials, machines, sender, shared_secret};
+use super::raw::{At, Place, RawConfig, RawPolicy, RawServer};
+use super::tables::Tables;
+use super::upstream::{self, Resolved};
+use super::{IssuerPlan, credentials, deny, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -38,29 +38,18 @@ pub(crate) struct ServerPlan {
     hosts: Vec<Arc<str>>,
     origins: Vec<Arc<str>>,
     issuers: Vec<Arc<Issuer>>,
-    tools: Tools,
+    tables: Tables,
     policy: Arc<Policy>,
     upstream: Upstream,
-    port: u16,
+    /// Where its upstream stands.
+    upstream_place: Place,
     exchanges: Vec<ExchangePlan>,
     query_names: Vec<Arc<str>>,
     danger_shared_secret: Option<SharedSecret>,
     rate: Rate,
     sender: SenderRules,
+    deny_style: DenyStyle,
     machines: MachineIdentities,
-}
-
-#[derive(Clone, Debug)]
-struct Tools {
-    rows: BTreeMap<String, ToolRow>,
-    implies: BTreeMap<String, Vec<String>>,
-    danger_unmapped_tools: bool,
-}
-
-impl Tools {
-    fn table(&self) -> Result<ToolTable, ToolTableError> {
-        ToolTable::new(self.rows.clone(), &self.implies, self.danger_unmapped_tools)
-    }
 }
 
 /// What keeps a plan from being built.
@@ -72,9 +61,9 @@ pub(crate) enum BuildError {
     /// The servers beside each other.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// Its tools.
+    /// Its scope tables.
     #[error(transparent)]
-    Tools(#[from] ToolTableError),
+    Tables(#[from] ScopeTableError),
 }
 
 impl ServerPlan {
@@ -109,7 +98,9 @@ impl ServerPlan {
             hosts: self.hosts.clone(),
             origins: self.origins.clone(),
             issuers: self.issuers.clone(),
-            tools: self.tools.table()?,
+            tools: self.tables.tools()?,
+            prompts: self.tables.prompts()?,
+            resources: self.tables.resources()?,
             policy: Arc::clone(&self.policy),
             upstream: self.upstream.clone(),
             query_names: self.query_names.clone(),
@@ -117,20 +108,29 @@ impl ServerPlan {
             rate: self.rate,
             sender: self.sender,
             machines: self.machines.clone(),
-            deny_style: portcullis_core::denial::DenyStyle::Http,
+            deny_style: self.deny_style,
         };
         Ok(Server::new(parts)?)
     }
 
-    /// Looks the upstream's name up again, blocking. `true` when its addresses have changed.
-    ///
-    /// # Errors
-    /// As the system gives them; the addresses then stay.
-    pub(crate) fn resolve(&mut self) -> io::Result<bool> {
-        let addresses = look_up(&self.upstream.host, self.port)?;
-        let changed = self.upstream.addresses != addresses;
-        self.upstream.addresses = addresses;
-        Ok(changed)
+    /// Its upstream.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Where its upstream stands in the configuration.
+    pub(crate) fn upstream_place(&self) -> Place {
+        self.upstream_place
+    }
+
+    /// Looks the names of the upstream's endpoints up again, blocking; one that does not resolve keeps its addresses.
+    pub(crate) fn resolve(&mut self) -> Resolved {
+        upstream::resolve(&mut self.upstream)
+    }
+
+    /// Takes over what is known of the endpoints that `old` has as well.
+    pub(crate) fn keep_health(&mut self, old: &Self) {
+        upstream::keep_health(&mut self.upstream, &old.upstream);
     }
 }
 
@@ -155,14 +155,14 @@ pub(super) fn lower(
         );
     }
     let audiences = issuer::audiences(lowering, raw);
-    let tools = tools(lowering, at);
-    let policy = policy(lowering, at, tools.as_ref());
+    let tables = Tables::lower(lowering, at);
+    let policy = policy(lowering, at, tables.as_ref());
     let around = credentials::Surroundings {
         raw: config,
         server: raw,
         issuers,
     };
-    let upstream = upstream(lowering, &around);
+    let upstream = upstream::lower(lowering, &around);
     let rate = rate(lowering, raw);
     let machines = machines::lower(lowering, raw, known);
     let shared_secret = match &raw.danger_shared_secret {
@@ -170,7 +170,7 @@ pub(super) fn lower(
         None => Some(None),
     };
     let arcs = |list: &[At<String>]| list.iter().map(|text| Arc::from(text.value.as_str())).collect();
-    let (upstream, port, exchanges) = upstream?;
+    let (upstream, exchanges) = upstream?;
     let plan = ServerPlan {
         name: Arc::from(name),
         title: raw.title.as_ref().map(|title| Arc::from(title.value.as_str())),
@@ -182,15 +182,16 @@ pub(super) fn lower(
         hosts: arcs(&raw.hosts),
         origins: arcs(&raw.origins),
         issuers: accepted?,
-        tools: tools?,
+        tables: tables?,
         policy: policy?,
         upstream,
-        port,
+        upstream_place: raw.upstream.written().next().map_or(at.place, |url| url.place),
         exchanges,
         query_names: arcs(&raw.query_names),
         danger_shared_secret: shared_secret?,
         rate: rate?,
         sender: sender::rules(raw.dpop.as_ref()),
+        deny_style: deny::style(raw.deny.as_ref()),
         machines: machines?,
     };
     let built = plan.build();
@@ -208,7 +209,7 @@ pub(super) fn lower(
                     .find(|name| *name.value == **refused)
                     .map_or(at.place, |name| name.place)
             }
-            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tools(_) => at.place,
+            BuildError::Server(_) | BuildError::Snapshot(_) | BuildError::Tables(_) => at.place,
         };
         lowering.fault(Code::ServerInvalid, place, error.to_string());
     }
@@ -262,88 +263,8 @@ fn accepted_issuers(
     whole.then_some(accepted)
 }
 
-/// The tool table, from here and from its file together.
-fn tools(lowering: &mut Lowering<'_>, at: &At<RawServer>) -> Option<Tools> {
-    let name = &at.value.name.value;
-    let missing = format!("server `{name}` has no tools: every call would be refused");
-    let help = "write `tools: {rows: {tool.name: {scopes: [scope]}}}` or `tools: {file: tools.yaml}`";
-    let Some(raw) = &at.value.tools else {
-        lowering.fault_with(Code::ServerToolsMissing, at.place, missing, Some(help));
-        return None;
-    };
-    let mut tools = Tools {
-        rows: BTreeMap::new(),
-        implies: BTreeMap::new(),
-        danger_unmapped_tools: false,
-    };
-    if let Some(file) = &raw.value.file {
-        let text = lowering.read(file)?;
-        let path = lowering.files.path(&file.value);
-        match raw::read::<RawTools>(&text) {
-            Ok(table) if table.file.is_none() => {
-                if table.danger_unmapped_tools {
-                    let message =
-                        "the tool file sets `danger_unmapped_tools`: tools without a row go to the policy alone";
-                    let help = "give every tool a row, even one with `scopes: []`";
-                    lowering.warn(Warning::DangerSet, file.place, message, help);
-                }
-                tools.add(&table);
-            }
-            Ok(_) => {
-                lowering.fault(
-                    Code::ToolsInvalid,
-                    file.place,
-                    "a tool file may not name a further file",
-                );
-                return None;
-            }
-            Err(error) => {
-                lowering.fault_elsewhere(diagnose::of_yaml(&error, &path, &text));
-                return None;
-            }
-        }
-    }
-    // Which of two rows holds would be a guess, and one of them may ask for less.
-    if let Some(tool) = raw.value.rows.keys().find(|tool| tools.rows.contains_key(*tool)) {
-        let message = format!("the tool `{tool}` has a row here and one in the tool file");
-        lowering.fault(Code::Repeated, raw.place, message);
-        return None;
-    }
-    tools.add(&raw.value);
-    if tools.rows.is_empty() {
-        lowering.fault_with(Code::ServerToolsMissing, raw.place, missing, Some(help));
-        return None;
-    }
-    match tools.table() {
-        Ok(_) => Some(tools),
-        Err(error) => {
-            lowering.fault(Code::ToolsInvalid, raw.place, error.to_string());
-            None
-        }
-    }
-}
-
-impl Tools {
-    fn add(&mut self, raw: &RawTools) {
-        for (tool, row) in &raw.rows {
-            let row = ToolRow {
-                scopes: row.scopes.clone(),
-                class: row.class.clone(),
-            };
-            self.rows.insert(tool.clone(), row);
-        }
-        for (scope, covered) in &raw.scope_implies {
-            self.implies
-                .entry(scope.clone())
-                .or_default()
-                .extend(covered.iter().cloned());
-        }
-        self.danger_unmapped_tools |= raw.danger_unmapped_tools;
-    }
-}
-
 /// The compiled policy; `None` after a fault, or when the tools that it reads have one.
-fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>) -> Option<Arc<Policy>> {
+fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Tables>) -> Option<Arc<Policy>> {
     let Some(raw) = at.value.policy.as_ref().filter(|raw| !raw.value.files.is_empty()) else {
         lowering.fault_with(
             Code::ServerPolicyMissing,
@@ -356,7 +277,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
         );
         return None;
     };
-    let source = policy_source(lowering, &raw.value, tools)?;
+    let source = policy_source(lowering, &raw.value, tables)?;
     match Policy::compile(&source, lowering.workers) {
         Ok(policy) => Some(Arc::new(policy)),
         Err(PolicyError(finding)) => {
@@ -376,7 +297,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tools: Option<&Tools>
     }
 }
 
-fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&Tools>) -> Option<PolicySource> {
+fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tables: Option<&Tables>) -> Option<PolicySource> {
     let mut texts = |names: &[At<String>]| -> Option<Vec<SourceFile>> {
         let read: Vec<_> = names
             .iter()
@@ -393,78 +314,10 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tools: Option<&To
     Some(PolicySource {
         modules: modules?,
         data: data?,
-        tools_json: tools?.table().ok()?.to_json(),
+        tools_json: tables?.tools().ok()?.to_json(),
+        prompts_json: tables?.prompts().ok()?.to_json(),
+        resources_json: tables?.resources().ok()?.to_json(),
     })
-}
-
-/// The upstream and its port, with what it is shown.
-fn upstream(
-    lowering: &mut Lowering<'_>,
-    around: &credentials::Surroundings<'_>,
-) -> Option<(Upstream, u16, Vec<ExchangePlan>)> {
-    let (raw, server) = (&around.server.upstream, &around.server.name.value);
-    let shown = credentials::lower(lowering, around);
-    let Some((uri, host, tls)) = upstream_uri(&raw.url.value) else {
-        lowering.fault_with(
-            Code::UpstreamInvalid,
-            raw.url.place,
-            format!("`{}` is no URL of an upstream", raw.url.value),
-            Some("an absolute http or https URL without user, query and fragment"),
-        );
-        return None;
-    };
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let addresses = match lowering.names {
-        Names::Skip => Ok(vec![SocketAddr::from(([0, 0, 0, 0], port))]),
-        Names::Resolve => look_up(&host, port),
-    };
-    let addresses = match addresses {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let message = format!("the upstream `{host}` cannot be found: {error}");
-            lowering.fault(Code::UpstreamUnresolved, raw.url.place, message);
-            return None;
-        }
-    };
-    let shown = shown?;
-    let upstream = Upstream {
-        name: Arc::from(raw.name.as_ref().map_or(server.as_str(), |name| &name.value)),
-        authority: Arc::from(uri.authority().map_or("", |authority| authority.as_str())),
-        host: Arc::from(host),
-        path: Arc::from(uri.path()),
-        tls,
-        addresses,
-        credentials: shown.credentials,
-        forward_headers: shown.forward_headers,
-    };
-    Some((upstream, port, shown.exchanges))
-}
-
-/// The parsed URL, its host without brackets, and whether it is TLS.
-fn upstream_uri(url: &str) -> Option<(Uri, String, bool)> {
-    let uri: Uri = url.parse().ok()?;
-    let tls = match uri.scheme_str()? {
-        "https" => true,
-        "http" => false,
-        _ => return None,
-    };
-    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let plain = !url.contains(['?', '#', '@', '\\']) && !host.is_empty();
-    plain.then_some((uri, host, tls))
-}
-
-/// The addresses of a name, sorted so that two look-ups can be compared; at least one.
-fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
 }
 
 fn rate(lowering: &mut Lowering<'_>, raw: &RawServer) -> Option<Rate> {

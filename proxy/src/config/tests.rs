@@ -7,6 +7,7 @@ use super::*;
 mod admin;
 mod credentials;
 mod dangers;
+mod deny;
 mod introspection;
 mod issuers;
 mod keys;

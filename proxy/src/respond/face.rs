@@ -86,7 +86,8 @@ pub(super) const fn of(reason: DenyReason, modern: bool) -> Face {
             Kind(405, 40501, "http-method", "The HTTP method is not allowed").face("the endpoint takes POST alone")
         }
         DenyReason::IdentityUnbound => TOKEN.face("the token names no subject that can be told"),
-        DenyReason::JsonAmbiguous => BODY.face("the body can be read in more than one way"),
+        // JSON it is, but no one request (JSON-RPC 2.0 section 5.1).
+        DenyReason::JsonAmbiguous => RPC.face("the body can be read in more than one way"),
         DenyReason::JsonMalformed => BODY.face("the body is not JSON within the limits"),
         DenyReason::DpopNonceMissing => TOKEN.face("the proof of possession needs the nonce of this answer"),
         DenyReason::DpopProofInvalid => TOKEN.face("the proof of possession is not valid"),

@@ -1,10 +1,10 @@
-use super::{challenge_of, error_body, face, head};
+use super::{challenge_of, error_body, face, head, message, written};
 use crate::egress::Readers;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use portcullis_core::denial::{
-    AuthenticationDemand, Challenge, ChallengeError, Denial, DenyReason, DpopChallenge, DpopError,
+    AuthenticationDemand, Challenge, ChallengeError, Denial, DenyReason, DenyStyle, DpopChallenge, DpopError, Noun,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
     Challenge {
@@ -52,7 +52,8 @@ fn statuses_and_codes_follow_the_standards() {
         (DenyReason::PolicyFailed, 503, 50_301),
         (DenyReason::KeysUnavailable, 503, 50_301),
         (DenyReason::AuditUnavailable, 503, 50_302),
-        (DenyReason::JsonAmbiguous, 400, -32_700),
+        (DenyReason::JsonAmbiguous, 400, -32_600),
+        (DenyReason::JsonMalformed, 400, -32_700),
         (DenyReason::RpcInvalid, 400, -32_600),
         (DenyReason::ParamsInvalid, 400, -32_602),
         (DenyReason::VersionUnsupported, 400, -32_022),
@@ -200,10 +201,24 @@ fn the_body_echoes_the_id_as_it_stood_and_describes_the_problem() {
         assert!(body["error"]["data"].get("instance").is_none());
         assert!(body["error"]["data"].get("supported").is_none());
     }
-    let unsupported = Denial::new(DenyReason::VersionUnsupported, "");
-    let body = error_body(&unsupported, &face::of(unsupported.reason, false));
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(body["error"]["data"]["supported"][0], "2026-07-28");
+    let mut unsupported = Denial::new(DenyReason::VersionUnsupported, "");
+    let data = |denial: &Denial| {
+        let body = error_body(denial, &face::of(denial.reason, denial.modern));
+        serde_json::from_slice::<Value>(&body).unwrap()["error"]["data"].clone()
+    };
+    let legacy = data(&unsupported);
+    assert_eq!(
+        (&legacy["supported"][0], legacy["supported"].as_array().unwrap().len()),
+        (&json!("2026-07-28"), 4)
+    );
+    assert!(legacy.get("requested").is_none());
+    unsupported.modern = true;
+    unsupported.requested_version = Some("2099-01-01".into());
+    let modern = data(&unsupported);
+    assert_eq!(
+        (&modern["supported"], &modern["requested"]),
+        (&json!(["2026-07-28"]), &json!("2099-01-01"))
+    );
 }
 
 #[test]
@@ -224,7 +239,12 @@ fn headers_of_a_refusal_say_what_cures_it() {
             .unwrap()
             .starts_with("Bearer scope=")
     );
-    assert_eq!(header(&Denial::new(DenyReason::HttpMethod, "")).headers[ALLOW], "POST");
+    for reason in [DenyReason::HttpMethod, DenyReason::ResumptionRefused] {
+        let mut denial = Denial::new(reason, "");
+        assert_eq!(header(&denial).headers[ALLOW], "GET, POST, DELETE");
+        denial.modern = true;
+        assert_eq!(header(&denial).headers[ALLOW], "POST");
+    }
     let waits = [
         (Denial::new(DenyReason::RateLimited, "").with_retry_after_s(2), "2"),
         (Denial::new(DenyReason::PolicyFailed, ""), "5"),
@@ -232,5 +252,111 @@ fn headers_of_a_refusal_say_what_cures_it() {
     ];
     for (denial, seconds) in waits {
         assert_eq!(header(&denial).headers[RETRY_AFTER], seconds);
+    }
+}
+
+/// The whole answer to a refusal as it is written: status, fields and body.
+fn answer(denial: &Denial) -> (u16, Vec<(String, Vec<u8>)>, String) {
+    let (face, body) = written(denial);
+    let header = head(denial, &face, body.len(), &Readers::default()).unwrap();
+    let fields = header.headers.iter();
+    let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (header.status.as_u16(), fields.collect(), body)
+}
+
+fn styled(reason: DenyReason, style: DenyStyle, noun: Noun, modern: bool) -> Denial {
+    let mut denial = Denial::new(reason, "only the operator reads this");
+    (denial.style, denial.noun, denial.modern) = (style, noun, modern);
+    denial.request_id = Some("7".into());
+    denial
+}
+
+#[test]
+fn a_refusal_of_the_policy_is_told_in_the_style_of_its_server() {
+    let cases = [
+        (
+            DenyStyle::ToolError,
+            Noun::Tool,
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"the policy does not allow this call"}],"isError":true}}"#,
+            ),
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"the policy does not allow this call"}],"isError":true,"resultType":"complete"}}"#,
+            ),
+        ),
+        (
+            DenyStyle::Hidden,
+            Noun::Tool,
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown tool"}}"#,
+            ),
+            (
+                400,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown tool"}}"#,
+            ),
+        ),
+        (
+            DenyStyle::Hidden,
+            Noun::Prompt,
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown prompt"}}"#,
+            ),
+            (
+                400,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown prompt"}}"#,
+            ),
+        ),
+        (
+            DenyStyle::Hidden,
+            Noun::Resource,
+            (
+                200,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown resource"}}"#,
+            ),
+            (
+                400,
+                r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"Unknown resource"}}"#,
+            ),
+        ),
+    ];
+    for (style, noun, legacy, modern) in cases {
+        for (is_modern, expected) in [(false, legacy), (true, modern)] {
+            let (status, fields, body) = answer(&styled(DenyReason::PolicyDenied, style, noun, is_modern));
+            assert_eq!((status, &*body), expected, "{style:?} {noun:?}");
+            assert!(
+                fields
+                    .iter()
+                    .all(|(name, _)| name != "www-authenticate" && name != "retry-after")
+            );
+            let _: Value = serde_json::from_str(&body).unwrap();
+        }
+    }
+    let withheld = styled(DenyReason::AnswerWithheld, DenyStyle::ToolError, Noun::Tool, false);
+    assert!(answer(&withheld).2.contains("the policy withholds the answer"));
+    assert_eq!(message(&withheld), answer(&withheld).2);
+}
+
+/// Existence never leaks by a byte: what is hidden, has no row or is denied reads the same in each style.
+#[test]
+fn refusals_of_one_style_are_the_same_bytes() {
+    for style in [DenyStyle::Http, DenyStyle::ToolError, DenyStyle::Hidden] {
+        for modern in [false, true] {
+            let answers = [
+                DenyReason::PolicyDenied,
+                DenyReason::SubjectUnlisted,
+                DenyReason::ToolChanged,
+                DenyReason::ToolHidden,
+                DenyReason::ToolUnmapped,
+            ]
+            .map(|reason| answer(&styled(reason, style, Noun::Tool, modern)));
+            assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
+            let scopes = answer(&styled(DenyReason::ScopeInsufficient, style, Noun::Tool, modern));
+            assert_eq!(scopes == answers[0], style == DenyStyle::Hidden, "{style:?}");
+        }
     }
 }

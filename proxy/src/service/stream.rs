@@ -74,7 +74,7 @@ impl Cut {
 
     const fn upstream(error: UpstreamError) -> Self {
         let (reason, operator) = error.parts();
-        Self::Failed(Outcome::UpstreamFailed, reason, operator)
+        Self::Failed(error.outcome(), reason, operator)
     }
 }
 
@@ -209,6 +209,8 @@ impl Service {
                     self.pass(session, &mut splitter, ticket, limits, (outlet, writing))
                         .await?;
                 }
+                // On the stream of a GET nothing is owed: the server may end it at any time.
+                Next::End if ticket.listens() => return Ok(()),
                 Next::End => {
                     let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
                     return Err(Cut::upstream(failed));
@@ -262,6 +264,7 @@ impl Service {
                 },
                 () = ingress::gone(session) => return Next::Cut(Cut::Client),
                 () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
+                () = self.shutdown.draining(), if ticket.lasts() => return Next::Cut(Cut::SHUTDOWN),
                 () = &mut silence => return Next::Cut(Cut::IDLE),
                 () = &mut keepalive => keepalive.as_mut().reset(Instant::now() + KEEPALIVE_INTERVAL),
             }
@@ -389,6 +392,8 @@ fn write_release(release: &Release, out: &mut Vec<u8>) {
         Release::Dropped | Release::Empty { .. } => {}
         Release::Pass { body, .. } | Release::Redacted { body, .. } => sse::write_event(out, None, None, body),
         Release::Withheld(denial) => sse::write_event(out, None, None, &respond::message(denial)),
+        Release::Batch { parts, .. } if parts.is_empty() => {}
+        Release::Batch { parts, .. } => sse::write_event(out, None, None, &respond::array(parts)),
     }
 }
 
@@ -412,8 +417,8 @@ async fn end_client(
         ticket.close(outcome, now());
         return respond::refuse(session, denial, outlet.judged.readers).await;
     }
-    if let Some(denial) = owed {
-        sse::write_event(&mut last, None, None, &respond::message(&denial));
+    if let Some(denial) = owed.filter(|_| !ticket.listens()) {
+        write_release(&ticket.owed(denial), &mut last);
     }
     ticket.close(outcome, now());
     match outcome {

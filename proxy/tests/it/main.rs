@@ -6,7 +6,11 @@ mod admin;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod challenges;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod continuity;
 #[cfg(test)]
@@ -19,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod forwarded;
@@ -28,6 +34,8 @@ mod frames;
 mod gate;
 #[cfg(test)]
 mod house;
+#[cfg(test)]
+mod inspect;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
@@ -58,6 +66,8 @@ mod secrets;
 mod sender;
 #[cfg(test)]
 mod sizes;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

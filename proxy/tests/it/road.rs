@@ -100,7 +100,11 @@ fn a_refused_request_never_arrives() {
     let cases: Vec<(&str, Vec<u8>, u16)> = vec![
         ("no token", call(&good), 401),
         ("GET without a token", get(&[]), 401),
-        ("GET with a token", get(&[("authorization", &bearer)]), 405),
+        (
+            "GET in the modern era",
+            get(&[("authorization", &bearer), ("mcp-protocol-version", "2026-07-28")]),
+            405,
+        ),
         ("a foreign token", call(&good.clone().bearer("a.b.c")), 401),
         (
             "another scheme",

@@ -80,6 +80,9 @@ fn request<'a>(scopes: &'a [&'a str], obligations: &'a [RedactObligation<'a>]) -
             }),
         },
         trace_id: None,
+        task_digest: None,
+        task_of: None,
+        batch: None,
         stage_us: &[
             StageTime {
                 stage: "authenticate",
@@ -101,6 +104,7 @@ fn response(phase: ResponsePhase) -> ResponseRecord<'static> {
         identities: IDENTITIES,
         method: Some("tools/call"),
         tool: None,
+        message: None,
         status: Some(200),
         decision: Some(Effect::Allow),
         rule: Some("crm.answer"),
@@ -108,6 +112,8 @@ fn response(phase: ResponsePhase) -> ResponseRecord<'static> {
         obligations: &[],
         redactions: 2,
         content_digest: Some(&DIGEST),
+        request_state_digest: None,
+        task_digest: None,
         policy_revision: Some("r1"),
         config_digest: &DIGEST,
         gate: GATE,
@@ -151,7 +157,7 @@ fn a_request_record_has_the_members_of_the_schema() {
             "tool": "salesforce.opportunity.read", "arguments_digest": HEX, "decision": "allow", "rule": "crm.read",
             "reason": "assigned account", "obligations": {"redact": [{"at": "/amount", "action": "mask"}]},
             "policy_revision": "r1", "config_digest": HEX, "gate": {"version": "0.1.0", "node": "gate-1", "digest_key": "0a1b2c3d"},
-            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null,
+            "upstream": {"name": "crm", "credential": {"label": "crm-key", "kind": "static"}}, "trace_id": null, "task_digest": null, "task_of": null, "batch": null,
             "stage_us": {"authenticate": 40, "decide": 7},
         })
     );

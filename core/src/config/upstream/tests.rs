@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::scope::ToolRow;
+use crate::scope::ScopeRow;
 
 fn table(rows: &[(&str, &[&str])]) -> ToolTable {
-    let row = |scopes: &[&str]| ToolRow {
+    let row = |scopes: &[&str]| ScopeRow {
         scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         class: None,
     };
@@ -71,7 +71,9 @@ fn group(tools: &[&str], credential: Option<UpstreamCredential>) -> CredentialGr
 
 fn fit(default: Option<UpstreamCredential>, groups: Vec<CredentialGroup>) -> Result<Credentials, CredentialsError> {
     let credentials = Credentials::new(default, groups)?;
-    credentials.check(&tools()).map(|()| credentials)
+    credentials
+        .check(&tools(), &PromptTable::default(), &ResourceTable::default())
+        .map(|()| credentials)
 }
 
 #[test]
@@ -145,7 +147,9 @@ fn a_secret_lends_nobody_a_family_that_he_lacks() {
     let both: &[&str] = &["crm:read", "repo:read"];
     let check = |rows: &[(&str, &[&str])]| {
         let credentials = Credentials::new(Some(secret("all", "one", false)), Vec::new()).unwrap();
-        credentials.check(&table(rows)).is_ok()
+        credentials
+            .check(&table(rows), &PromptTable::default(), &ResourceTable::default())
+            .is_ok()
     };
     assert!(check(&[("a", both)]));
     assert!(check(&[("a", both), ("b", both), ("c", &[])]));

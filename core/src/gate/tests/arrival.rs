@@ -112,8 +112,26 @@ fn a_head_comes_in_only_when_all_of_it_is_ours() {
             Some(DenyReason::TokenMalformed),
         ),
         ("a cookie beside", |r| r.add("cookie", "token=x"), None),
-        ("GET", |r| r.method = Method::GET, Some(DenyReason::HttpMethod)),
-        ("DELETE", |r| r.method = Method::DELETE, Some(DenyReason::HttpMethod)),
+        ("GET", |r| r.method = Method::GET, None),
+        (
+            "GET of JSON",
+            |r| {
+                r.method = Method::GET;
+                r.set("accept", "application/json");
+            },
+            Some(DenyReason::NotAcceptable),
+        ),
+        (
+            "GET of a stream alone",
+            |r| {
+                r.method = Method::GET;
+                r.set("accept", "text/event-stream");
+            },
+            None,
+        ),
+        ("DELETE", |r| r.method = Method::DELETE, None),
+        ("PUT", |r| r.method = Method::PUT, Some(DenyReason::HttpMethod)),
+        ("HEAD", |r| r.method = Method::HEAD, Some(DenyReason::HttpMethod)),
         (
             "charset of JSON",
             |r| r.set("content-type", "application/json; charset=utf-8"),
@@ -158,7 +176,7 @@ fn a_head_comes_in_only_when_all_of_it_is_ours() {
 fn refusals_stand_in_the_order_of_the_stages() {
     let stage = Stage::new();
     let mut request = Request::read();
-    request.method = Method::GET;
+    request.method = Method::PUT;
     request.set("content-type", "text/plain");
     request.headers.remove("authorization");
     request.query = Some("");

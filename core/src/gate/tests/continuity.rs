@@ -81,7 +81,7 @@ fn an_extended_stream_goes_on_and_ends_with_the_newer_token() {
     let stage = Stage::deciding(ALLOW, ALLOW);
     let mut ticket = streaming(&stage);
     stage.arrive(&request(&token(&ALICE).expires(NOW_S + 900))).unwrap();
-    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
     let late = at(900 + SLACK_S - 1);
     assert_eq!(
         body_of(&stage.review_at(&mut ticket, message(progress), late)),

@@ -244,7 +244,6 @@ fn what_goes_upstream_is_what_was_judged_and_nothing_of_the_caller() {
             ("content-type", "application/json"),
             ("mcp-protocol-version", "2025-11-25"),
             ("mcp-session-id", "session-1"),
-            ("last-event-id", "4"),
         ]
     );
 }

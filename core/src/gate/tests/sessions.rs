@@ -11,9 +11,10 @@ use zeroize::Zeroizing;
 
 use super::super::*;
 use super::stage::*;
+use crate::config::{Endpoint, Server, ServerError};
 use crate::gate::{Answer, Release, Ticket};
 use crate::identity::Principal;
-use crate::session::{SessionKey, SessionKeysError};
+use crate::session::{EndpointId, SessionKey, SessionKeysError};
 
 const UPSTREAM_ID: &str = "1868a90c-2a4f-4a5e-b7f3-5d0a0a6c2f11";
 
@@ -133,9 +134,9 @@ fn a_session_is_of_one_server() {
     let stage = open_stage();
     let alice = principal(&stage, &ALICE);
     let keys = SessionKeys::single([7; 32]);
-    let sealed = keys.seal("crm", &alice, b"s-1", NOW).unwrap();
+    let sealed = keys.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap();
     let sealed = sealed.to_str().unwrap();
-    assert_eq!(keys.open("crm", &alice, sealed, NOW).unwrap(), "s-1");
+    assert_eq!(keys.open("crm", &alice, sealed, NOW).unwrap().1, "s-1");
     assert!(keys.open("files", &alice, sealed, NOW).is_err());
     assert!(keys.open("crm", &principal(&stage, &BOB), sealed, NOW).is_err());
     assert!(SessionKeys::single([8; 32]).open("crm", &alice, sealed, NOW).is_err());
@@ -158,7 +159,7 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
         let stage = open_stage();
         let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
         assert!(!ticket.opens_session());
-        ticket.upstream_session(UPSTREAM_ID.as_bytes());
+        ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
         assert!(ticket.opens_session(), "{name}");
         assert!(ticket.session_for_client().is_none(), "{name}: before the review");
         let mut scratch = Scratch::new(0);
@@ -174,7 +175,7 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
     // A policy that keeps the answer back keeps the session back.
     let stage = Stage::deciding(ALLOW, r#"decision := {"allow": false, "rule": "none", "reason": "no"}"#);
     let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-    ticket.upstream_session(UPSTREAM_ID.as_bytes());
+    ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
     withheld(&stage.review(&mut ticket, json(200, INITIALIZED)));
     assert!(ticket.session_for_client().is_none());
 }
@@ -183,10 +184,10 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
 fn a_stream_opens_a_session_with_its_answer() {
     let stage = open_stage();
     let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-    ticket.upstream_session(UPSTREAM_ID.as_bytes());
+    ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
     let opened = ticket.open(200, NOW).unwrap();
     stage.released(opened);
-    let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+    let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
     stage.review(&mut ticket, message(progress));
     assert!(ticket.opens_session() && ticket.session_for_client().is_none());
     stage.review(&mut ticket, message(INITIALIZED));
@@ -217,7 +218,7 @@ fn an_id_that_cannot_be_sealed_opens_nothing() {
     ] {
         let stage = open_stage();
         let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(id);
+        ticket.upstream_session(EndpointId::ONLY, id);
         let release = stage.review(&mut ticket, json(200, INITIALIZED));
         if good {
             assert_eq!(body_of(&release), INITIALIZED, "{name}");
@@ -237,7 +238,7 @@ fn an_id_that_cannot_be_sealed_opens_nothing() {
 fn other_answers_echo_the_clients_own_name_of_the_session_or_nothing() {
     fn named<'g>(stage: &'g Stage, request: &Request, id: &str) -> (Ticket<'g>, Option<String>) {
         let (_, mut ticket) = stage.forward(request).unwrap();
-        ticket.upstream_session(id.as_bytes());
+        ticket.upstream_session(EndpointId::ONLY, id.as_bytes());
         assert!(!ticket.opens_session());
         let named = ticket.session_for_client();
         let named = named.map(|session| session.to_str().unwrap().to_owned());
@@ -304,10 +305,10 @@ fn a_rotated_key_opens_through_its_overlap_and_not_after() {
     let old_ends = session_key(1, 1, 0, Some(NOW_S + 60));
     let new_key = session_key(2, 2, NOW_S + 10, None);
     let both = SessionKeys::new(vec![new_key.clone(), old_ends]).unwrap();
-    let sealed_old = old.seal("crm", &alice, b"s-1", NOW).unwrap();
-    let early = both.seal("crm", &alice, b"s-1", at(9)).unwrap();
+    let sealed_old = old.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap();
+    let early = both.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), at(9)).unwrap();
     assert_eq!(early, sealed_old, "until its time has come, the new key only opens");
-    let sealed_new = both.seal("crm", &alice, b"s-1", at(10)).unwrap();
+    let sealed_new = both.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), at(10)).unwrap();
     assert_ne!(sealed_new, sealed_old);
     let opens = |keys: &SessionKeys, sealed: &http::HeaderValue, now| {
         keys.open("crm", &alice, sealed.to_str().unwrap(), now).is_ok()
@@ -327,7 +328,10 @@ fn a_rotated_key_opens_through_its_overlap_and_not_after() {
     let new = SessionKeys::new(vec![new_key]).unwrap();
     assert!(!opens(&new, &sealed_old, NOW));
     // A lone key seals even before its time: there is no other.
-    assert_eq!(new.seal("crm", &alice, b"s-1", NOW).unwrap(), sealed_new);
+    assert_eq!(
+        new.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap(),
+        sealed_new
+    );
     assert_eq!(SessionKeys::new(Vec::new()).unwrap_err(), SessionKeysError::Empty);
     let twice = SessionKeys::new(vec![old_key.clone(), old_key]);
     assert_eq!(twice.unwrap_err(), SessionKeysError::IdRepeated);
@@ -355,4 +359,92 @@ fn rotation_reaches_the_gate_and_ends_what_only_the_old_key_opens() {
     );
     stage.gate.publish_session_keys(&SessionKeys::single([8; 32]));
     unknown(&stage, "a gate with another key", &request, NOW);
+}
+
+/// The snapshot of a server whose upstream has these endpoints.
+fn with_endpoints(ids: &[EndpointId]) -> Snapshot {
+    let policy = policy_of(ALLOW, ALLOW);
+    let rate = Setup::default().rate;
+    let mut parts = server_parts("crm", &policy, rate, vec![issuer(ISSUER)]);
+    let first = parts.upstream.endpoints.remove(0);
+    parts.upstream.endpoints = ids
+        .iter()
+        .map(|id| Endpoint {
+            id: *id,
+            ..first.clone()
+        })
+        .collect();
+    let server = Arc::new(Server::new(parts).unwrap());
+    Snapshot::new(vec![server], Setup::default().limits, [7; 32]).unwrap()
+}
+
+#[test]
+fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured() {
+    let stage = open_stage();
+    let [first, second] = [[1; 8], [2; 8]].map(EndpointId);
+    stage.gate.publish(with_endpoints(&[first, second]));
+    let open = |endpoint: EndpointId| {
+        let (forward, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
+        assert_eq!(forward.endpoint, None, "a session is opened anywhere");
+        ticket.upstream_session(endpoint, UPSTREAM_ID.as_bytes());
+        stage.review(&mut ticket, json(200, INITIALIZED));
+        ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
+    };
+    let sessions = [first, second].map(|endpoint| (endpoint, open(endpoint)));
+    assert_ne!(sessions[0].1, sessions[1].1, "one id of two endpoints is two sessions");
+    let goes_to = |session: &str| {
+        let request = in_session(&token(&ALICE), session);
+        stage
+            .forward_at(&request, NOW)
+            .map(|(forward, _ticket)| forward.endpoint)
+    };
+    for (endpoint, session) in &sessions {
+        assert_eq!(goes_to(session).unwrap(), Some(*endpoint));
+    }
+    assert_eq!(stage.forward(&Request::read()).unwrap().0.endpoint, None);
+    // The order is of no meaning, and neither is who else there is.
+    stage.gate.publish(with_endpoints(&[EndpointId([3; 8]), second]));
+    assert_eq!(goes_to(&sessions[1].1).unwrap(), Some(second));
+    unknown(
+        &stage,
+        "a removed endpoint",
+        &in_session(&token(&ALICE), &sessions[0].1),
+        NOW,
+    );
+    // The only endpoint of before is none of several.
+    stage.gate.publish(with_endpoints(&[EndpointId::ONLY]));
+    let only = open(EndpointId::ONLY);
+    assert_eq!(goes_to(&only).unwrap(), Some(EndpointId::ONLY));
+    unknown(
+        &stage,
+        "one of several before",
+        &in_session(&token(&ALICE), &sessions[1].1),
+        NOW,
+    );
+    stage.gate.publish(with_endpoints(&[first]));
+    unknown(&stage, "the only one before", &in_session(&token(&ALICE), &only), NOW);
+}
+
+#[test]
+fn endpoints_are_told_apart_and_have_addresses() {
+    let policy = policy_of(ALLOW, ALLOW);
+    let refused = |change: &dyn Fn(&mut Vec<Endpoint>)| {
+        let mut parts = server_parts("crm", &policy, Setup::default().rate, vec![issuer(ISSUER)]);
+        change(&mut parts.upstream.endpoints);
+        Server::new(parts).err()
+    };
+    let named = Arc::from("crm");
+    assert_eq!(refused(&|_| ()), None);
+    assert_eq!(
+        refused(&|endpoints| endpoints.clear()),
+        Some(ServerError::UpstreamAddress(Arc::clone(&named)))
+    );
+    assert_eq!(
+        refused(&|endpoints| endpoints[0].addresses.clear()),
+        Some(ServerError::UpstreamAddress(Arc::clone(&named)))
+    );
+    assert_eq!(
+        refused(&|endpoints| endpoints.push(endpoints[0].clone())),
+        Some(ServerError::UpstreamRepeated(named))
+    );
 }

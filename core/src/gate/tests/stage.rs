@@ -20,14 +20,17 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{CredentialKind, Credentials, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential};
+use crate::config::{
+    CredentialKind, Credentials, Endpoint, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
+};
 use crate::denial::DenyStyle;
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
-use crate::scope::{ToolRow, ToolTable};
+use crate::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use crate::session::EndpointId;
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
@@ -102,6 +105,7 @@ pub(super) fn sample_policy() -> PolicySource {
         ],
         data: vec![file(sample::DATA_FILE, sample::sample_data_in(TENANT, ISSUER))],
         tools_json: tools().to_json(),
+        ..PolicySource::default()
     }
 }
 
@@ -115,6 +119,7 @@ pub(super) fn policy_of(request: &str, response: &str) -> PolicySource {
         modules: vec![module("request", request), module("response", response)],
         data: Vec::new(),
         tools_json: tools().to_json(),
+        ..PolicySource::default()
     }
 }
 
@@ -123,7 +128,7 @@ pub(super) const ALLOW: &str = r#"decision := {"allow": true, "rule": "all", "re
 
 fn tools() -> ToolTable {
     let table: Value = serde_json::from_str(sample::CRM_TOOLS).unwrap();
-    let row = |row: &Value| ToolRow {
+    let row = |row: &Value| ScopeRow {
         scopes: serde_json::from_value(row["scopes"].clone()).unwrap(),
         class: row["class"].as_str().map(str::to_owned),
     };
@@ -164,14 +169,20 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         origins: vec![Arc::from("https://app.example")],
         issuers,
         tools: tools(),
+        prompts: PromptTable::default(),
+        resources: ResourceTable::default(),
         policy: Arc::new(Policy::compile(policy, 1).unwrap()),
         upstream: Upstream {
             name: Arc::from("crm-upstream"),
-            authority: Arc::from("upstream.example"),
-            host: Arc::from("upstream.example"),
-            path: Arc::from("/mcp"),
-            tls: true,
-            addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+            endpoints: vec![Endpoint {
+                id: EndpointId::ONLY,
+                authority: Arc::from("upstream.example"),
+                host: Arc::from("upstream.example"),
+                path: Arc::from("/mcp"),
+                tls: true,
+                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+                kept: None,
+            }],
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
@@ -315,7 +326,7 @@ impl Stage {
     /// The session that a persona gets from `initialize` when the upstream names it so.
     pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
         let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(upstream.as_bytes());
+        ticket.upstream_session(EndpointId::ONLY, upstream.as_bytes());
         self.review(&mut ticket, json(200, INITIALIZED));
         ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }

@@ -10,7 +10,8 @@ use crate::denial::DenyReason;
 use crate::gate::{Answer, Outcome, Release, Ticket};
 
 const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"hello"}]}}"#;
-const PROGRESS: &str = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":1}}"#;
+const PROGRESS: &str =
+    r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":1,"progress":1}}"#;
 const SAMPLING: &str = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
 
 /// A stage that lets everything pass, and a stream on it.
@@ -77,7 +78,6 @@ fn a_message_that_is_no_message_ends_the_stream_with_a_refusal() {
     for (name, data) in [
         ("no JSON", "hello".to_owned()),
         ("a batch", format!("[{RESULT}]")),
-        ("another id", RESULT.replace("\"id\":1", "\"id\":2")),
         ("an answer without a result", r#"{"jsonrpc":"2.0","id":1}"#.to_owned()),
     ] {
         let stage = Stage::deciding(ALLOW, ALLOW);
@@ -92,12 +92,65 @@ fn a_message_that_is_no_message_ends_the_stream_with_a_refusal() {
     }
 }
 
+/// E3: what answers nobody on this stream goes nowhere, and what is owed may still come.
+#[test]
+fn a_response_to_no_request_of_the_stream_is_dropped_and_the_stream_goes_on() {
+    let stage = Stage::deciding(ALLOW, ALLOW);
+    let mut ticket = streaming(&stage);
+    for stray in [
+        RESULT.replace("\"id\":1", "\"id\":2"),
+        RESULT.replace("\"id\":1", "\"id\":\"1\""),
+        RESULT.replace("\"id\":1", "\"id\":null"),
+        r#"{"jsonrpc":"2.0","id":2,"error":{"code":1,"message":"no"}}"#.to_owned(),
+    ] {
+        assert!(matches!(stage.review(&mut ticket, message(&stray)), Release::Dropped));
+        let record = stage.last();
+        assert_eq!(
+            (&record["outcome"], &record["reason"], &record["message"]),
+            (&value!("withheld"), &value!("answer_invalid"), &Value::Null)
+        );
+        assert!(!ticket.answered());
+    }
+    assert_eq!(body_of(&stage.review(&mut ticket, message(RESULT))), RESULT);
+    let second = RESULT.replace("hello", "other");
+    assert!(matches!(stage.review(&mut ticket, message(&second)), Release::Dropped));
+    // As a whole answer it is withheld: nothing else would come.
+    let mut whole = stage.ticket();
+    let release = stage.review(&mut whole, json(200, &RESULT.replace("\"id\":1", "\"id\":2")));
+    assert_eq!(withheld(&release), DenyReason::AnswerInvalid);
+}
+
+/// E5: what cannot be judged any more after the head has left is withheld, and nothing of it passes.
+#[test]
+fn a_review_that_fails_within_a_stream_withholds_the_rest() {
+    let failing = r#"decision := {"allow": input.response.content.progress == 1, "rule": "r", "reason": "r"}"#;
+    let stage = Stage::deciding(ALLOW, failing);
+    let mut ticket = streaming(&stage);
+    assert_eq!(body_of(&stage.review(&mut ticket, message(PROGRESS))), PROGRESS);
+    // The same rule is undefined for the answer.
+    assert_eq!(
+        withheld(&stage.review(&mut ticket, message(RESULT))),
+        DenyReason::PolicyFailed
+    );
+    assert_eq!(stage.last()["reason"], "policy_failed");
+    assert!(ticket.answered());
+}
+
 #[test]
 fn messages_are_judged_one_by_one() {
     let stage = Stage::new();
     let mut ticket = streaming(&stage);
-    // The tool's obligations cannot be met in a notification.
-    assert!(matches!(stage.review(&mut ticket, message(PROGRESS)), Release::Dropped));
+    // The tool's obligations cannot be met in free text, and what has none needs them not.
+    for worded in [
+        PROGRESS.replace("\"progress\":1", "\"progress\":1,\"message\":\"jo@example.org\""),
+        PROGRESS.replace("\"progressToken\":1", "\"progressToken\":\"jo\""),
+        PROGRESS.replace("{\"progressToken\"", "{\"_meta\":{},\"progressToken\""),
+    ] {
+        assert!(matches!(stage.review(&mut ticket, message(&worded)), Release::Dropped));
+        assert_eq!(stage.last()["reason"], "answer_withheld");
+        assert_eq!(stage.last()["message"], "notifications/progress");
+    }
+    assert_eq!(body_of(&stage.review(&mut ticket, message(PROGRESS))), PROGRESS);
     let secret = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"structuredContent":{"internal_note":"x"}}}"#;
     let release = stage.review(&mut ticket, message(secret));
     assert!(matches!(release, Release::Redacted { status: 200, .. }));
@@ -105,7 +158,7 @@ fn messages_are_judged_one_by_one() {
     ticket.close(Outcome::Ended, NOW);
     assert_eq!(
         stage.last()["totals"],
-        value!({"messages": 2, "redactions": 1, "withheld": 1})
+        value!({"messages": 5, "redactions": 1, "withheld": 3})
     );
 }
 

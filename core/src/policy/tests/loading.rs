@@ -131,7 +131,7 @@ fn reads_data_strictly() {
             "extra.json:1:24: an integer loses its value",
         ),
         (r#"{"a": 1} {}"#, "extra.json:1:10: trailing characters"),
-        (r#"{"tools": {}}"#, "`tools` is the tool table"),
+        (r#"{"tools": {}}"#, "`tools` is a table"),
         (r#"{"list": []}"#, "the member \"list\" stands in two files"),
         (r#"{"portcullis": {"request": {"decision": true}}}"#, "Conflict"),
     ];

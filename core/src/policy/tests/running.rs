@@ -199,6 +199,7 @@ fn judges_answers_by_the_other_entry_point() {
             request_decision: &decision,
             record_id: "id",
             kind: "result",
+            method: None,
             content: None,
             structured: Some(document.root()),
             is_error,

@@ -17,6 +17,7 @@ fn sample_policy() -> Policy {
         ],
         data: vec![file(sample::DATA_FILE, &sample::sample_data(sample::CASES_ISSUER))],
         tools_json: "{}".to_owned(),
+        ..PolicySource::default()
     };
     Policy::compile(&source, 1).unwrap()
 }

@@ -22,7 +22,8 @@ fn an_answer_has_the_form_of_its_request() {
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"","data":[1]}}"#,
             None,
         ),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{"x":1}}"#, rpc),
+        // What it is the answer to is not known yet.
+        (r#"{"jsonrpc":"2.0","id":1,"result":{"x":1}}"#, None),
         (r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":1}}"#, rpc),
         (r#"{"jsonrpc":"2.0","id":1,"result":[]}"#, rpc),
         (r#"{"jsonrpc":"2.0","id":1,"result":null}"#, rpc),
@@ -59,6 +60,102 @@ fn an_answer_has_the_form_of_its_request() {
     for (body, expected) in table {
         assert_eq!(refusal(&[], body), expected, "{body}");
     }
+}
+
+/// Whether `result` is what the request asks for that is answered as `method`.
+fn answers(method: Method, result: &str) -> bool {
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+    reading(&[], body.as_bytes(), |call| match call.unwrap().answering(method) {
+        Ok(call) => {
+            assert_eq!(call.method(), method);
+            assert_eq!(call.answer().map(|answer| answer.raw()), Some(result));
+            true
+        }
+        Err(denial) => {
+            assert_eq!((denial.reason, denial.request_id), (DenyReason::RpcInvalid, None));
+            false
+        }
+    })
+}
+
+#[test]
+fn an_answer_is_what_its_request_asks_for() {
+    let (elicited, sampled) = (Method::ResponseElicitation, Method::ResponseSampling);
+    let table = [
+        (Method::ResponsePing, "{}", true),
+        (Method::ResponsePing, r#"{"_meta":{}}"#, true),
+        (Method::ResponsePing, r#"{"x":1}"#, false),
+        (Method::ResponseRoots, r#"{"roots":[]}"#, true),
+        (
+            Method::ResponseRoots,
+            r#"{"roots":[{"uri":"file:///home/a","name":"a","_meta":{}}]}"#,
+            true,
+        ),
+        (Method::ResponseRoots, "{}", false),
+        (Method::ResponseRoots, r#"{"roots":{}}"#, false),
+        (Method::ResponseRoots, r#"{"roots":["file:///a"]}"#, false),
+        (Method::ResponseRoots, r#"{"roots":[{"name":"a"}]}"#, false),
+        (
+            Method::ResponseRoots,
+            r#"{"roots":[{"uri":"https://a.example"}]}"#,
+            false,
+        ),
+        (Method::ResponseRoots, r#"{"roots":[],"x":1}"#, false),
+        (elicited, r#"{"action":"decline"}"#, true),
+        (elicited, r#"{"action":"cancel","content":{}}"#, true),
+        (
+            elicited,
+            r#"{"action":"accept","content":{"a":"b","c":1.5,"d":true,"e":["f"]}}"#,
+            true,
+        ),
+        (elicited, r#"{"action":"accept"}"#, true),
+        (elicited, r#"{"action":"accept","content":{"a":{"b":1}}}"#, false),
+        (elicited, r#"{"action":"accept","content":{"a":[1]}}"#, false),
+        (elicited, r#"{"action":"accept","content":[]}"#, false),
+        (elicited, r#"{"action":"accept","content":null}"#, false),
+        (elicited, r#"{"action":"decline","content":{"a":"b"}}"#, false),
+        (elicited, r#"{"action":"Accept"}"#, false),
+        (elicited, r#"{"content":{}}"#, false),
+        (elicited, r#"{"action":"accept","x":1}"#, false),
+        (
+            sampled,
+            r#"{"role":"assistant","content":{"type":"text","text":"hi"},"model":"m","stopReason":"endTurn"}"#,
+            true,
+        ),
+        (
+            sampled,
+            r#"{"role":"assistant","content":[{"type":"tool_use","name":"t","id":"1","input":{}}],"model":"m"}"#,
+            true,
+        ),
+        (
+            sampled,
+            r#"{"role":"system","content":{"type":"text"},"model":"m"}"#,
+            false,
+        ),
+        (
+            sampled,
+            r#"{"role":"assistant","content":{"text":"hi"},"model":"m"}"#,
+            false,
+        ),
+        (sampled, r#"{"role":"assistant","content":"hi","model":"m"}"#, false),
+        (sampled, r#"{"role":"assistant","content":{"type":"text"}}"#, false),
+        (
+            sampled,
+            r#"{"role":"assistant","content":{"type":"text"},"model":1}"#,
+            false,
+        ),
+        (sampled, r#"{"action":"accept"}"#, false),
+        (Method::ToolsCall, "{}", false),
+    ];
+    for (method, result, good) in table {
+        assert_eq!(answers(method, result), good, "{} {result}", method.as_str());
+    }
+    // Whatever was asked may be refused.
+    let refusal = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"user rejected"}}"#;
+    reading(&[], refusal, |call| {
+        let call = call.unwrap().answering(Method::ResponseSampling).unwrap();
+        assert!(call.answer().is_none() && call.method() == Method::ResponseSampling);
+    });
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Versions, and headers that must say what the body says.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::denial::DenyReason;
 use crate::rpc::{Method, ProtocolVersion};
 
@@ -114,26 +117,110 @@ fn initialize_negotiates() {
     agree(table);
 }
 
+/// Parameters with which each method may be called, and what `Mcp-Name` then repeats.
+pub(super) fn sample(method: Method) -> (&'static str, Option<&'static str>) {
+    match method {
+        Method::CompletionComplete => (
+            r#""ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":""}"#,
+            None,
+        ),
+        Method::Initialize => (r#""protocolVersion":"2025-11-25""#, None),
+        Method::LoggingSetLevel => (r#""level":"info""#, None),
+        Method::NotificationCancelled => (r#""requestId":1"#, None),
+        Method::NotificationProgress => (r#""progressToken":"t","progress":0.5"#, None),
+        Method::PromptsGet | Method::ToolsCall => (r#""name":"x""#, Some("x")),
+        Method::ResourcesRead => (r#""uri":"file:///x""#, Some("file:///x")),
+        Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => (r#""uri":"file:///x""#, None),
+        Method::SubscriptionsListen => (r#""notifications":{}"#, None),
+        Method::TasksCancel | Method::TasksGet | Method::TasksResult => (r#""taskId":"x""#, Some("x")),
+        Method::TasksUpdate => (r#""taskId":"x","inputResponses":{}"#, Some("x")),
+        _ => ("", None),
+    }
+}
+
 #[test]
 fn each_era_has_its_methods() {
-    for method in super::super::call::JUDGED {
+    use ProtocolVersion::{V2025_03_26, V2025_06_18, V2025_11_25, V2026_07_28};
+    for method in Method::messages() {
         let id = if method.is_notification() { "" } else { r#""id":1,"# };
         let text = method.as_str();
-        let extra = match method {
-            Method::ToolsCall => r#""name":"x","#,
-            Method::Initialize => r#""protocolVersion":"2025-11-25","#,
-            _ => "",
+        let (params, name) = sample(method);
+        let comma = if params.is_empty() { "" } else { "," };
+        for version in ProtocolVersion::ALL {
+            let meta = if version.is_modern() { META } else { r#""_meta":{}"# };
+            let body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{text}","params":{{{params}{comma}{meta}}}}}"#);
+            let mut headers = vec![(VERSION, version.as_str()), ("mcp-method", text)];
+            headers.extend(name.map(|name| ("mcp-name", name)));
+            let reason = (!method.exists_in(version)).then_some(DenyReason::MethodUnsupported);
+            // What `initialize` is read by stands in its body.
+            if method != Method::Initialize || version.is_modern() {
+                assert_eq!(refusal(&headers, &body), reason, "{text} in {version:?}");
+            }
+        }
+    }
+    let in_eras = |method: Method| ProtocolVersion::ALL.map(|version| method.exists_in(version));
+    assert_eq!(
+        [V2025_03_26, V2025_06_18, V2025_11_25, V2026_07_28],
+        ProtocolVersion::ALL
+    );
+    for (method, eras) in [
+        (Method::CompletionComplete, [true, true, true, true]),
+        (Method::Initialize, [true, true, true, false]),
+        (Method::LoggingSetLevel, [true, true, true, false]),
+        (Method::Ping, [true, true, true, false]),
+        (Method::PromptsGet, [true, true, true, true]),
+        (Method::ResourcesSubscribe, [true, true, true, false]),
+        (Method::ServerDiscover, [false, false, false, true]),
+        (Method::SubscriptionsListen, [false, false, false, true]),
+        (Method::TasksGet, [false, false, true, true]),
+        (Method::TasksList, [false, false, true, false]),
+        (Method::TasksResult, [false, false, true, false]),
+        (Method::TasksUpdate, [false, false, false, true]),
+        (Method::ToolsCall, [true, true, true, true]),
+    ] {
+        assert_eq!(in_eras(method), eras, "{method:?}");
+    }
+}
+
+#[test]
+fn names_are_repeated_by_a_header_where_the_protocol_says_so() {
+    for method in Method::messages().filter(|method| method.exists_in(ProtocolVersion::V2026_07_28)) {
+        let (params, name) = sample(method);
+        let (text, body) = (method.as_str(), modern(method.as_str(), params));
+        let refused = |value: Option<&str>| {
+            let mut headers = vec![(VERSION, "2026-07-28"), ("mcp-method", text)];
+            headers.extend(value.map(|value| ("mcp-name", value)));
+            refusal(&headers, &body)
         };
-        let body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{text}","params":{{{extra}{META}}}}}"#);
-        let headers = [(VERSION, "2026-07-28"), ("mcp-method", text), ("mcp-name", "x")];
-        let named = usize::from(method == Method::ToolsCall) + 2;
-        let modern = matches!(method, Method::ServerDiscover | Method::ToolsCall | Method::ToolsList);
-        let reason = (!modern).then_some(DenyReason::MethodUnsupported);
-        assert_eq!(refusal(&headers[..named], &body), reason, "{text}");
-        let body = format!(r#"{{"jsonrpc":"2.0",{id}"method":"{text}","params":{{{extra}"_meta":{{}}}}}}"#);
-        let legacy = method != Method::ServerDiscover;
-        let reason = (!legacy).then_some(DenyReason::MethodUnsupported);
-        assert_eq!(refusal(&[(VERSION, "2025-11-25")], &body), reason, "{text}");
+        let mismatch = Some(DenyReason::HeaderMismatch);
+        assert_eq!(refused(name), None, "{text}");
+        for wrong in [
+            "y",
+            "",
+            "X",
+            "=?base64?eQ==?=",
+            "=?base64?eA?=",
+            "=?base64?eB==?=",
+            "=?base64??=",
+        ] {
+            assert_eq!(refused(Some(wrong)), mismatch, "{text} {wrong:?}");
+        }
+        match name {
+            None => assert_eq!(refused(Some("x")), mismatch, "{text}"),
+            Some(name) => {
+                assert_eq!(refused(None), mismatch, "{text}");
+                let encoded = format!("=?base64?{}?=", STANDARD.encode(name));
+                assert_eq!(refused(Some(&encoded)), None, "{text}");
+                // Over-long: it is not even decoded.
+                let long = format!("=?base64?{}?=", STANDARD.encode(name.repeat(9_000)));
+                assert_eq!(refused(Some(&long)), mismatch, "{text}");
+            }
+        }
+    }
+    // The legacy era has no such header; one that is there says the same.
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///x"}}"#;
+    for (value, reason) in [("file:///x", None), ("file:///y", Some(DenyReason::HeaderMismatch))] {
+        assert_eq!(refusal(&[("mcp-name", value)], body), reason, "{value}");
     }
 }
 

@@ -25,6 +25,7 @@ fn seen(body: &str, expected: &Expected) -> Result<&'static str, ReplyError> {
             assert_eq!((document.text(), error.member("code").is_some()), (body, true));
             "error"
         }
+        Reply::InputRequired { .. } => "input",
         Reply::Notification { .. } => "notification",
         Reply::Request { .. } => "request",
         Reply::Result { document, result } => {
@@ -55,11 +56,11 @@ const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
         Ok("error"),
     ),
     (
-        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progress":0.5}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t","progress":0.5}}"#,
         Ok("notification"),
     ),
     (
-        r#"{"jsonrpc":"2.0","method":"notifications/message"}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
         Ok("notification"),
     ),
     (r#"{"jsonrpc":"2.0","id":"s","method":"ping"}"#, Ok("request")),
@@ -77,7 +78,13 @@ const MESSAGES: &[(&str, Result<&str, ReplyError>)] = &[
     ),
     (r#"{"jsonrpc":"2.0","method":"ping"}"#, Ok("unjudged")),
     (r#"{"jsonrpc":"2.0","id":0,"method":"Ping"}"#, Ok("unjudged")),
-    (r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","id":0,"method":"roots/list"}"#, Ok("request")),
+    (
+        r#"{"jsonrpc":"2.0","id":0,"method":"roots/list","params":{"x":1}}"#,
+        Ok("unjudged"),
+    ),
+    (r#"{"jsonrpc":"2.0","id":0,"method":"tools/call"}"#, Ok("unjudged")),
+    (r#"{"jsonrpc":"2.0","method":"roots/list"}"#, Ok("unjudged")),
     (
         r#"{"jsonrpc":"2.0","id":0,"method":"ping","params":{"_Meta":{}}}"#,
         Err(ReplyError::KeyFolded),
@@ -254,7 +261,8 @@ fn results_have_the_form_of_their_method() {
             r#"{"tools":[{"name":"a","Name":"b"}]}"#,
             Err(ReplyError::KeyFolded),
         ),
-        ("ping", r#"{"tools":1,"content":1}"#, Ok("result")),
+        ("ping", r#"{"_meta":{}}"#, Ok("result")),
+        ("ping", r#"{"tools":1}"#, Err(ReplyError::ResultInvalid)),
     ];
     for (method, result, verdict) in table {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);

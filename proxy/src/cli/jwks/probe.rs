@@ -211,7 +211,8 @@ impl Probe {
             .collect()
     }
 
-    fn pretty(&self) -> String {
+    /// The round for people.
+    pub(in crate::cli) fn pretty(&self) -> String {
         let mut text = format!("issuer {}\n{}", self.issuer, self.steps());
         if !self.reports.is_empty() {
             text.push_str(&table(&self.reports));
@@ -224,7 +225,8 @@ impl Probe {
         text
     }
 
-    fn json(&self) -> Value {
+    /// The round for programs.
+    pub(in crate::cli) fn json(&self) -> Value {
         json!({
             "issuer": self.issuer, "ok": self.keys.is_some(),
             "attempts": self.attempts.iter().map(Attempt::json).collect::<Vec<_>>(),

@@ -12,9 +12,9 @@ use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::jwks::KeySet;
 use portcullis_core::token::raw::{self, RawVerified};
 use serde_json::json;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::super::input::KeyFile;
+use super::super::input::{KeyFile, next_line};
 use super::super::{Exit, Format};
 use super::VerifyArguments;
 use crate::clock;
@@ -77,39 +77,6 @@ fn judge_lines(mut lines: impl BufRead, mut out: impl Write, rules: &Rules<'_>) 
     }
     out.flush()?;
     Ok(refused)
-}
-
-/// Reads one line without its end (LF or CRLF) into `line`; says whether it is whole, `None` at the end of the input. Of
-/// a line that is longer than `bytes_max` the rest is skipped.
-fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>, bytes_max: usize) -> io::Result<Option<bool>> {
-    line.zeroize();
-    let (mut whole, mut any) = (true, false);
-    loop {
-        let buffer = lines.fill_buf()?;
-        if buffer.is_empty() {
-            match any {
-                true => break,
-                false => return Ok(None),
-            }
-        }
-        any = true;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-        // One byte more than a token may have is that of a CR.
-        whole &= line.len() + part.len() <= bytes_max + 1;
-        if whole {
-            line.extend_from_slice(part);
-        }
-        let used = part.len() + usize::from(end.is_some());
-        lines.consume(used);
-        if end.is_some() {
-            break;
-        }
-    }
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Ok(Some(whole && line.len() <= bytes_max))
 }
 
 fn write_verdict(

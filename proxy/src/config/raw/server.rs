@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{At, Span};
+use super::{At, RawPrompts, RawResources, RawTools, Span};
 
 /// One protected MCP server.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -41,6 +41,12 @@ pub(crate) struct RawServer {
     pub upstream: RawUpstream,
     /// The tools and the scopes they need. Required: a tool without a row is refused.
     pub tools: Option<At<RawTools>>,
+    /// The prompts and the scopes they need; `scope_implies` of the tools holds for them too. Default: none, and every
+    /// prompt is refused.
+    pub prompts: Option<At<RawPrompts>>,
+    /// The resources and the scopes they need; `scope_implies` of the tools holds for them too. Default: none, and every
+    /// resource is refused.
+    pub resources: Option<At<RawResources>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
     /// Names of query parameters that clients may send, each once; their values are neither read nor logged nor
@@ -50,6 +56,8 @@ pub(crate) struct RawServer {
     /// A secret that stands for one caller in place of a token, from this machine alone: every listener must be on
     /// loopback. Whoever has it is that caller, and no record tells who it was.
     pub danger_shared_secret: Option<At<RawSharedSecret>>,
+    /// How the policy's refusals are told.
+    pub deny: Option<RawDeny>,
     /// The rate of one subject through one client. Default: 50 calls a second, 100 at once.
     pub rate: Option<At<RawRate>>,
     /// What is asked of the senders of tokens. A token that is bound to a key or a certificate is held to that anyway.
@@ -114,6 +122,28 @@ pub(crate) struct RawSharedSecret {
     pub roles: Vec<String>,
 }
 
+/// How the policy's refusals are told to callers; the records tell the true reason in any style.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDeny {
+    /// The form of a refusal. Default: http.
+    pub style: RawDenyStyle,
+}
+
+/// The form of a refusal by the policy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawDenyStyle {
+    /// HTTP 403 with a JSON-RPC error; missing scopes are told by a challenge.
+    Http,
+    /// A refused call of a tool, and its withheld answer, as a tool's result that is an error, with HTTP 200: the model
+    /// can read it. Missing scopes are told by a challenge.
+    ToolError,
+    /// As if there were no such tool, prompt or resource (JSON-RPC -32602), also where scopes are missing: no challenge
+    /// then tells a client which scopes to ask for.
+    Hidden,
+}
+
 /// Proofs of possession (RFC 9449).
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -130,8 +160,16 @@ pub(crate) struct RawDpop {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawUpstream {
-    /// The URL of its MCP endpoint.
-    pub url: At<String>,
+    /// The URL of its MCP endpoint. Either this or `urls`.
+    pub url: Option<At<String>>,
+    /// The URLs of several endpoints that can each answer every call, at most 64: calls go to them in turn, those of a
+    /// session to the one that opened it. All by https, or all by http.
+    #[serde(default)]
+    pub urls: Vec<At<String>>,
+    /// TLS of https endpoints. Default: the authorities of `upstream_ca`, and no certificate of the gate's.
+    pub tls: Option<At<RawUpstreamTls>>,
+    /// Asks each endpoint whether it is well, beside what calls find. Default: calls alone.
+    pub health: Option<At<RawHealth>>,
     /// The name in records. Default: the server's name.
     pub name: Option<At<String>>,
     /// What the gate shows in place of the client's token, for calls that name no tool and for tools that stand in no
@@ -142,6 +180,46 @@ pub(crate) struct RawUpstream {
     pub credentials: Vec<At<RawCredential>>,
     /// Fields that cross beside those that MCP needs. Default: none.
     pub forward_headers: Option<RawForwardHeaders>,
+}
+
+impl RawUpstream {
+    /// The URLs, in the order they stand.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &At<String>> {
+        self.url.iter().chain(&self.urls)
+    }
+}
+
+/// TLS towards an upstream, files in PEM. Read again on SIGHUP.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamTls {
+    /// Certificate authorities of the endpoints, in place of `upstream_ca` and the system's.
+    pub ca_file: Option<At<String>>,
+    /// The gate's certificate for them. Default: none.
+    pub client_certificate: Option<At<RawUpstreamCertificate>>,
+    /// The name that their certificates must have. Default: the host of each URL.
+    pub server_name: Option<At<String>>,
+}
+
+/// The gate's certificate for an upstream.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawUpstreamCertificate {
+    /// The certificate chain, the gate's own certificate first.
+    pub certificate_file: At<String>,
+    /// The private key of the first certificate.
+    pub key_file: At<String>,
+}
+
+/// A question to each endpoint in the background.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHealth {
+    /// How often, from 1s to 1h. Default: 10s.
+    pub interval: Option<At<Span>>,
+    /// A path that is asked for by HTTP/1.1, without a credential: a status of 2xx is well. Default: a connection, with TLS
+    /// where the endpoint has it, is enough.
+    pub path: Option<At<String>>,
 }
 
 /// Fields that cross beside those that MCP needs, each way. One that is repeated or that `Connection` names does not.
@@ -228,33 +306,6 @@ pub(crate) struct RawAssertion {
     pub lifetime: Option<At<Span>>,
 }
 
-/// The tool table: here, or in a file of the same shape.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawTools {
-    /// A YAML or JSON file with `rows` and `scope_implies`.
-    pub file: Option<At<String>>,
-    /// The tools by name.
-    #[serde(default)]
-    pub rows: BTreeMap<String, RawToolRow>,
-    /// Scopes that include others, such as `repo: [repo:read]`.
-    #[serde(default)]
-    pub scope_implies: BTreeMap<String, Vec<String>>,
-    /// Lets tools without a row through to the policy, with no scope required.
-    #[serde(default)]
-    pub danger_unmapped_tools: bool,
-}
-
-/// One tool.
-#[derive(Debug, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawToolRow {
-    /// The scopes that a call needs, all of them; `[]` asks for none.
-    pub scopes: Vec<String>,
-    /// The tool's class for the policy, such as `read` or `write`.
-    pub class: Option<String>,
-}
-
 /// The policy: Rego modules and their data.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -262,7 +313,7 @@ pub(crate) struct RawPolicy {
     /// The Rego files; together they define `data.portcullis.request.decision` and `data.portcullis.response.decision`.
     #[serde(default)]
     pub files: Vec<At<String>>,
-    /// JSON files whose members become `data`; `tools` comes from the tool table alone.
+    /// JSON files whose members become `data`; `tools`, `prompts` and `resources` come from the scope tables alone.
     #[serde(default)]
     pub data: Vec<At<String>>,
 }

@@ -66,8 +66,8 @@ fn each_tool_may_have_a_credential_of_its_own() {
 fn one_secret_for_two_families_is_refused() {
     refused(
         CREDENTIAL,
-        "error[E0405 server_invalid]: server `crm`: the secret `authorization` serves tools of different scope families, \
-         such as `crm.read` and `repo.read`: who may call one would call with the rights of all\n  --> gate.yaml:15:19\n",
+        "error[E0405 server_invalid]: server `crm`: the secret `authorization` serves different scope families, such as those of \
+         `crm.read` and `repo.read`: who may call one would call with the rights of all\n  --> gate.yaml:15:19\n",
     );
     refused(
         "      credentials:

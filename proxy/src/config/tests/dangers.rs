@@ -71,6 +71,14 @@ fn what_weakens_safety_is_told_in_one_line_each() {
         "W0801 danger_set",
         "lets tools without a row through to the policy",
     );
+    for (table, of) in [("prompts", "prompts"), ("resources", "resources")] {
+        warned(
+            "    policy:",
+            &format!("    {table}: {{danger_unmapped_{of}: true}}\n    policy:"),
+            "W0801 danger_set",
+            &format!("lets {of} without a row through to the policy"),
+        );
+    }
     for written in [
         "danger_accept_any_jwt : true",
         "'danger_accept_any_jwt': true",

@@ -141,6 +141,60 @@ error[E0406 repeated]: the tool `crm.read` has a row here and one in the tool fi
     assert!(load_with(row, apart).is_ok());
 }
 
+/// The right configuration with this written behind the tools.
+fn with_tables(tables: &str) -> String {
+    format!("{tables}    policy:\n      files: [policy.rego]\n")
+}
+
+#[test]
+fn prompts_and_resources_have_tables_of_their_own() {
+    let policy = "    policy:\n      files: [policy.rego]\n";
+    let tables = "    prompts:
+      rows: {brief: {scopes: [\"crm:read\"], class: read}}
+    resources:
+      rows:
+        crm://accounts/*: {scopes: [\"crm:read\"]}
+        crm://accounts/1: {scopes: []}
+";
+    let config = load_with(policy, &with_tables(tables)).unwrap();
+    let server = config.servers.first().unwrap().build().unwrap();
+    assert_eq!(server.prompts().rows().count(), 1);
+    assert_eq!(server.resources().row("crm://accounts/2"), Some("crm://accounts/*"));
+    assert_eq!(server.resources().row("crm://accounts/1"), Some("crm://accounts/1"));
+    let none = load_with(policy, policy).unwrap();
+    let server = none.servers.first().unwrap().build().unwrap();
+    assert!(server.prompts().is_empty() && server.resources().is_empty());
+}
+
+#[test]
+fn rows_of_prompts_and_resources_are_names_and_uris() {
+    let policy = "    policy:\n      files: [policy.rego]\n";
+    check(
+        policy,
+        &with_tables("    prompts:\n      rows: {\"\": {scopes: []}}\n"),
+        r#"
+error[E0411 tools_invalid]: `` is no prompt name: a name has 1 to 128 bytes and no control characters
+  --> gate.yaml:20:7
+    |
+ 20 |       rows: {"": {scopes: []}}
+    |       ^
+"#,
+    );
+    check(
+        policy,
+        &with_tables("    resources:\n      rows: {\"https://crm*\": {scopes: []}}\n"),
+        r#"
+error[E0411 tools_invalid]: `https://crm*` is no row of resources: a row is a URI in normal form, such as `file:///docs/a.md`, or ends in `*` behind a scheme and a whole host, such as `file:///docs/*`
+  --> gate.yaml:20:7
+    |
+ 20 |       rows: {"https://crm*": {scopes: []}}
+    |       ^
+"#,
+    );
+    let unknown = load_with(policy, &with_tables("    prompts:\n      row: {}\n")).unwrap_err();
+    assert!(unknown.contains("unknown field `row`"), "{unknown}");
+}
+
 #[test]
 fn a_resource_has_one_server() {
     let second = |resource: &str| {

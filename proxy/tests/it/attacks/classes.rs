@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Refusal, Trial, echo, refusal, token};
 use crate::gate::{HOST, PATH, RESOURCE};
 
-const AMBIGUOUS: Refusal = refusal(400, -32_700, "json_ambiguous");
+const AMBIGUOUS: Refusal = refusal(400, -32_600, "json_ambiguous");
 const NO_JSON: Refusal = refusal(400, -32_700, "json_malformed");
 const NO_MESSAGE: Refusal = refusal(400, -32_600, "rpc_invalid");
 const MISMATCH: Refusal = refusal(400, -32_020, "header_mismatch");

@@ -18,7 +18,7 @@ const MISSING: Refusal = token("credential_missing");
 const UNKNOWN_HOST: Refusal = refusal(403, 40_303, "host_unknown");
 const FOREIGN_ORIGIN: Refusal = refusal(403, 40_303, "origin_forbidden");
 const NO_ROUTE: Refusal = refusal(404, 40_401, "route_unknown");
-const AMBIGUOUS: Refusal = refusal(400, -32_700, "json_ambiguous");
+const AMBIGUOUS: Refusal = refusal(400, -32_600, "json_ambiguous");
 
 /// A server that listens for its user alone, or on a route that was forgotten, and asks nobody for a token.
 #[test]

@@ -46,6 +46,18 @@ impl Parts {
         command
     }
 
+    /// A program of its own in the folder of the parts.
+    pub(crate) fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.folder);
+        command
+    }
+
+    /// Where one of the installed files stands, if it does.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     /// The installed Python with one of the scripts.
     pub(crate) fn python(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.folder.join("python/bin/python"));

@@ -1,0 +1,6 @@
+//! `portcullis_core::fuzzing::call` on whatever the fuzzer makes up.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    assert_eq!(portcullis_core::fuzzing::call(bytes), Ok(()));
+});
