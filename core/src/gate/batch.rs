@@ -387,12 +387,6 @@ impl<'g> Back<'_, '_, 'g> {
             let finding = review::judge(&ticket.case, answer.clone(), place, None, self.now, self.scratch);
             // On a stream what is nobody's answer leaves each of them waiting.
             if finding.answers || !self.streaming {
-                if self.streaming && !finding.answers {
-                    // It may be meant for somebody else: the answers that are owed may follow.
-                    let reviewed = ticket.record_part(finding.release, finding.facts, self.now)?;
-                    self.leave(reviewed);
-                    return self.ended(200, true);
-                }
                 ticket.set_answered();
             }
             let reviewed = ticket.record_review(finding.release, finding.facts, self.now)?;
