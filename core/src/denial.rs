@@ -515,8 +515,9 @@ pub struct Denial {
     pub record_id: Option<RecordId>,
     /// The request's id as it stood in the body, one JSON number or string; `None` when it could not be read.
     pub request_id: Option<Box<str>>,
-    /// The version that the request names and that cannot be judged, when it has the form of a date.
-    pub version_requested: Option<Box<str>>,
+    /// The version that the request named, when that is what is wrong: a modern client is told it again (MCP
+    /// `UnsupportedProtocolVersionError`).
+    pub requested_version: Option<Box<str>>,
     /// Whether the client speaks MCP 2026-07-28 or later: decides the error code, never the outcome.
     pub modern: bool,
     /// How a refusal of the policy is told; decides nothing else.
@@ -540,7 +541,7 @@ impl Denial {
             challenge: None,
             record_id: None,
             request_id: None,
-            version_requested: None,
+            requested_version: None,
             modern: false,
             style: DenyStyle::Http,
             noun: Noun::Nothing,

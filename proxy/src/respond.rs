@@ -215,10 +215,11 @@ fn error_body(denial: &Denial, face: &Face) -> Bytes {
             members.insert("instance".to_owned(), record_id.to_string().into());
         }
         if denial.reason == DenyReason::VersionUnsupported {
-            let supported = SUPPORTED.map(ProtocolVersion::as_str).to_vec();
-            members.insert("supported".to_owned(), supported.into());
-            if let Some(requested) = &denial.version_requested {
-                members.insert("requested".to_owned(), Box::as_ref(requested).into());
+            // Only a version without a handshake can stand in each request, where a modern client would put it.
+            let told = SUPPORTED.iter().filter(|version| version.is_modern() || !denial.modern);
+            members.insert("supported".to_owned(), told.map(|version| version.as_str()).collect());
+            if let Some(requested) = &denial.requested_version {
+                members.insert("requested".to_owned(), requested.as_ref().into());
             }
         }
     }

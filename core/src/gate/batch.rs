@@ -385,7 +385,10 @@ impl<'g> Back<'_, '_, 'g> {
                 refused: ticket.refused(self.now),
             };
             let finding = review::judge(&ticket.case, answer.clone(), place, None, self.now, self.scratch);
-            ticket.set_answered();
+            // On a stream what is nobody's answer leaves each of them waiting.
+            if finding.answers || !self.streaming {
+                ticket.set_answered();
+            }
             let reviewed = ticket.record_review(finding.release, finding.facts, self.now)?;
             self.leave(reviewed);
         }

@@ -271,7 +271,12 @@ fn read_answer<'b>(
 pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
-        .ok_or_else(|| context.unsupported(claimed))
+        .ok_or_else(|| {
+            context.deny(
+                DenyReason::VersionUnsupported,
+                "the version header names no judged version",
+            )
+        })
 }
 
 /// The version that header and body agree on. `initialize` negotiates: it may offer any version and is read as
@@ -290,7 +295,7 @@ fn version(claimed: Option<&str>, message: &Message<'_>, context: Context<'_>) -
         }
         (Some(claimed), stated) => {
             let Some(version) = ProtocolVersion::parse(claimed) else {
-                return Err(context.unsupported(claimed));
+                return Err(context.deny_version(claimed, stated.is_some()));
             };
             match stated {
                 Some(stated) if stated != claimed => {

@@ -82,6 +82,9 @@ impl IdKind {
     }
 }
 
+/// Bytes of an unknown version that are told again.
+const VERSION_BYTES_MAX: usize = 64;
+
 /// What a refusal of this request carries beside its reason.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'b> {
@@ -99,14 +102,15 @@ impl<'b> Context<'b> {
         denial
     }
 
-    /// The refusal of a version that cannot be judged. It goes back to the client where it is a date: nothing else of a
-    /// request is echoed but its id.
+    /// Refuses a version that is not judged. A request that says it in the body too is of the modern form, whatever the
+    /// version.
     #[cold]
     #[inline(never)]
-    pub(super) fn unsupported(self, claimed: &str) -> Denial {
+    pub(super) fn deny_version(self, claimed: &str, in_body: bool) -> Denial {
         let operator = "the version header names no judged version";
         let mut denial = self.deny(DenyReason::VersionUnsupported, operator);
-        denial.version_requested = ProtocolVersion::is_date(claimed).then(|| Box::from(claimed));
+        denial.modern = self.modern || in_body;
+        denial.requested_version = claimed.get(..VERSION_BYTES_MAX.min(claimed.len())).map(Box::from);
         denial
     }
 

@@ -65,6 +65,7 @@ impl TrustedHops {
     }
 
     /// The networks that are believed about where a request came from.
+    #[cfg(test)]
     pub(crate) fn proxies(&self) -> &[IpNet] {
         &self.proxies
     }

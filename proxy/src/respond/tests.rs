@@ -4,7 +4,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use portcullis_core::denial::{
     AuthenticationDemand, Challenge, ChallengeError, Denial, DenyReason, DenyStyle, DpopChallenge, DpopError, Noun,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn challenge(error: Option<ChallengeError>, scope: Option<&str>) -> Challenge {
     Challenge {
@@ -202,11 +202,23 @@ fn the_body_echoes_the_id_as_it_stood_and_describes_the_problem() {
         assert!(body["error"]["data"].get("supported").is_none());
     }
     let mut unsupported = Denial::new(DenyReason::VersionUnsupported, "");
-    unsupported.version_requested = Some("2024-11-05".into());
-    let body = error_body(&unsupported, &face::of(unsupported.reason, false));
-    let body: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(body["error"]["data"]["supported"][0], "2026-07-28");
-    assert_eq!(body["error"]["data"]["requested"], "2024-11-05");
+    let data = |denial: &Denial| {
+        let body = error_body(denial, &face::of(denial.reason, denial.modern));
+        serde_json::from_slice::<Value>(&body).unwrap()["error"]["data"].clone()
+    };
+    let legacy = data(&unsupported);
+    assert_eq!(
+        (&legacy["supported"][0], legacy["supported"].as_array().unwrap().len()),
+        (&json!("2026-07-28"), 4)
+    );
+    assert!(legacy.get("requested").is_none());
+    unsupported.modern = true;
+    unsupported.requested_version = Some("2099-01-01".into());
+    let modern = data(&unsupported);
+    assert_eq!(
+        (&modern["supported"], &modern["requested"]),
+        (&json!(["2026-07-28"]), &json!("2099-01-01"))
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! and what it does not score; the table of each upstream is left in `target/conformance`. A run against nothing leaves
 //! some scenarios green, so every comparison first demands what the direct run must have shown.
 
-mod stage;
+pub(crate) mod stage;
 mod suite;
 
 use std::fs;

@@ -23,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod edges;
 #[cfg(test)]
+mod features;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod forwarded;

@@ -300,7 +300,7 @@ fn a_result_that_comes_by_a_task_is_reviewed_as_the_tools() {
             "a question within the state",
             Era::Modern,
             "tasks/get",
-            format!(r#"{state},"inputRequests":{{"a":{{"method":"elicitation/create","params":{{}}}}}}"#),
+            format!(r#"{state},"inputRequests":{{"a":{{"method":"roots/list"}}}}"#),
             None,
         ),
         (

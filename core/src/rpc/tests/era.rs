@@ -322,25 +322,6 @@ fn legacy_headers_may_be_absent_but_not_differ() {
 }
 
 #[test]
-fn a_version_that_is_refused_is_echoed_as_a_date_alone() {
-    for (claimed, echoed) in [
-        ("2024-11-05", true),
-        ("2027-01-01", true),
-        ("1", false),
-        ("2024-11-05 ", true),
-        ("2024-11-05, 2025-11-25", false),
-        ("<b>4-11-05", false),
-        ("", false),
-    ] {
-        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
-        let requested = reading(&[(VERSION, claimed)], ping.as_bytes(), |call| {
-            call.unwrap_err().version_requested
-        });
-        assert_eq!(requested.as_deref(), echoed.then(|| claimed.trim()), "{claimed}");
-    }
-}
-
-#[test]
 fn a_refusal_knows_its_era() {
     let list = modern("tools/list", "");
     let table: &[Case<'_, bool>] = &[

@@ -1,0 +1,141 @@
+//! Released clients with every feature of the protocol, direct and through the gate, field by field.
+//!
+//! Owns what may differ. Each client makes the same tour twice, against two servers of one kind, one of them behind the gate:
+//! lists, all kinds of content, prompts, resources, completion, progress, logging, questions to the client in the form of
+//! its era, headers for parameters, cancellation and subscriptions.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use portcullis_fixtures::mcp::{Answers, Kind, McpServer, McpSettings};
+use serde_json::{Value, json};
+
+use crate::conformance::stage::Stage;
+use crate::gate::until;
+use crate::interop::install::Parts;
+use crate::interop::process::Process;
+use crate::interop::stage::ready;
+
+/// A client: its script, its mode, and the version that it settles on with a server of both eras.
+const CLIENTS: [(&str, &str, &str); 5] = [
+    ("features-v1.mjs", "legacy", "2025-11-25"),
+    ("features-v2.mjs", "legacy", "2025-11-25"),
+    ("features-v2.mjs", "auto", "2026-07-28"),
+    ("features_client.py", "legacy", "2025-11-25"),
+    ("features_client.py", "auto", "2026-07-28"),
+];
+
+/// Findings that differ on purpose: the gate refuses what has no row, whatever the server would say.
+const ON_PURPOSE: [&str; 2] = ["no_such_tool", "no_such_prompt"];
+
+/// Members that the gate may change anywhere: what is filtered by caller is kept by that caller alone, and not for long.
+const CACHING: [&str; 2] = ["cacheScope", "ttlMs"];
+
+#[test]
+fn clients_use_every_feature_of_a_demo_server_as_they_do_without_the_gate() {
+    let Some(parts) = Parts::install() else { return };
+    for answers in [Answers::Json, Answers::Sse] {
+        let settings = McpSettings {
+            answers,
+            ..McpSettings::new(Kind::Everything)
+        };
+        let [near, far] = [(); 2].map(|()| McpServer::start(settings.clone()).unwrap());
+        let stage = Stage::start(&parts, &far.url());
+        for client in CLIENTS {
+            let (direct, gated) = both(&parts, client, &near.url(), &stage);
+            assert_eq!(direct["progress"]["progress"].as_array().unwrap().len(), 3, "{direct}");
+            compare(client, &direct, &gated);
+            // A client that gives up is heard by the server, whichever way its era has.
+            until(|| near.cancelled() == far.cancelled());
+        }
+        assert_eq!(near.cancelled(), CLIENTS.len() as u64);
+    }
+}
+
+#[test]
+fn clients_use_every_feature_of_a_released_server_as_they_do_without_the_gate() {
+    let Some(parts) = Parts::install() else { return };
+    let [near, far] = [(); 2].map(|()| {
+        let mut server = Process::start("PyPI mcp server", &mut parts.python(&["features.py"]));
+        let url = format!("{}/mcp", ready(&mut server));
+        (server, url)
+    });
+    let stage = Stage::start(&parts, &far.1);
+    for client in CLIENTS {
+        let (direct, gated) = both(&parts, client, &near.1, &stage);
+        compare(client, &direct, &gated);
+    }
+}
+
+/// The findings of one client against the server itself and of one through the gate.
+fn both(parts: &Parts, client: (&str, &str, &str), url: &str, stage: &Stage) -> (Value, Value) {
+    let (script, mode, version) = client;
+    let direct = json!({ "url": url, "mode": mode });
+    let gated = json!({ "url": stage.gate_url(), "token": stage.token(), "mode": mode });
+    let [direct, gated] = std::thread::scope(|scope| {
+        let runs = [direct, gated].map(|plan| scope.spawn(move || tour(parts, script, &plan)));
+        runs.map(|run| run.join().unwrap())
+    });
+    for found in [&direct, &gated] {
+        assert_eq!(found["negotiated"], version, "{script} ({mode}): {found}");
+    }
+    (direct, gated)
+}
+
+fn tour(parts: &Parts, script: &str, plan: &Value) -> Value {
+    let plan = plan.to_string();
+    let mut command = match script.ends_with(".py") {
+        true => parts.python(&[script, &plan]),
+        false => parts.node(&[script, &plan]),
+    };
+    let (well, output) = Process::start(script, &mut command).finish(Duration::from_secs(120));
+    assert!(well, "{script} fails:\n{}", output.join("\n"));
+    let found = output.iter().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    found.unwrap_or_else(|| panic!("{script} found nothing:\n{}", output.join("\n")))
+}
+
+/// Fails with every finding that is another one through the gate.
+#[track_caller]
+fn compare((script, mode, _): (&str, &str, &str), direct: &Value, gated: &Value) {
+    let [direct, gated] = [direct, gated].map(|found| {
+        let mut found = found.clone();
+        strip(&mut found);
+        found
+    });
+    let [direct, gated] = [&direct, &gated].map(|found| found.as_object().unwrap());
+    let names: BTreeSet<&String> = direct.keys().chain(gated.keys()).collect();
+    let mut differing = Vec::new();
+    for name in &names {
+        let (direct, gated) = (direct.get(*name), gated.get(*name));
+        let same = match ON_PURPOSE.contains(&name.as_str()) {
+            true => gated.is_some_and(|gated| gated.get("failed").is_some()),
+            false => direct == gated,
+        };
+        if !same {
+            let shown = |found: Option<&Value>| found.map(Value::to_string).unwrap_or_default();
+            differing.push(format!(
+                "{name}\n  direct: {}\n  gate:   {}",
+                shown(direct),
+                shown(gated)
+            ));
+        }
+    }
+    println!(
+        "{script} ({mode}): {} findings, {} differ",
+        names.len(),
+        differing.len()
+    );
+    assert!(differing.is_empty(), "{script} ({mode}):\n{}", differing.join("\n"));
+}
+
+/// Takes the members that may differ out, at any depth.
+fn strip(found: &mut Value) {
+    match found {
+        Value::Array(entries) => entries.iter_mut().for_each(strip),
+        Value::Object(members) => {
+            members.retain(|name, _| !CACHING.contains(&name.as_str()));
+            members.values_mut().for_each(strip);
+        }
+        _ => {}
+    }
+}
