@@ -82,11 +82,6 @@ impl ProtocolVersion {
 
     /// Whether `text` is a date of the modern era, known to us or not: decides how a refusal is worded.
     fn claims_modern(text: &str) -> bool {
-        Self::is_date(text) && Self::V2026_07_28.as_str() <= text
-    }
-
-    /// Whether `text` has the form of a version, known to us or not.
-    fn is_date(text: &str) -> bool {
         let date = text.bytes().enumerate().all(|(place, byte)| {
             if matches!(place, 4 | 7) {
                 byte == b'-'
@@ -94,7 +89,7 @@ impl ProtocolVersion {
                 byte.is_ascii_digit()
             }
         });
-        date && text.len() == 10
+        date && text.len() == 10 && Self::V2026_07_28.as_str() <= text
     }
 }
 

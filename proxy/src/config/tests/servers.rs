@@ -234,7 +234,7 @@ error[E0411 tools_invalid]: `https://crm*` is no row of resources: a row is a UR
 "#,
     );
     let unknown = load_with(policy, &with_tables("    prompts:\n      row: {}\n")).unwrap_err();
-    assert!(unknown.contains("unknown field `row`"), "{unknown}");
+    assert!(unknown.contains("unknown key `row`"), "{unknown}");
 }
 
 #[test]
