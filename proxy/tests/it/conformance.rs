@@ -91,7 +91,10 @@ fn what_a_server_lets_pass_in_its_headers_the_gate_refuses() {
         let (direct, gated) = both(&parts, MODERN, Some(scenario), &server.url(), &stage);
         let refused = direct.iter().filter(|(_, verdict)| failed(verdict)).count();
         assert!(4 <= refused, "{scenario}: the server is not lax, {refused} checks fail");
-        let failing: Vec<_> = gated.iter().filter(|(_, verdict)| verdict.status != "SUCCESS").collect();
+        let failing: Vec<_> = gated
+            .iter()
+            .filter(|(_, verdict)| verdict.status != "SUCCESS")
+            .collect();
         assert!(failing.is_empty(), "{scenario}: {failing:#?}");
         assert_eq!(gated.passed(), direct.iter().count(), "{scenario}");
         println!("{scenario}: {refused} checks fail direct, none through the gate");
