@@ -42,7 +42,11 @@ fn request(persona: &Persona, era: Era, method: &str, members: &str, name: Optio
 
 /// A request about a task.
 fn about(persona: &Persona, era: Era, method: &str, id: &str) -> Request {
-    request(persona, era, method, &format!(r#""taskId":"{id}""#), Some(id))
+    let answers = match method {
+        "tasks/update" => r#","inputResponses":{}"#,
+        _ => "",
+    };
+    request(persona, era, method, &format!(r#""taskId":"{id}"{answers}"#), Some(id))
 }
 
 /// A call of a tool that may come to a task.
