@@ -63,6 +63,9 @@ pub fn gate(material: &Material, subjects: usize, tokens_cached_max: usize) -> R
     };
     let gate = Gate::new(parts, Box::new(Steps::default()));
     gate.publish_keys(&issuer, &world::key_set(material)?);
+    for server in gate.snapshot().servers() {
+        gate.publish_catalog(server, &Arc::default());
+    }
     Ok((gate, writer))
 }
 

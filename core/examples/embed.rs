@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
+use portcullis_core::catalog::Catalog;
 use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
@@ -142,6 +143,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let keys = KeySet::parse(keys::jwks(&[keys::es256()]).as_bytes(), &bounds, now())?;
     gate.publish_keys(&issuer, &Arc::new(keys));
+    // In earnest a `catalog::Listing` gives the upstream's own; without one, tools are judged by their names alone.
+    for server in gate.snapshot().servers() {
+        gate.publish_catalog(server, &Arc::new(Catalog::default()));
+    }
 
     // Hot: one request, as the HTTP server has read it.
     let token = TokenBuilder::for_persona(&ALICE, ISSUER, RESOURCE, now().secs()).sign(keys::es256());
@@ -171,9 +176,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let permit = recorded.permit(gate.durable()).map_err(|_| "not recorded in time")?;
     let (forward, mut ticket) = permit.spend();
     println!(
-        "forward {} bytes to {}",
+        "forward {} bytes to one of {} endpoints",
         forward.body.len(),
-        forward.upstream().authority
+        forward.upstream().endpoints.len()
     );
 
     // What the upstream would answer.

@@ -19,6 +19,8 @@ mod inspect;
 #[doc(hidden)]
 pub mod internal;
 mod judge;
+mod listed;
+mod lists;
 mod permit;
 mod records;
 mod refusals;
@@ -38,7 +40,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
 use crate::audit::{AuditLog, Durable, Position};
-use crate::config::Limits;
+use crate::catalog::Catalog;
+use crate::config::{Limits, Server};
 use crate::crypto::MacKey;
 use crate::denial::{Denial, DenyReason};
 use crate::json;
@@ -54,8 +57,9 @@ use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
-pub use acts::AdminAct;
+pub use acts::{AdminAct, ToolAct};
 pub use inspect::{Inspection, Inspector};
+pub use lists::ToolLists;
 pub use permit::{Forward, Needed, Permit, Recorded};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};
@@ -108,6 +112,7 @@ pub struct Gate {
     streams: streams::OpenStreams,
     tasks: tasks::TaskOwners,
     limiter: Limiter,
+    tool_lists: ToolLists,
     node: Arc<str>,
     record_ids: RecordIds,
     refusals: refusals::Refusals,
@@ -176,6 +181,7 @@ impl Gate {
             streams: streams::OpenStreams::default(),
             tasks: tasks::TaskOwners::default(),
             limiter: Limiter::new(LIMITED_CALLERS_MAX),
+            tool_lists: ToolLists::default(),
             node: parts.node,
             record_ids: RecordIds::new(parts.seed),
             refusals: refusals::Refusals::default(),
@@ -200,10 +206,23 @@ impl Gate {
         self.snapshot.current()
     }
 
-    /// Exchanges the whole configuration at once. Issuers whose keys still come from the same place keep them; requests
-    /// under way keep what they began with.
+    /// Exchanges the whole configuration at once. Issuers whose keys still come from the same place keep them, and so do
+    /// servers with the same upstream their tools; requests under way keep what they began with.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.snapshot.exchange(|current| snapshot.clone().with_keys_of(current));
+        self.snapshot
+            .exchange(|current| snapshot.clone().with_findings_of(current));
+    }
+
+    /// Exchanges what tools the upstream of a server has. Before the first time no tool of the server can be called;
+    /// [`Catalog::default`] serves where nobody lists them.
+    pub fn publish_catalog(&self, server: &Server, catalog: &Arc<Catalog>) {
+        self.snapshot
+            .exchange(|current| current.clone().with_catalog(server, Arc::clone(catalog)));
+    }
+
+    /// Which lists of tools are to be fetched anew.
+    pub const fn tool_lists(&self) -> &ToolLists {
+        &self.tool_lists
     }
 
     /// Exchanges the key set of one issuer. Keys from a place that the configuration no longer names are dropped.

@@ -29,12 +29,37 @@ pub(crate) struct Applied {
     pub(crate) redactions: usize,
 }
 
-/// What is left of a list of tools.
+/// What a list is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Listed {
+    /// Prompts, by name.
+    Prompts,
+    /// Resources, by URI.
+    Resources,
+    /// Resource templates, by URI template.
+    ResourceTemplates,
+    /// Tools, by name.
+    Tools,
+}
+
+impl Listed {
+    /// The member of a result that is the list, and the member of an entry that names it.
+    const fn members(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Prompts => ("prompts", "name"),
+            Self::Resources => ("resources", "uri"),
+            Self::ResourceTemplates => ("resourceTemplates", "uriTemplate"),
+            Self::Tools => ("tools", "name"),
+        }
+    }
+}
+
+/// What is left of a list.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Filtered {
-    /// Tools that stay.
+    /// Entries that stay.
     pub(crate) kept: usize,
-    /// Tools that go.
+    /// Entries that go.
     pub(crate) dropped: usize,
 }
 
@@ -118,27 +143,30 @@ pub(crate) fn apply_result(
     }
 }
 
-/// Notes in `edits` that tools of `result`, a list of tools, go unless `keep` says so of their name. With
-/// `ttl_ms_max` (MCP 2026-07-28) the list also becomes private to this caller and lives no longer than that.
+/// Notes in `edits` that entries of `result`, a list, go unless `keep` says so of their name and themselves. With
+/// `ttl_ms_max` (MCP 2026-07-28) the list also becomes private to this caller and lives no longer than that. Its cursor
+/// stays, whatever is left.
 ///
 /// # Errors
-/// [`Withhold::Shape`] when it is no list of named tools.
-pub(crate) fn filter_tools(
+/// [`Withhold::Shape`] when it is no list of named entries.
+pub(crate) fn filter_list(
     result: Node<'_>,
+    listed: Listed,
     ttl_ms_max: Option<u64>,
-    mut keep: impl FnMut(&str) -> bool,
+    mut keep: impl FnMut(&str, Node<'_>) -> bool,
     edits: &mut Edits,
 ) -> Result<Filtered, Withhold> {
-    let tools = result.member("tools").filter(|tools| tools.kind() == Kind::Array);
-    let tools = tools.ok_or(Withhold::Shape)?;
+    let (list, key) = listed.members();
+    let entries = result.member(list).filter(|entries| entries.kind() == Kind::Array);
+    let entries = entries.ok_or(Withhold::Shape)?;
     let mut filtered = Filtered::default();
-    for tool in tools.elements() {
-        let name = tool.member("name").and_then(Node::as_str).ok_or(Withhold::Shape)?;
-        if keep(name) {
+    for entry in entries.elements() {
+        let name = entry.member(key).and_then(Node::as_str).ok_or(Withhold::Shape)?;
+        if keep(name, entry) {
             filtered.kept = filtered.kept.saturating_add(1);
         } else {
             filtered.dropped = filtered.dropped.saturating_add(1);
-            edits.remove_element(tools, tool);
+            edits.remove_element(entries, entry);
         }
     }
     if let Some(ttl_ms_max) = ttl_ms_max {

@@ -32,6 +32,8 @@ pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
 pub use method::Method;
 pub(crate) use method::Reviewed;
+pub use mirror::ParamFault;
+pub(crate) use mirror::{ParamHeader, compare_params, is_param, read_schema};
 pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
 pub(crate) use target::{Named, Target};
@@ -80,6 +82,11 @@ impl ProtocolVersion {
 
     /// Whether `text` is a date of the modern era, known to us or not: decides how a refusal is worded.
     fn claims_modern(text: &str) -> bool {
+        Self::is_date(text) && Self::V2026_07_28.as_str() <= text
+    }
+
+    /// Whether `text` has the form of a version, known to us or not.
+    fn is_date(text: &str) -> bool {
         let date = text.bytes().enumerate().all(|(place, byte)| {
             if matches!(place, 4 | 7) {
                 byte == b'-'
@@ -87,7 +94,7 @@ impl ProtocolVersion {
                 byte.is_ascii_digit()
             }
         });
-        date && text.len() == 10 && Self::V2026_07_28.as_str() <= text
+        date && text.len() == 10
     }
 }
 

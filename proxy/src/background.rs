@@ -14,3 +14,4 @@ pub(crate) mod jwks;
 pub(crate) mod keys;
 pub(crate) mod reload;
 pub(crate) mod revocation;
+pub(crate) mod tools;

@@ -20,6 +20,7 @@ mod keys;
 mod revoke;
 mod run;
 mod token;
+mod tools;
 
 /// A gate in front of MCP servers.
 #[derive(Debug, Parser)]
@@ -56,6 +57,11 @@ enum Command {
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// List, accept and check the tools of the upstreams.
+    Tools {
+        #[command(subcommand)]
+        command: tools::ToolsCommand,
     },
     /// Look at the key set of an issuer.
     Jwks {
@@ -189,6 +195,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Revoke(arguments) => revoke::revoke(&arguments),
         Command::Inspect { command } => inspect::inspect(&command),
         Command::Token { command } => token::token(&command),
+        Command::Tools { command } => tools::tools(&command),
         Command::Jwks { command } => jwks::jwks(&command),
         Command::Keys { command } => keys::keys(&command),
         #[cfg(feature = "demo")]

@@ -10,6 +10,7 @@ use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
 
 use crate::background::introspect::IntrospectionPlan;
+use crate::background::tools::ToolPlan;
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub listeners: Vec<Listener>,
     /// What operators ask and do.
     pub operators: Operators,
+    /// The folder of what was accepted of upstreams' tools.
+    pub pins: PathBuf,
     /// The folder of the audit log's segments.
     pub audit: PathBuf,
     /// Where the gate's own keys lie.
@@ -90,6 +93,11 @@ pub(crate) struct IssuerPlan {
 }
 
 impl Config {
+    /// How the tools of each server are listed.
+    pub(crate) fn tool_plans(&self) -> impl Iterator<Item = ToolPlan> {
+        self.servers.iter().map(|plan| plan.tool_plan().clone())
+    }
+
     /// Every trust in clients' certificates, in an order that is the same for configurations with the same listeners and
     /// hops.
     pub(crate) fn trust_stores(&self) -> Vec<Arc<TrustStore>> {

@@ -18,6 +18,7 @@ mod ingress;
 mod keys;
 mod listen;
 mod metadata;
+mod pins;
 mod respond;
 mod scratch;
 mod service;

@@ -27,6 +27,7 @@ use crate::egress::{Passed, SESSION};
 use endpoint::{As, EndpointState, Leave};
 
 pub(crate) mod endpoint;
+mod own;
 pub(crate) mod probe;
 mod strict;
 

@@ -50,8 +50,17 @@ pub struct RequestRecord<'a, S> {
     pub method: Option<&'a str>,
     /// The tool, for `tools/call`.
     pub tool: Option<&'a str>,
+    /// The prompt, for `prompts/get` and completions of its arguments.
+    pub prompt: Option<&'a str>,
+    /// The row of the scope table that holds for the resource; `None` for one without a row.
+    pub resource_row: Option<&'a str>,
+    /// HMAC-SHA-256 over the resource's URI, which may tell more than a record should.
+    pub resource_digest: Option<&'a [u8; 32]>,
     /// HMAC-SHA-256 over the exact bytes of the arguments.
     pub arguments_digest: Option<&'a [u8; 32]>,
+    /// HMAC-SHA-256 over the decoded `requestState`: the same as in the response record that handed it out, which links
+    /// the records of one exchange.
+    pub request_state_digest: Option<&'a [u8; 32]>,
     /// The decision.
     pub decision: Effect,
     /// The rule that decided, when a policy did.
@@ -183,11 +192,11 @@ pub struct AdminRecord<'a> {
 /// What an act was about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ActTarget<'a> {
-    /// `jti`, `subject`, `session` or `client_id`.
+    /// `jti`, `subject`, `session` or `client_id`; `tool` for the definition of one.
     pub kind: &'a str,
     /// Its name at its issuer.
     pub id: &'a str,
-    /// The issuer.
+    /// The issuer; for a tool the resource that has it.
     pub issuer: &'a str,
     /// The tenant, when the act was for one alone.
     pub tenant: Option<&'a str>,
@@ -195,7 +204,7 @@ pub struct ActTarget<'a> {
     pub expires: Option<UnixTime>,
     /// As of when.
     pub revoked_at: Option<UnixTime>,
-    /// Why, in the operator's words.
+    /// Why, in the operator's words; for a tool the digest of its definition.
     pub note: Option<&'a str>,
 }
 
@@ -411,7 +420,11 @@ impl<S: AsRef<str>> RequestRecord<'_, S> {
         object.maybe_text("protocol", self.protocol);
         object.maybe_text("method", self.method);
         object.maybe_text("tool", self.tool);
+        object.maybe_text("prompt", self.prompt);
+        object.maybe_text("resource_row", self.resource_row);
+        object.digest("resource_digest", self.resource_digest);
         object.digest("arguments_digest", self.arguments_digest);
+        object.digest("request_state_digest", self.request_state_digest);
         object.text("decision", self.decision.code());
         object.maybe_text("rule", self.rule);
         object.text("reason", self.reason);

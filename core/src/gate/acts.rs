@@ -11,6 +11,8 @@ use super::Gate;
 use super::records::{self, node};
 use super::refusals::Source;
 use crate::audit::{ActOutcome, ActTarget, AdminRecord, Position};
+use crate::catalog::ToolDigest;
+use crate::config::Server;
 use crate::denial::{Denial, DenyReason};
 use crate::record_id::RecordId;
 use crate::revocation::{
@@ -35,7 +37,60 @@ pub struct AdminAct<'a> {
     pub detail: Option<&'a str>,
 }
 
+/// What the gate or an operator did about the definition of a tool.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolAct<'a> {
+    /// `tool_accepted`, `tool_changed`, `tool_new`, or `tools_first_seen` for all tools of a server.
+    pub act: &'a str,
+    /// Who did it: `gate` for what it did by itself, `file` for what an operator wrote into the file of pins.
+    pub author: &'a str,
+    /// The server.
+    pub server: &'a Server,
+    /// The tool, or `*`.
+    pub tool: &'a str,
+    /// The digest of the definition that was found.
+    pub digest: ToolDigest,
+    /// What came of it: `Refused` for a tool that is withheld.
+    pub outcome: ActOutcome,
+    /// Why it is withheld.
+    pub detail: Option<&'a str>,
+}
+
 impl Gate {
+    /// Hands over the record of an act about a tool. Not durable yet: see [`Gate::durable`].
+    ///
+    /// # Errors
+    /// [`DenyReason::AuditUnavailable`] when the log does not take it.
+    pub fn record_tool_act(&self, act: &ToolAct<'_>, now: UnixTime) -> Result<(RecordId, Position), Denial> {
+        let record_id = self.record_ids.next(now);
+        let snapshot = self.snapshot.current();
+        let digest = act.digest.to_string();
+        let target = ActTarget {
+            kind: "tool",
+            id: act.tool,
+            issuer: act.server.resource(),
+            tenant: act.server.tenant().map(|tenant| &**tenant),
+            expires: None,
+            revoked_at: None,
+            note: Some(&digest),
+        };
+        let position = self.submit(|out| {
+            AdminRecord {
+                record_id,
+                time: now,
+                act: act.act,
+                author: act.author,
+                target: Some(target),
+                outcome: act.outcome,
+                reason: act.detail,
+                config_digest: snapshot.config_digest(),
+                gate: node(self),
+            }
+            .write_json(out);
+        })?;
+        Ok((record_id, position))
+    }
+
     /// What is revoked.
     pub const fn revocations(&self) -> &RevocationList {
         &self.revocations

@@ -15,6 +15,7 @@ use super::batch::BatchPlace;
 use super::permit::SESSION;
 use super::tasks::TaskFacts;
 use super::{Gate, Snapshot, style};
+use crate::catalog::Catalog;
 use crate::config::{Server, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
@@ -40,6 +41,8 @@ pub(super) struct Case<'g> {
     pub(super) now: UnixTime,
     pub(super) client_ip: IpAddr,
     pub(super) client_cert_sha256: Option<[u8; 32]>,
+    /// The tools of the server; `None` while they are not known.
+    pub(super) catalog: Option<Arc<Catalog>>,
     pub(super) forward_headers: Vec<(HeaderName, HeaderValue)>,
     /// What the upstream is shown; chosen with the allow, so that a refused request has none.
     pub(super) credential: Option<Arc<UpstreamCredential>>,
@@ -84,6 +87,10 @@ pub(super) struct CallFacts {
     /// Where the arguments stand in the body; empty when there are none.
     pub(super) arguments: Range<usize>,
     pub(super) arguments_digest: Option<[u8; 32]>,
+    /// The keyed digest of the URI that it names.
+    pub(super) resource_digest: Option<[u8; 32]>,
+    /// The keyed digest of the state that the server handed out.
+    pub(super) request_state_digest: Option<[u8; 32]>,
     pub(super) trace_parent: Option<Box<str>>,
     pub(super) id_kind: Option<IdKind>,
     /// The id of the server's request that this answers.
@@ -121,6 +128,19 @@ impl Verdict {
         }
     }
 
+    /// The verdict on what the protocol allows to any valid token.
+    pub(super) fn of_protocol() -> Self {
+        Self {
+            decision: Decision::of_protocol(),
+        }
+    }
+
+    /// The same with further demands on the answer.
+    pub(super) fn with(mut self, redactions: Vec<Redaction>) -> Self {
+        self.decision.obligations.redact.extend(redactions);
+        self
+    }
+
     pub(super) fn decision(&self) -> &Decision {
         &self.decision
     }
@@ -150,6 +170,7 @@ impl<'g> Case<'g> {
             now,
             client_ip,
             client_cert_sha256: None,
+            catalog: None,
             forward_headers: Vec::new(),
             credential: None,
             body: Bytes::new(),
@@ -177,6 +198,8 @@ impl<'g> Case<'g> {
             named: call.target().to_named(),
             arguments: call.arguments().map(|arguments| arguments.span()).unwrap_or_default(),
             arguments_digest: call.arguments().map(|arguments| key.mac(arguments.raw().as_bytes())),
+            resource_digest: call.target().resource().map(|uri| key.mac(uri.as_bytes())),
+            request_state_digest: call.request_state().map(|state| key.mac(state.as_bytes())),
             trace_parent: call.trace_parent().map(Box::from),
             id_kind: call.id().map(|id| id.kind()),
             answers: call.answers().map(RequestId::value),

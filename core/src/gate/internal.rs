@@ -200,8 +200,7 @@ impl<'g, 'b> Known<'g, 'b> {
         let grant = self
             .case
             .server
-            .tools()
-            .grant(self.call.tool()?, |scope| principal.has_scope(scope));
+            .grant(self.call.target(), |scope| principal.has_scope(scope));
         grant.ok().map(|grant| grant.required().len())
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::case::{Case, Verdict};
-use super::{Scratch, authentication};
+use super::{Scratch, authentication, listed};
 use crate::denial::{Challenge, ChallengeError, Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::json;
@@ -16,6 +16,8 @@ use crate::policy::{Decision, RequestInput, Worker};
 use crate::rpc::{self, Call, Target};
 use crate::scope::{Needs, ScopeGrant, ScopeRefusal};
 use crate::stages::{Laps, Stage};
+
+mod subscriptions;
 
 /// A refusal, with the policy's decision when it was the policy that refused.
 pub(super) struct Refusal {
@@ -39,6 +41,7 @@ pub(super) fn judge(
     let parsed = parse(case, head, body, &mut scratch.call);
     case.end(Stage::Parse);
     let call = parsed?;
+    listed::compare_headers(case, &call, head)?;
     let mut laps = case.laps;
     let task = case.enter_task(&call);
     let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
@@ -46,6 +49,11 @@ pub(super) fn judge(
         Err(refused) => Err(refused.into()),
     };
     case.laps = laps;
+    // After the policy: what the caller may not call is not told to be unknown or changed.
+    let verdict = verdict.and_then(|verdict| {
+        listed::check_call(case, &call)?;
+        Ok(verdict)
+    });
     // Last: what is refused for another reason may come again.
     let taken = verdict.and_then(|verdict| case.take_awaited().map(|()| verdict).map_err(Refusal::from));
     taken.map_err(|mut refusal| {
@@ -93,6 +101,13 @@ pub(super) fn decide(
     worker: &mut Worker,
     laps: &mut Laps,
 ) -> Result<Verdict, Refusal> {
+    if call.method().is_always_allowed() {
+        return Ok(Verdict::of_protocol());
+    }
+    let watched = match call.subscriptions() {
+        None => Vec::new(),
+        Some(wanted) => subscriptions::decide(case, call, wanted, worker)?,
+    };
     let grant = case
         .server
         .grant(call.target(), |scope| case.principal.has_scope(scope));
@@ -103,34 +118,55 @@ pub(super) fn decide(
             Err(uncovered_if_visible(case, call, needs, worker).into())
         }
         Err(ScopeRefusal::Unmapped) if case.server.policy().has_visible() => {
-            Err(unmapped_like_hidden(case, call, worker).into())
+            Err(unmapped_like_hidden(case, call.target(), worker).into())
         }
-        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs).into()),
+        Err(ScopeRefusal::Insufficient(needs)) => return Err(uncovered(case, call, needs.required()).into()),
         Err(ScopeRefusal::Unmapped) => return Err(unmapped(call.target()).into()),
     };
     laps.end(Stage::Policy, case.gate.ticks.now_ns());
-    verdict
+    verdict.map(|verdict| verdict.with(watched))
 }
 
 /// Stage 8. A tool that is hidden is refused first.
 fn ask(case: &Case<'_>, call: &Call<'_>, grant: &ScopeGrant<'_>, worker: &mut Worker) -> Result<Verdict, Refusal> {
     let needs = grant.needs();
-    let Some(mut input) = case.input(call.target(), needs, call.arguments(), case.now) else {
+    let Some(input) = case.input(call.target(), needs, None, case.now) else {
         return Err(Denial::new(DenyReason::PolicyFailed, "the call was not read").into());
     };
-    input.request.answer = call.answer();
+    ask_of(case, call, needs, input, worker)
+}
+
+/// The same of an operation that is the call's, or part of it.
+fn ask_of<'c>(
+    case: &'c Case<'_>,
+    call: &Call<'c>,
+    needs: Needs<'_>,
+    mut input: RequestInput<'c>,
+    worker: &mut Worker,
+) -> Result<Verdict, Refusal> {
     let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
     let limits = super::eval_limits(case.snapshot.limits());
-    if call.target() != Target::Nothing && !visible(case, &input, worker)? {
+    // Asked as a list asks, without arguments: what is not listed is refused, whatever they are.
+    let operation = &input.request;
+    let named = operation.tool.or(operation.prompt).or(operation.resource_uri);
+    if named.is_some() && !visible(case, &input, worker)? {
         return Err(hidden().into());
     }
+    input.request.arguments = call.arguments();
+    input.request.input_responses = call.input_responses();
+    input.request.answer = call.answer();
     let decision = policy
         .decide(&input, worker, &limits, ticks)
         .map_err(super::policy_failed)?;
     if let Some(demand) = &decision.obligations.authenticate
         && !authentication::satisfies(&case.principal, demand, case.now, case.snapshot.limits().leeway)
     {
-        let challenge = challenge(case, call, needs, ChallengeError::InsufficientUserAuthentication);
+        let challenge = challenge(
+            case,
+            call,
+            needs.required(),
+            ChallengeError::InsufficientUserAuthentication,
+        );
         let denial = Denial::new(
             DenyReason::AuthenticationInsufficient,
             "the policy asks for a fresher or stronger login than the token tells",
@@ -177,9 +213,9 @@ fn visible(case: &Case<'_>, input: &RequestInput<'_>, worker: &mut Worker) -> Re
 /// it gets the refusal of an unknown one.
 #[cold]
 fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, worker: &mut Worker) -> Denial {
-    let input = case.input(call.target(), needs, call.arguments(), case.now);
+    let input = case.input(call.target(), needs, None, case.now);
     match input.map(|input| visible(case, &input, worker)) {
-        Some(Ok(true)) => uncovered(case, call, needs),
+        Some(Ok(true)) => uncovered(case, call, needs.required()),
         Some(Err(failed)) => failed,
         Some(Ok(false)) | None => hidden(),
     }
@@ -188,36 +224,37 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, work
 /// The refusal of what has no row. The policy is asked what it is asked of a hidden tool, and its answer is of no
 /// account: neither the time that it takes nor its failure tells that there is no row.
 #[cold]
-fn unmapped_like_hidden(case: &Case<'_>, call: &Call<'_>, worker: &mut Worker) -> Denial {
-    let Ok(nothing) = case.server.grant(Target::Nothing, |_| false) else {
-        return unmapped(call.target());
-    };
-    let input = case.input(call.target(), nothing.needs(), call.arguments(), case.now);
+fn unmapped_like_hidden(case: &Case<'_>, target: Target<'_>, worker: &mut Worker) -> Denial {
+    let nothing = ScopeGrant::of_nothing();
+    let input = case.input(target, nothing.needs(), None, case.now);
     match input.map(|input| visible(case, &input, worker)) {
         Some(Err(failed)) => failed,
-        Some(Ok(_)) | None => unmapped(call.target()),
+        Some(Ok(_)) | None => unmapped(target),
     }
 }
 
 /// The refusal that names every scope which the call needs.
 #[cold]
-fn uncovered(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>) -> Denial {
+fn uncovered(case: &Case<'_>, call: &Call<'_>, required: &[Box<str>]) -> Denial {
     let denial = Denial::new(
         DenyReason::ScopeInsufficient,
-        "the token's scopes do not cover the tool",
+        "the token's scopes do not cover what the call names",
     );
-    denial.with_challenge(challenge(case, call, needs, ChallengeError::InsufficientScope))
+    denial.with_challenge(challenge(case, call, required, ChallengeError::InsufficientScope))
 }
 
 #[cold]
 fn hidden() -> Denial {
-    Denial::new(DenyReason::ToolHidden, "the policy hides the tool from the caller")
+    Denial::new(
+        DenyReason::ToolHidden,
+        "the policy hides what the call names from the caller",
+    )
 }
 
 /// The challenge to come back with a better token, with every scope that this call needs.
 #[cold]
-fn challenge(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, error: ChallengeError) -> Challenge {
-    let scope = step_up_scope(needs.required(), case.principal.scopes(), call.version().is_modern());
+fn challenge(case: &Case<'_>, call: &Call<'_>, required: &[Box<str>], error: ChallengeError) -> Challenge {
+    let scope = step_up_scope(required, case.principal.scopes(), call.version().is_modern());
     Challenge {
         error: Some(error),
         scope: (!scope.is_empty()).then_some(scope),

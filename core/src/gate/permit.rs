@@ -20,7 +20,7 @@ use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::record_id::RecordId;
-use crate::rpc::{Method, Target};
+use crate::rpc::{self, Method, Target};
 use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
@@ -311,6 +311,11 @@ pub(super) fn forward_headers(
     }
     if let Some(session) = session {
         forwarded.push((SESSION, session.upstream.clone()));
+    }
+    for name in headers.keys().filter(|name| rpc::is_param(name)) {
+        if let Some(value) = end_to_end(headers, name) {
+            forwarded.push((name.clone(), value.clone()));
+        }
     }
     for name in PASSED.iter().chain(further) {
         if let Some(value) = end_to_end(headers, name) {

@@ -80,7 +80,11 @@ fn write_request(out: &mut Vec<u8>, case: &Case<'_>, effect: Effect, decision: O
         protocol: call.map(|call| call.version.as_str()),
         method: call.map(|call| call.method.as_str()),
         tool: call.and_then(|call| call.named.tool()),
+        prompt: call.and_then(|call| call.named.target().prompt()),
+        resource_row: call.and_then(|call| server.resources().row(call.named.target().resource()?)),
+        resource_digest: call.and_then(|call| call.resource_digest.as_ref()),
         arguments_digest: call.and_then(|call| call.arguments_digest.as_ref()),
+        request_state_digest: call.and_then(|call| call.request_state_digest.as_ref()),
         decision: effect,
         rule: decision.map(|decision| &*decision.rule),
         reason: match decision {

@@ -25,7 +25,6 @@ mod lists;
 mod messages;
 mod tasks;
 
-use lists::filter_tools;
 use messages::{Told, awaiting};
 
 /// What the review found.
@@ -268,6 +267,13 @@ fn review(
             ));
         }
     };
+    if let Reply::Notification {
+        method: ServerMethod::ToolsListChanged,
+        ..
+    } = reply
+    {
+        case.gate.tool_lists.want(case.server.name());
+    }
     let method = facts.message.map(ServerMethod::as_str);
     let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
     let allowed = decision.allows();
@@ -290,14 +296,14 @@ fn review(
     let mut started = None;
     let mut edits = Edits::default();
     let (text, count) = match reply {
-        Reply::Result { document, result } if call.method == Method::ToolsList => {
+        Reply::Result { document, result } if let Some(listed) = lists::listed(call.method) => {
             // A list has no structured content: pointers would have no root.
             if !redactions.is_empty() {
                 return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
             }
             (
                 document.text(),
-                filter_tools(case, call, *result, now, tools, &mut edits)?,
+                lists::filter(case, call, listed, *result, now, tools, &mut edits)?,
             )
         }
         Reply::InputRequired { state, .. } if redactions.is_empty() => {

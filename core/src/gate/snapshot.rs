@@ -1,4 +1,4 @@
-//! What must agree, in one value: routes, limits, policies, tool tables, issuers and their keys.
+//! What must agree, in one value: routes, limits, policies, tool tables, issuers and their keys, tools of upstreams.
 //!
 //! Owns [`Snapshot`]. A request loads one and keeps it; a reload or a new key set publishes a whole new one. Never
 //! changes once published.
@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::Catalog;
 use crate::config::{Limits, Server};
 use crate::denial::{Denial, DenyReason};
 use crate::jwks::KeySet;
 use crate::time::UnixTime;
 use crate::token::{Issuer, IssuerKeys};
 
-/// The finished configuration, with the keys that its issuers have published so far.
+/// The finished configuration, with the keys that its issuers and the tools that its upstreams have shown so far.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     limits: Arc<Limits>,
@@ -21,14 +22,18 @@ pub struct Snapshot {
     routes: BTreeMap<Arc<str>, Vec<Arc<Route>>>,
     /// By issuer and by where its keys come from.
     keys: BTreeMap<(Arc<str>, Arc<str>), Arc<KeySet>>,
+    /// By server and by where its calls go.
+    catalogs: BTreeMap<(Arc<str>, Box<str>), Arc<Catalog>>,
     config_digest: [u8; 32],
 }
 
-/// A server with the keys it accepts.
+/// A server with the keys it accepts and the tools it has.
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) server: Arc<Server>,
     pub(super) issuers: Vec<IssuerKeys>,
+    /// `None` until they were listed.
+    pub(super) catalog: Option<Arc<Catalog>>,
 }
 
 /// What makes a set of servers no configuration.
@@ -88,15 +93,17 @@ impl Snapshot {
             neighbours.push(Arc::new(Route {
                 server,
                 issuers: Vec::new(),
+                catalog: None,
             }));
         }
         let mut snapshot = Self {
             limits: Arc::new(limits),
             routes,
             keys: BTreeMap::new(),
+            catalogs: BTreeMap::new(),
             config_digest,
         };
-        snapshot.join_keys();
+        snapshot.join();
         Ok(snapshot)
     }
 
@@ -124,6 +131,11 @@ impl Snapshot {
     /// The keys that the tokens of an issuer are verified with; `None` while none were published.
     pub fn keys(&self, issuer: &Issuer) -> Option<&Arc<KeySet>> {
         self.keys.get(&place(issuer))
+    }
+
+    /// The tools of a server, as the gate has listed them; `None` while it has not.
+    pub fn catalog(&self, server: &Server) -> Option<&Arc<Catalog>> {
+        self.catalogs.get(&upstream_of(server))
     }
 
     /// The route to the server of [`Self::server_at`].
@@ -154,29 +166,43 @@ impl Snapshot {
         self.keys.get(&place(issuer)).map(|keys| now.since(keys.fetched_at()))
     }
 
-    /// This snapshot with the keys that `older` knows of its issuers.
-    pub(super) fn with_keys_of(mut self, older: &Self) -> Self {
+    /// This snapshot with what `older` knows of its issuers' keys and its upstreams' tools.
+    pub(super) fn with_findings_of(mut self, older: &Self) -> Self {
         self.keys = older.keys.clone();
-        self.join_keys();
+        self.catalogs = older.catalogs.clone();
+        self.join();
         self
     }
 
     /// This snapshot with a new key set of one issuer.
     pub(super) fn with_keys(mut self, issuer: &Issuer, keys: Arc<KeySet>) -> Self {
         self.keys.insert(place(issuer), keys);
-        self.join_keys();
+        self.join();
         self
     }
 
-    /// Gives every route the newest keys of its issuers, and forgets keys that no route asks for.
-    fn join_keys(&mut self) {
+    /// This snapshot with the tools of one server, when it still has that server.
+    pub(super) fn with_catalog(mut self, server: &Server, catalog: Arc<Catalog>) -> Self {
+        self.catalogs.insert(upstream_of(server), catalog);
+        self.join();
+        self
+    }
+
+    /// Gives every route the newest keys of its issuers and its tools, and forgets what no route asks for.
+    fn join(&mut self) {
         let mut used = BTreeMap::new();
+        let mut listed = BTreeMap::new();
         for route in self.routes.values_mut().flatten() {
             let issuers = route.server.issuers();
             for issuer in issuers {
                 if let Some(keys) = self.keys.get(&place(issuer)) {
                     used.insert(place(issuer), Arc::clone(keys));
                 }
+            }
+            let upstream = upstream_of(&route.server);
+            let catalog = self.catalogs.get(&upstream).map(Arc::clone);
+            if let Some(catalog) = &catalog {
+                listed.insert(upstream, Arc::clone(catalog));
             }
             let joined = issuers
                 .iter()
@@ -189,10 +215,21 @@ impl Snapshot {
             *route = Arc::new(Route {
                 server: Arc::clone(&route.server),
                 issuers: joined,
+                catalog,
             });
         }
         self.keys = used;
+        self.catalogs = listed;
     }
+}
+
+/// Under what a server's tools are kept: another upstream has others.
+fn upstream_of(server: &Server) -> (Arc<str>, Box<str>) {
+    let endpoints = server.upstream().endpoints.iter();
+    let place: Vec<String> = endpoints
+        .map(|endpoint| format!("{}{}", endpoint.authority, endpoint.path))
+        .collect();
+    (Arc::clone(server.name()), place.join(" ").into_boxed_str())
 }
 
 /// Under what an issuer's keys are kept.

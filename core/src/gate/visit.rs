@@ -220,6 +220,7 @@ impl<'g> Visit<'g> {
     ) -> Case<'g> {
         let (snapshot, server) = (Arc::clone(&self.snapshot), Arc::clone(&route.server));
         let mut case = Case::new(self.gate, snapshot, server, principal, head.client_ip, laps, now);
+        case.catalog = route.catalog.clone();
         case.client_cert_sha256 = head.certificate.map(|certificate| certificate.sha256);
         case
     }

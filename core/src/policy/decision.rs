@@ -127,6 +127,16 @@ impl PolicyFailure {
 }
 
 impl Decision {
+    /// The allow of what the protocol lets any valid token do, whatever the policy: it is not asked.
+    pub(crate) fn of_protocol() -> Self {
+        Self {
+            effect: Effect::Allow,
+            rule: Box::from("protocol"),
+            reason: Box::from("any valid token may do this"),
+            obligations: Obligations::default(),
+        }
+    }
+
     /// Whether it is an allow.
     pub const fn allows(&self) -> bool {
         matches!(self.effect, Effect::Allow)

@@ -56,12 +56,14 @@ pub(crate) struct Operation<'a> {
     pub(crate) method: &'a str,
     /// The name of the tool.
     pub(crate) tool: Option<&'a str>,
-    /// The arguments of the tool.
+    /// The arguments of the tool or prompt; of a completion all its parameters.
     pub(crate) arguments: Option<Node<'a>>,
     /// The name of the prompt.
     pub(crate) prompt: Option<&'a str>,
     /// The URI of the resource.
     pub(crate) resource_uri: Option<&'a str>,
+    /// `input_responses`: what the client answers to what the server asked back, in the modern era.
+    pub(crate) input_responses: Option<Node<'a>>,
     /// `input_responses.answer`: what the client answers to a request of the server of the legacy era.
     pub(crate) answer: Option<Node<'a>>,
     /// The kind of the request's id, `number` or `string`; absent for notifications and answers.
@@ -217,6 +219,7 @@ fn request_members(
         request.node("arguments", input.request.arguments);
         request.maybe_text("prompt", input.request.prompt);
         request.maybe_text("resource_uri", input.request.resource_uri);
+        request.node("input_responses", input.request.input_responses);
         request.maybe_text("id_type", input.request.id_type);
         if let Some(answer) = input.request.answer {
             request.object("input_responses", |responses| responses.node("answer", Some(answer)));

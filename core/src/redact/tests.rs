@@ -269,7 +269,13 @@ fn filters_lists_of_tools() {
         let mut scratch = json::Scratch::default();
         let document = json::parse(list.as_bytes(), &mut scratch, LIMITS).unwrap();
         let mut edits = Edits::default();
-        let filtered = filter_tools(document.root(), ttl, |name| wanted.contains(&name), &mut edits)?;
+        let filtered = filter_list(
+            document.root(),
+            Listed::Tools,
+            ttl,
+            |name, _| wanted.contains(&name),
+            &mut edits,
+        )?;
         let mut out = Vec::new();
         edits.apply(document.text(), &mut out).unwrap();
         Ok((String::from_utf8(out).unwrap(), filtered.kept, filtered.dropped))

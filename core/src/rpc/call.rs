@@ -97,11 +97,13 @@ impl<'b> Call<'b> {
     }
 
     /// The tool's decoded name.
+    #[cfg(test)]
     pub(crate) fn tool(&self) -> Option<&'b str> {
         self.params.target.tool()
     }
 
-    /// What policies see as its arguments: those of a tool or prompt, and all parameters of a completion.
+    /// What policies see as its arguments: those of a tool or prompt, all parameters of a
+    /// completion, and what a subscription wants.
     pub(crate) fn arguments(&self) -> Option<Node<'b>> {
         self.params.arguments
     }
@@ -128,11 +130,6 @@ impl<'b> Call<'b> {
             ..self.params
         };
         Self { params, ..self }
-    }
-
-    /// Whether a tool is to be called as a task (MCP 2025-11-25).
-    pub(crate) fn task_requested(&self) -> bool {
-        self.params.task.is_some()
     }
 
     /// What a `subscriptions/listen` wants to be told of: the object `notifications`, whose members and types are known.
@@ -169,11 +166,6 @@ impl<'b> Subscriptions<'b> {
     /// The tasks whose changes are wanted, each by its id.
     pub(crate) fn task_ids(self) -> impl Iterator<Item = &'b str> {
         self.texts("taskIds")
-    }
-
-    /// Whether a list's changes are wanted, by the member that asks for it, such as `toolsListChanged`.
-    pub(crate) fn wants(self, member: &str) -> bool {
-        self.0.member(member).and_then(Node::as_bool) == Some(true)
     }
 
     fn texts(self, member: &str) -> impl Iterator<Item = &'b str> {
@@ -279,12 +271,7 @@ fn read_answer<'b>(
 pub(super) fn legacy(claimed: &str, context: Context<'_>) -> Result<ProtocolVersion, Denial> {
     ProtocolVersion::parse(claimed)
         .filter(|version| !version.is_modern())
-        .ok_or_else(|| {
-            context.deny(
-                DenyReason::VersionUnsupported,
-                "the version header names no judged version",
-            )
-        })
+        .ok_or_else(|| context.deny_version(claimed, false))
 }
 
 /// The version that header and body agree on. `initialize` negotiates: it may offer any version and is read as

@@ -110,7 +110,7 @@ impl<'b> Context<'b> {
         let operator = "the version header names no judged version";
         let mut denial = self.deny(DenyReason::VersionUnsupported, operator);
         denial.modern = self.modern || in_body;
-        denial.requested_version = claimed.get(..VERSION_BYTES_MAX.min(claimed.len())).map(Box::from);
+        denial.requested_version = is_version_like(claimed).then(|| Box::from(claimed));
         denial
     }
 
@@ -230,6 +230,13 @@ fn params<'b>(root: Node<'b>, context: Context<'b>) -> Result<(Option<Node<'b>>,
         return Err(context.folded());
     }
     Ok((Some(params), Some(meta)))
+}
+
+/// Whether a version that cannot be judged may be told to the client again: nothing else of a request is echoed but its
+/// id, and no text goes back that a page or a log could take for more than a name.
+fn is_version_like(claimed: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=VERSION_BYTES_MAX).contains(&claimed.len()) && claimed.bytes().all(plain)
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, lower case (W3C Trace Context section 3.2).

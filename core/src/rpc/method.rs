@@ -401,6 +401,11 @@ impl Method {
         self.row().form == Form::Request
     }
 
+    /// Whether any valid token allows it, so that no policy is asked.
+    pub(crate) fn is_always_allowed(self) -> bool {
+        self.row().always
+    }
+
     /// Whether a client of `version` has this method.
     pub fn exists_in(self, version: ProtocolVersion) -> bool {
         let eras = self.row().eras;

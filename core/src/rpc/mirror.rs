@@ -10,8 +10,13 @@ use http::header::HeaderName;
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
 
-use super::ProtocolVersion;
 use super::message::Context;
+use super::{Method, ProtocolVersion};
+
+mod params;
+
+pub use params::ParamFault;
+pub(crate) use params::{ParamHeader, compare as compare_params, is_param, read_schema};
 
 /// `MCP-Protocol-Version`
 pub(super) static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -21,16 +26,20 @@ static METHOD: HeaderName = HeaderName::from_static("mcp-method");
 static NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PARAM_PREFIX: &str = "mcp-param-";
 
-/// Checks `Mcp-Method` against the body's method (`None` for an answer, which has none to repeat), and that no `Mcp-Param-*` stands there: which argument such a header
-/// repeats says only the tool's schema, which is not known here.
+/// Checks `Mcp-Method` against the body's method (`None` for an answer, which has none to repeat), and that no
+/// `Mcp-Param-*` stands beside anything but a tool's call: which argument such a header repeats says the tool's schema,
+/// by which [`compare_params`] judges it.
 pub(super) fn method(
     head: &RequestHead<'_>,
     version: ProtocolVersion,
     method: Option<&str>,
     context: Context<'_>,
 ) -> Result<(), Denial> {
-    if head.headers.keys().any(|name| name.as_str().starts_with(PARAM_PREFIX)) {
-        return Err(context.deny(DenyReason::HeaderMismatch, "a parameter header cannot be judged"));
+    if method != Some(Method::ToolsCall.as_str()) && params::present(head) {
+        return Err(context.deny(
+            DenyReason::HeaderMismatch,
+            "a parameter header stands at what calls no tool",
+        ));
     }
     match head.single(&METHOD) {
         Ok(Some(value)) if Some(value) == method => Ok(()),

@@ -29,14 +29,12 @@ const LEVELS: [&str; 8] = [
 #[derive(Clone, Copy)]
 pub(super) struct Params<'b> {
     pub(super) target: Target<'b>,
-    /// The arguments of a tool or prompt; of a completion all its parameters.
+    /// The arguments of a tool or prompt; of a completion all its parameters; of a subscription what is wanted.
     pub(super) arguments: Option<Node<'b>>,
     pub(super) input_responses: Option<Node<'b>>,
     pub(super) request_state: Option<&'b str>,
     /// What the client wants to be told of (`subscriptions/listen`).
     pub(super) subscriptions: Option<Node<'b>>,
-    /// The wish that a tool be called as a task (MCP 2025-11-25).
-    pub(super) task: Option<Node<'b>>,
     pub(super) task_id: Option<&'b str>,
 }
 
@@ -48,7 +46,6 @@ impl<'b> Params<'b> {
         input_responses: None,
         request_state: None,
         subscriptions: None,
-        task: None,
         task_id: None,
     };
 
@@ -83,7 +80,10 @@ impl<'b> Params<'b> {
                 read.arguments = message.params;
             }
             Names::Resource => read.target = Target::Resource(reader.uri()?),
-            Names::Subscriptions => read.subscriptions = Some(reader.subscriptions()?),
+            Names::Subscriptions => {
+                let wanted = reader.subscriptions()?;
+                (read.subscriptions, read.arguments) = (Some(wanted), Some(wanted));
+            }
             Names::Task => {
                 read.task_id = Some(reader.task_id()?);
                 if method == Method::TasksUpdate {
@@ -93,7 +93,7 @@ impl<'b> Params<'b> {
             Names::Tool => {
                 let (name, arguments) = reader.named(name_bytes_max)?;
                 (read.target, read.arguments) = (Target::Tool(name), arguments);
-                read.task = reader.task(version)?;
+                reader.task(version)?;
             }
         }
         if asks_back {
@@ -210,9 +210,9 @@ impl<'b> Reader<'b> {
 
     fn task_id(self) -> Result<&'b str, Denial> {
         let id = self.text("taskId")?.ok_or_else(|| self.missing())?;
-        match (1..=TASK_ID_BYTES_MAX).contains(&id.len()) {
+        match id.len() <= TASK_ID_BYTES_MAX {
             true => Ok(id),
-            false => Err(self.invalid("the id of the task is empty or too long")),
+            false => Err(self.invalid("the id of the task is too long")),
         }
     }
 
@@ -225,10 +225,10 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The wish for a task, with nothing but how long it shall be kept.
-    fn task(self, version: ProtocolVersion) -> Result<Option<Node<'b>>, Denial> {
+    /// The wish that a tool be called as a task (MCP 2025-11-25), with nothing but how long it shall be kept.
+    fn task(self, version: ProtocolVersion) -> Result<(), Denial> {
         let Some(task) = self.object("task")? else {
-            return Ok(None);
+            return Ok(());
         };
         if version != ProtocolVersion::V2025_11_25 {
             return Err(self.invalid("this version has no tasks by parameter"));
@@ -237,7 +237,7 @@ impl<'b> Reader<'b> {
             .members()
             .all(|member| member.key == "ttl" && matches!(member.value.as_number(), Some(Number::Integer(0..))));
         match right {
-            true => Ok(Some(task)),
+            true => Ok(()),
             false => Err(self.invalid("the wish for a task holds more than a time to live")),
         }
     }
@@ -291,7 +291,7 @@ impl<'b> Reader<'b> {
             let right = match member.key {
                 "promptsListChanged" | "resourcesListChanged" | "toolsListChanged" => member.value.kind() == Kind::Bool,
                 "resourceSubscriptions" => all_texts(member.value, uri::is_normal),
-                "taskIds" => all_texts(member.value, |id| (1..=TASK_ID_BYTES_MAX).contains(&id.len())),
+                "taskIds" => all_texts(member.value, |id| id.len() <= TASK_ID_BYTES_MAX),
                 _ => false,
             };
             if !right {

@@ -17,6 +17,7 @@ mod folds;
 mod forms;
 mod reply;
 mod stream;
+mod strict;
 mod subscription;
 
 const JSON: Limits = Limits {

@@ -21,7 +21,7 @@ pub(crate) fn is_normal(uri: &str) -> bool {
 }
 
 /// The same for a URI template (RFC 6570), whose expressions stand in braces.
-pub(super) fn is_normal_template(uri: &str) -> bool {
+pub(crate) fn is_normal_template(uri: &str) -> bool {
     is_in_form(uri, true)
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use portcullis_core::audit::ActOutcome;
+use portcullis_core::catalog::PinState;
 use portcullis_core::gate::Gate;
 use portcullis_core::stages::Stage;
 use prometheus_client::collector::Collector;
@@ -33,6 +34,7 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Tokens(Arc::clone(store.gate()))));
+        registry.register_collector(Box::new(Tools(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Endpoints(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Revocations(store)));
         registry.register_collector(Box::new(Process));
@@ -87,6 +89,50 @@ impl Collector for Tokens {
                 MetricType::Counter,
             )?
             .encode_counter::<NoLabelSet, u64, f64>(&self.0.shared_tokens(), None)
+    }
+}
+
+/// What is known of the upstreams' tools.
+#[derive(Debug)]
+struct Tools(Arc<Gate>);
+
+impl Collector for Tools {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = self.0.snapshot();
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_tools",
+            "Tools that upstreams have listed, by how their definitions stand to the accepted ones",
+            None,
+            MetricType::Gauge,
+        )?;
+        for server in snapshot.servers() {
+            let Some(catalog) = snapshot.catalog(server) else {
+                continue;
+            };
+            for pin in PinState::ALL {
+                let count = u64::try_from(catalog.count(pin)).unwrap_or(u64::MAX);
+                metric
+                    .encode_family(&[("server", &**server.name()), ("definition", pin.code())])?
+                    .encode_gauge(&count)?;
+            }
+        }
+        let lists = self.0.tool_lists();
+        encoder
+            .encode_descriptor(
+                "portcullis_tool_changes",
+                "Definitions of tools that were found not to be the accepted ones",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, u64, f64>(&lists.changes(), None)?;
+        encoder
+            .encode_descriptor(
+                "portcullis_tool_list_failures",
+                "Listings of an upstream's tools that failed",
+                None,
+                MetricType::Counter,
+            )?
+            .encode_counter::<NoLabelSet, u64, f64>(&lists.failures(), None)
     }
 }
 

@@ -17,6 +17,7 @@ use super::issuers::Issuers;
 use super::jwks::StartError;
 use super::keys::{self, GateKeysError, KeysInUse};
 use super::revocation::RevocationStore;
+use super::tools::ToolService;
 use crate::clock;
 use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
 use crate::trust::TrustStore;
@@ -31,6 +32,7 @@ pub(crate) struct Reload {
     keys: KeysInUse,
     /// Who wakes the open streams.
     revocations: Arc<RevocationStore>,
+    tools: Arc<ToolService>,
     /// What the listeners and hops of the running gate trust.
     trust: Vec<Arc<TrustStore>>,
 }
@@ -68,6 +70,7 @@ impl Reload {
         issuers: Arc<Issuers>,
         keys: KeysInUse,
         revocations: Arc<RevocationStore>,
+        tools: Arc<ToolService>,
     ) -> Self {
         let trust = config.trust_stores();
         for store in &trust {
@@ -81,6 +84,7 @@ impl Reload {
             issuers,
             keys,
             revocations,
+            tools,
             trust,
         }
     }
@@ -156,6 +160,8 @@ impl Reload {
         self.revocations.look_again();
         self.gate.publish(snapshot);
         self.issuers.start(prepared);
+        // Listed anew, whatever has changed: what was accepted in the meantime is taken up with it.
+        self.tools.start(config.tool_plans());
         self.keys.renew(&self.gate, &store, &sessions, clock::now());
         self.issuers.signer().renew(&store);
         self.config = config;

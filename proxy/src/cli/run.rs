@@ -27,6 +27,7 @@ use crate::background::keys::KeysInUse;
 use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
+use crate::background::tools::ToolService;
 use crate::clock;
 use crate::config::{self, Config, Diagnostic, Names};
 use crate::listen::{self, Listener, Listening, ServeError, ServeOptions};
@@ -127,6 +128,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         .spawn(endpoints::check(Arc::clone(&gate), Arc::clone(&upstreams)));
     // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
     let signals = background.take_signals(options.signals)?;
+    let tools = background.list_tools(&gate, &config)?;
     let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
     let serve_options = ServeOptions {
         gate: Arc::clone(&gate),
@@ -157,10 +159,12 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         issuers,
         keys_in_use,
         revocations,
+        Arc::clone(&tools),
     );
     background.care_for(reload, options.signals)?;
     let served = listen::serve(serve_options);
     sum_up(&gate);
+    drop(tools);
     drop(background);
     writer.seal()?;
     match served {
@@ -290,6 +294,27 @@ impl Background {
         }
     }
 
+    /// Lists the tools of all servers from now on, and waits a moment for the first lists: a gate that listens should
+    /// not refuse its first calls for want of them.
+    fn list_tools(&self, gate: &Arc<Gate>, config: &Config) -> anyhow::Result<Arc<ToolService>> {
+        // Of its own: the threads that serve requests keep no connection of this one.
+        let upstreams = upstreams(config)?;
+        let tools = ToolService::new(self.runtime.handle(), Arc::clone(gate), config.pins.clone(), upstreams);
+        let firsts = tools.start(config.tool_plans());
+        self.runtime.block_on(async {
+            let all = async {
+                for first in firsts {
+                    // The task answers by dropping the sender.
+                    let _ = first.await;
+                }
+            };
+            if tokio::time::timeout(FIRST_LISTS_WAIT, all).await.is_err() {
+                tracing::warn!("not every upstream has listed its tools yet; until then they cannot be called");
+            }
+        });
+        Ok(Arc::new(tools))
+    }
+
     /// Applies the file of revocations now and whenever it changes, and forgets what has expired.
     fn watch(&self, store: &Arc<RevocationStore>, file: Option<PathBuf>) {
         if let Some(path) = file {
@@ -340,6 +365,8 @@ fn sum_up(gate: &Gate) {
     }
 }
 
+/// How long the start waits for the first lists of tools.
+const FIRST_LISTS_WAIT: Duration = Duration::from_secs(2);
 /// How long running requests may go on after SIGTERM.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// How often revocations that can mean no token any more are forgotten.

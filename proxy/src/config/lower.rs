@@ -68,6 +68,10 @@ pub(super) fn lower(
     let config = Config {
         node: Arc::from(node),
         listeners,
+        pins: operators
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| lowering.files.path("state")),
         operators,
         audit,
         keys,

@@ -22,7 +22,7 @@ pub(crate) use listen::{
 };
 pub(crate) use server::{
     RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders, RawHealth, RawMachine,
-    RawMachineKind, RawPolicy, RawServer, RawSharedSecret, RawUpstream, RawUpstreamTls,
+    RawMachineKind, RawOnChange, RawPolicy, RawServer, RawSharedSecret, RawUpstream, RawUpstreamTls,
 };
 pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 
@@ -66,8 +66,9 @@ pub(crate) struct RawConfig {
     /// a restart alone. Default: none.
     #[serde(default)]
     pub trusted_proxies: Vec<At<String>>,
-    /// The folder of what must survive a restart: revocations. Made when it is absent; only one gate may use it. Required
-    /// with `revocation: feed`, `revocation_file` and `admin.control`.
+    /// The folder of what must survive a restart: revocations, and which tools were accepted. Made when it is absent; only
+    /// one gate may use it. Required with `revocation: feed`, `revocation_file` and `admin.control`; default for the tools
+    /// alone: `state` beside this file.
     pub state_dir: Option<At<String>>,
     /// A file of revocations, one JSON object a line as `POST /revocations` takes it; read again whenever it changes.
     pub revocation_file: Option<At<String>>,

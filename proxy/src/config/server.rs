@@ -4,10 +4,13 @@
 //! call through: issuer, resource, tools and policy must be written.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::Rate;
+use portcullis_core::catalog::OnChange;
 use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::denial::DenyStyle;
 use portcullis_core::gate::SnapshotError;
@@ -19,11 +22,12 @@ use portcullis_core::token::{Issuer, SenderRules};
 use super::diagnose::{Code, Diagnostic, nearest};
 use super::issuer;
 use super::lower::Lowering;
-use super::raw::{At, Place, RawConfig, RawPolicy, RawServer};
+use super::raw::{At, Place, RawConfig, RawOnChange, RawPolicy, RawServer};
 use super::tables::Tables;
 use super::upstream::{self, Resolved};
 use super::{IssuerPlan, credentials, deny, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
+use crate::background::tools::ToolPlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
 #[derive(Clone, Debug)]
@@ -50,6 +54,7 @@ pub(crate) struct ServerPlan {
     sender: SenderRules,
     deny_style: DenyStyle,
     machines: MachineIdentities,
+    tool_plan: ToolPlan,
 }
 
 /// What keeps a plan from being built.
@@ -75,6 +80,11 @@ impl ServerPlan {
     /// Places of its policy where every allow is confirmed by the slower interpreter.
     pub(crate) fn confirmed(&self) -> &[Finding] {
         self.policy.confirmed()
+    }
+
+    /// How its tools are listed.
+    pub(crate) const fn tool_plan(&self) -> &ToolPlan {
+        &self.tool_plan
     }
 
     /// The exchanges of its upstream's credentials.
@@ -193,6 +203,7 @@ pub(super) fn lower(
         sender: sender::rules(raw.dpop.as_ref()),
         deny_style: deny::style(raw.deny.as_ref()),
         machines: machines?,
+        tool_plan: tool_plan(lowering, raw),
     };
     let built = plan.build();
     if let Err(error) = &built {
@@ -319,6 +330,31 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tables: Option<&T
         resources_json: tables?.resources().ok()?.to_json(),
     })
 }
+
+/// How the upstream's tools are listed and held against what was accepted.
+fn tool_plan(lowering: &mut Lowering<'_>, raw: &RawServer) -> ToolPlan {
+    let refresh = match &raw.tools_refresh {
+        Some(written) if !TOOLS_REFRESH.contains(&written.value.0) => {
+            let message = "`tools_refresh` is from 1s to 24h";
+            lowering.fault(Code::InvalidValue, written.place, message);
+            TOOLS_REFRESH_DEFAULT
+        }
+        Some(written) => written.value.0,
+        None => TOOLS_REFRESH_DEFAULT,
+    };
+    ToolPlan {
+        server: Arc::from(raw.name.value.as_str()),
+        on_change: match raw.tools_changed {
+            None | Some(RawOnChange::Report) => OnChange::Report,
+            Some(RawOnChange::Withhold) => OnChange::Withhold,
+        },
+        refresh,
+    }
+}
+
+/// How often tools are listed.
+const TOOLS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+const TOOLS_REFRESH_DEFAULT: Duration = Duration::from_secs(300);
 
 fn rate(lowering: &mut Lowering<'_>, raw: &RawServer) -> Option<Rate> {
     let Some(rate) = &raw.rate else {

@@ -436,4 +436,6 @@ fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod fuzzed;
+#[cfg(test)]
 mod tests;

@@ -210,7 +210,7 @@ fn certificates(pem: &str) -> Option<Vec<CertificateDer<'static>>> {
 /// A certificate for Pingora, whose reader panics on one that it does not understand.
 fn wrapped(certificate: &CertificateDer<'static>) -> Option<WrappedX509> {
     let raw = certificate.to_vec();
-    panic::catch_unwind(AssertUnwindSafe(|| WrappedX509::new(raw, |raw| parse_x509(raw)))).ok()
+    panic::catch_unwind(AssertUnwindSafe(|| WrappedX509::new(raw, parse_x509))).ok()
 }
 
 /// Whether an endpoint takes connections, and what was asked of it.

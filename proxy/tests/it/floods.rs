@@ -231,10 +231,14 @@ fn hpack_bomb() {
 #[test]
 fn zero_window() {
     let mut stage = Stage::new("  body_deadline: 2s");
-    let text = "a".repeat(100_000);
+    let text = "a".repeat(80_000);
     let result = format!(
         r#"{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"complete","content":[{{"type":"text","text":"{text}"}}]}}}}"#
     );
+    // One such answer is judged before, so that what judging them needs once is no growth.
+    stage.gate.upstream.answer_next(Canned::json(&result));
+    stage.serves();
+    stage.before_kib = stage.gate.resident_kib();
     let mut wire = Wire::open(&stage.gate, &stage.authority, &[(4, 0)]);
     let call = Call::tools_call(Era::Modern, 1, crate::attacks::TOOL, "{}").bearer(&stage.gate.token(&ALICE));
     let streams = 20;

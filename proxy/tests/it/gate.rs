@@ -154,6 +154,12 @@ impl Gate {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Descriptors that the gate's process holds now, each connection one of them.
+    pub(crate) fn open_files(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.child.id());
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
     /// A new connection to the gate.
     pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.process.address).unwrap()

@@ -49,6 +49,8 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod online;
+#[cfg(test)]
 mod pages;
 #[cfg(test)]
 mod process;
@@ -74,5 +76,6 @@ mod tenants;
 mod tls;
 #[cfg(test)]
 mod token_cli;
+mod tools;
 #[cfg(test)]
 mod upstreams;

@@ -119,7 +119,8 @@ fn a_check_tells_people_where_and_what() {
     |     ^^^^^^
   = nearest: `issuers`
   = help: keys here: `name`, `title`, `tenant`, `path`, `resource`, `audiences`, `issuer_audiences`, `hosts`, `origins`, `issuers`, \
-         `upstream`, `tools`, `policy`, `query_names`, `danger_shared_secret`, `rate`, `dpop`, `machine_identities`
+         `upstream`, `tools`, `prompts`, `resources`, `policy`, `tools_changed`, `tools_refresh`, `query_names`, \
+         `danger_shared_secret`, `deny`, `rate`, `dpop`, `machine_identities`
 
 1 fault; nothing was started or changed
 ",

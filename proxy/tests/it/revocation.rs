@@ -281,7 +281,7 @@ fn over_tcp_only_a_bearer_of_the_configuration_may_act() {
     gate.terminate();
     assert!(gate.wait().success());
     let records = gate.tail();
-    let acts: Vec<&Value> = records.iter().filter(|record| record["phase"] == "admin").collect();
+    let acts: Vec<&Value> = records.iter().filter(|record| record["act"] == "revoke").collect();
     assert_eq!(acts.len(), 1);
     assert_eq!(acts[0]["author"], "token:ops");
     let strangers = records.iter().filter(|record| record["server"] == "(control)");

@@ -16,6 +16,11 @@ use serde_json::{Value, json};
 
 use crate::gate::{CREDENTIAL, Gate, HOST, is_allow, tail};
 
+mod endpoints;
+mod faults;
+pub(crate) mod stub;
+mod tls;
+
 const ECHO: &str = "demo.echo";
 const READ: &str = "salesforce.opportunity.read";
 const WRITTEN: &str = "      credential: {header: authorization, value_file: credential.txt}\n";

@@ -112,7 +112,7 @@ fn a_body_that_cannot_be_read_is_refused_on_record() {
         ),
         (
             "another method",
-            r#"{"jsonrpc":"2.0","id":1,"method":"resources/read"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"resources/write"}"#,
             DenyReason::MethodUnsupported,
         ),
         (

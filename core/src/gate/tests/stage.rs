@@ -221,6 +221,13 @@ pub(super) fn key_set(listed: &[&Key], fetched_at: UnixTime) -> Arc<KeySet> {
     Arc::new(KeySet::parse(keys::jwks(listed).as_bytes(), &limits, fetched_at).unwrap())
 }
 
+/// Publishes that every server's upstream was listed, and lists by caller.
+pub(super) fn list_all(gate: &Gate) {
+    for server in gate.snapshot().servers() {
+        gate.publish_catalog(server, &Arc::default());
+    }
+}
+
 /// A gate, its log and the scratch of its one thread.
 pub(super) struct Stage {
     pub(super) gate: Gate,
@@ -243,6 +250,17 @@ impl Stage {
     }
 
     pub(super) fn with(setup: Setup) -> Self {
+        let stage = Self::unlisted_with(setup);
+        list_all(&stage.gate);
+        stage
+    }
+
+    /// A stage whose upstream was not listed yet.
+    pub(super) fn unlisted() -> Self {
+        Self::unlisted_with(Setup::default())
+    }
+
+    fn unlisted_with(setup: Setup) -> Self {
         let storage = MemoryStorage::default();
         let (audit, writer) = AuditLog::open(Box::new(storage.clone()), setup.audit, NOW).unwrap();
         let parts = GateParts {

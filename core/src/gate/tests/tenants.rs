@@ -52,6 +52,7 @@ fn publish(stage: &Stage, servers: Vec<Server>) {
     stage
         .gate
         .publish(Snapshot::new(servers, Limits::default(), [8; 32]).unwrap());
+    list_all(&stage.gate);
     for url in [ISSUER, OTHER] {
         stage.gate.publish_keys(&issuer(url), &key_set(&[keys::es256()], NOW));
     }

@@ -319,11 +319,17 @@ fn mirrored_headers_say_what_the_body_says() {
             "{headers:?} {body}"
         );
     }
-    for name in ["mcp-method", "mcp-name", "mcp-param-region", "mcp-param-"] {
+    for name in ["mcp-method", "mcp-name"] {
         let mut headers = with("tools/call", "read");
         headers.push((name, if name == "mcp-method" { "tools/call" } else { "read" }));
         assert_eq!(refusal(&headers, &accepted), Some(DenyReason::HeaderMismatch), "{name}");
     }
+    // What repeats an argument is judged by the tool's schema; what calls no tool has none.
+    let (mut call, mut other) = (with("tools/call", "read"), with("tools/list", ""));
+    call.push(("mcp-param-region", "eu"));
+    other.push(("mcp-param-region", "eu"));
+    assert_eq!(refusal(&call, &accepted), None);
+    assert_eq!(refusal(&other, &list), Some(DenyReason::HeaderMismatch));
 }
 
 #[test]
@@ -336,11 +342,30 @@ fn legacy_headers_may_be_absent_but_not_differ() {
         (&[("mcp-method", "tools/list")], false),
         (&[("mcp-name", "write")], false),
         (&[("mcp-name", "")], false),
-        (&[("mcp-param-x", "1")], false),
+        (&[("mcp-param-x", "1")], true),
     ];
     for (headers, accepted) in table {
         let reason = (!accepted).then_some(DenyReason::HeaderMismatch);
         assert_eq!(refusal(headers, body), reason, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_version_that_is_refused_is_echoed_as_a_plain_word_alone() {
+    for (claimed, echoed) in [
+        ("2024-11-05", true),
+        ("2027-01-01", true),
+        ("1", true),
+        ("2024-11-05 ", true),
+        ("2024-11-05, 2025-11-25", false),
+        ("<b>4-11-05", false),
+        ("", false),
+    ] {
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let requested = reading(&[(VERSION, claimed)], ping.as_bytes(), |call| {
+            call.unwrap_err().requested_version
+        });
+        assert_eq!(requested.as_deref(), echoed.then(|| claimed.trim()), "{claimed}");
     }
 }
 

@@ -306,13 +306,7 @@ fn what_the_server_asked_back_is_answered_in_the_modern_era_alone() {
 #[test]
 fn tasks_are_named_and_wished_for_in_one_way() {
     let long = format!(r#""taskId":"{}""#, "x".repeat(1_025));
-    let ids: &[&str] = &[
-        "",
-        r#""taskId":"""#,
-        r#""taskId":1"#,
-        r#""taskId":"x","cursor":"c""#,
-        &long,
-    ];
+    let ids: &[&str] = &["", r#""taskId":1"#, r#""taskId":"x","cursor":"c""#, &long];
     check(&[
         Case(Method::TasksGet, C, &[r#""taskId":"x""#], ids),
         Case(
@@ -354,10 +348,6 @@ fn tasks_are_named_and_wished_for_in_one_way() {
         Case(Method::ToolsCall, B, &[r#""name":"x""#], &[r#""name":"x","task":{}"#]),
         Case(Method::ToolsCall, D, &[r#""name":"x""#], &[r#""name":"x","task":{}"#]),
     ]);
-    let body = body_of(Method::ToolsCall, C, r#""name":"x","task":{}"#, "");
-    reading(&headers(Method::ToolsCall, C, None), body.as_bytes(), |call| {
-        assert!(call.unwrap().task_requested());
-    });
 }
 
 #[test]
@@ -375,7 +365,7 @@ fn subscriptions_ask_for_what_is_known() {
             r#""notifications":{"resourceSubscriptions":"file:///x"}"#,
             r#""notifications":{"resourceSubscriptions":[1]}"#,
             r#""notifications":{"resourceSubscriptions":["file:///x","file:///../y"]}"#,
-            r#""notifications":{"taskIds":[""]}"#,
+            r#""notifications":{"taskIds":[null]}"#,
             r#""notifications":{"taskIds":{}}"#,
             r#""notifications":{},"uri":"file:///x""#,
         ],
@@ -387,7 +377,6 @@ fn subscriptions_ask_for_what_is_known() {
         |call| {
             let wanted = call.unwrap().subscriptions().unwrap();
             assert!(wanted.resources().eq(["file:///x", "note:y"]) && wanted.task_ids().eq(["t"]));
-            assert!(wanted.wants("toolsListChanged") && !wanted.wants("promptsListChanged") && !wanted.wants("x"));
         },
     );
 }

@@ -49,6 +49,11 @@ pub(crate) struct RawServer {
     pub resources: Option<At<RawResources>>,
     /// The policy that decides. Required.
     pub policy: Option<At<RawPolicy>>,
+    /// What becomes of a tool whose definition is not the one that was accepted: reported, or also withheld until
+    /// `portcullis tools accept`. The first list that the gate sees is accepted. Default: report.
+    pub tools_changed: Option<RawOnChange>,
+    /// Time between two listings of the upstream's tools by the gate itself, from 1s to 24h. Default: 5m.
+    pub tools_refresh: Option<At<Span>>,
     /// Names of query parameters that clients may send, each once; their values are neither read nor logged nor
     /// forwarded. Default: none, and any query is refused.
     #[serde(default)]
@@ -65,6 +70,16 @@ pub(crate) struct RawServer {
     /// Machines that the server knows by name, and what each may do. Default: none.
     #[serde(default)]
     pub machine_identities: Vec<At<RawMachine>>,
+}
+
+/// What a changed definition of a tool means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawOnChange {
+    /// It is logged, counted and recorded; the tool may be called.
+    Report,
+    /// The tool is neither listed nor called either.
+    Withhold,
 }
 
 /// One machine: either the URI name of a certificate, or a client that gets tokens for itself.

@@ -1,6 +1,48 @@
 //! What a server must have before it starts.
 
+use std::time::Duration;
+
+use portcullis_core::catalog::OnChange;
+
 use super::{check, load_with};
+
+#[test]
+fn changes_of_tools_are_reported_unless_they_are_to_be_withheld() {
+    let with = |more: &str| {
+        let plan = |config: crate::config::Config| config.tool_plans().next().unwrap();
+        load_with("    issuers: [", &format!("{more}    issuers: [")).map(plan)
+    };
+    let plan = with("").unwrap();
+    assert_eq!(
+        (plan.on_change, plan.refresh),
+        (OnChange::Report, Duration::from_secs(300))
+    );
+    assert_eq!(with("    tools_changed: report\n").unwrap().on_change, OnChange::Report);
+    assert_eq!(
+        with("    tools_changed: withhold\n").unwrap().on_change,
+        OnChange::Withhold
+    );
+    for (written, seconds) in [("1s", 1), ("24h", 86_400)] {
+        let plan = with(&format!("    tools_refresh: {written}\n")).unwrap();
+        assert_eq!(plan.refresh, Duration::from_secs(seconds));
+    }
+    for more in [
+        "    tools_changed: ignore\n",
+        "    tools_changed: true\n",
+        "    tools_refresh: 999ms\n",
+        "    tools_refresh: 25h\n",
+        "    tools_refresh: 5\n",
+    ] {
+        assert!(with(more).is_err(), "{more}");
+    }
+}
+
+#[test]
+fn pins_lie_in_the_folder_of_the_state_or_in_one_beside_the_configuration() {
+    let pins = |more: &str| load_with("listen:", &format!("{more}listen:")).unwrap().pins;
+    assert!(pins("").ends_with("state"));
+    assert!(pins("state_dir: kept\n").ends_with("kept"));
+}
 
 #[test]
 fn a_server_that_could_not_refuse_does_not_start() {

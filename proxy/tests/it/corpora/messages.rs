@@ -238,11 +238,17 @@ fn llhttp_responses_of_an_upstream_never_reach_a_client() {
             let (id, call) = stage.canary();
             let told = stage.gate.call(&call);
             let (name, text) = (&case.name, told.text());
-            // None of them is an answer to the call, so all of them are refused, with nothing of theirs.
-            assert_eq!(told.status, 502, "{name}: {text}");
-            let body: Value = serde_json::from_slice(&told.body).unwrap();
-            assert_eq!(body["id"], id, "{name}: {text}");
-            assert!(!text.contains("hello") && !text.contains("BODY"), "{name}: {text}");
+            // None of them is an answer to the call: nothing of theirs leaves but an error's bare status.
+            let reason = if text.is_empty() {
+                assert!((400..500).contains(&told.status), "{name}: {}", told.status);
+                "an error without a body, and the next answer is its own"
+            } else {
+                assert_eq!(told.status, 502, "{name}: {text}");
+                let body: Value = serde_json::from_slice(&told.body).unwrap();
+                assert_eq!(body["id"], id, "{name}: {text}");
+                assert!(!text.contains("hello") && !text.contains("BODY"), "{name}: {text}");
+                "502, and the next answer is its own"
+            };
             let result = format!(
                 r#"{{"jsonrpc":"2.0","id":{},"result":{{"resultType":"complete","content":[]}}}}"#,
                 id + 1
@@ -257,7 +263,7 @@ fn llhttp_responses_of_an_upstream_never_reach_a_client() {
             assert_eq!(told.status, 200, "{name}: {}", told.text());
             let body: Value = serde_json::from_slice(&told.body).unwrap();
             assert_eq!(body["id"], id, "{name}");
-            tally.count("502, and the next answer is its own");
+            tally.count(reason);
         }
     }
     tally.say("llhttp, sent by an upstream");
