@@ -105,7 +105,11 @@ fn a_refused_version_is_told_again_as_far_as_it_fits() {
     ] {
         reading(&[(VERSION, version)], body.as_bytes(), |call| {
             let denial = call.unwrap_err();
-            assert_eq!((denial.requested_version.as_deref(), denial.modern), (told, modern), "{version}");
+            assert_eq!(
+                (denial.requested_version.as_deref(), denial.modern),
+                (told, modern),
+                "{version}"
+            );
         });
     }
 }
