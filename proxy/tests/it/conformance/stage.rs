@@ -1,7 +1,7 @@
 //! A gate before one upstream of the conformance suite, and the shim that brings the token which the suite does not know.
 //!
 //! Owns the gate's configuration: every tool, prompt and resource that the upstream lists has a row, and the policy allows
-//! what has one. Host and Origin reach the gate as the suite sent them.
+//! everything. Host and Origin reach the gate as the suite sent them.
 
 use std::fs;
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ const PATH: &str = "/suite/mcp";
 const SCOPE: &str = "repo";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// Allows whatever the tables of scopes let through.
+/// Allows everything: what differs is the gate's own doing.
 const REQUEST_REGO: &str = r#"package portcullis.request
 
 default visible := true
@@ -71,9 +71,9 @@ impl Stage {
             "origins": [shim_url],
             "issuers": [issuer.url()],
             "upstream": {"url": url},
-            "tools": {"rows": rows(&listed(url, "tools/list", "/tools", "name"))},
-            "prompts": {"rows": rows(&listed(url, "prompts/list", "/prompts", "name"))},
-            "resources": {"rows": rows(&["test://*".to_owned()])},
+            "tools": table("tools", &listed(url, "tools/list", "/tools", "name")),
+            "prompts": table("prompts", &listed(url, "prompts/list", "/prompts", "name")),
+            "resources": table("resources", &["test://*".to_owned()]),
             "policy": {"files": ["request.rego", "response.rego"], "data": ["data.json"]},
             "rate": {"per_second": 100_000, "burst": 100_000},
         });
@@ -136,10 +136,12 @@ impl Stage {
     }
 }
 
-/// A row for each name.
-fn rows(names: &[String]) -> Value {
+/// A table with a row for each name. What has none goes to the policy and on to the upstream, whose own word about names
+/// that it does not know is what is compared.
+fn table(kind: &str, names: &[String]) -> Value {
     let row = |name: &String| (name.clone(), json!({ "scopes": [SCOPE], "class": "read" }));
-    Value::Object(names.iter().map(row).collect::<Map<_, _>>())
+    let rows: Map<String, Value> = names.iter().map(row).collect();
+    json!({ "rows": rows, format!("danger_unmapped_{kind}"): true })
 }
 
 /// What the upstream lists, by one member of each.
