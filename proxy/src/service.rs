@@ -432,7 +432,7 @@ impl Service {
         let record_id = forward.record_id;
         let sent = tokio::select! {
             biased;
-            sent = self.exchange(&forward, made, limits) => sent,
+            sent = self.exchange(&forward, made.clone(), limits) => sent,
             () = ingress::gone(session) => {
                 ticket.close(Outcome::ClientGone, now());
                 return Err(ClientLost);
@@ -455,7 +455,9 @@ impl Service {
             began_ns,
         };
         let Some(answer) = answer else {
-            return self.relay_stream(session, exchange, ticket, limits, judged).await;
+            return self
+                .relay_stream(session, (exchange, made), ticket, limits, judged)
+                .await;
         };
         self.upstreams.release(exchange).await;
         let reviewed = scratch::with(|scratch| ticket.review(answer, now(), scratch));

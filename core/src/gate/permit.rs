@@ -226,6 +226,36 @@ impl<'g> Permit<'g> {
     }
 }
 
+/// Fields that repeat what stands in a body: a GET has none.
+const OF_THE_BODY: [HeaderName; 2] = [
+    HeaderName::from_static("mcp-method"),
+    HeaderName::from_static("mcp-name"),
+];
+
+/// The field by which the gate says what it has seen of a stream; a client's own never crosses.
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What has the upstream go on with the stream that answers a call of the legacy era, behind the event of this id; `None`
+/// for an id that is no header value.
+pub(super) fn resumption(case: &Case<'_>, last_event_id: &str) -> Option<Forward> {
+    let visible = last_event_id.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let last = HeaderValue::from_str(last_event_id).ok().filter(|_| visible)?;
+    let mut headers = case.forward_headers.clone();
+    headers.retain(|(name, _)| *name != ACCEPT && *name != CONTENT_TYPE && !OF_THE_BODY.contains(name));
+    headers.push((ACCEPT, HeaderValue::from_static("text/event-stream")));
+    headers.push((LAST_EVENT_ID.clone(), last));
+    Some(Forward {
+        method: http::Method::GET,
+        expects_body: true,
+        body: Bytes::new(),
+        server: Arc::clone(&case.server),
+        headers,
+        endpoint: case.session.as_ref().map(|session| session.endpoint),
+        credential: case.credential.clone(),
+        record_id: case.record_id,
+    })
+}
+
 /// The scopes of the tool that a request names.
 fn required<'c>(case: &'c Case<'_>) -> &'c [Box<str>] {
     let named = case.call.as_ref().map_or(Target::Nothing, |call| call.named.target());

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use super::Scratch;
 use super::batch::Batch;
 use super::case::Case;
+use super::permit::{self, Forward};
 use super::records::{self, Part, PartFacts};
 use super::review::{self, Finding, Place};
 use super::streams::Entered;
@@ -288,6 +289,21 @@ impl<'g> Ticket<'g> {
     /// Whether the stream has no end of its own: it lasts until either side ends it.
     pub fn lasts(&self) -> bool {
         self.listens() || self.subscription.is_some()
+    }
+
+    /// What has the upstream go on with this stream behind the event of this id, when the stream broke off or was closed
+    /// before its answer: a GET within the same exchange (MCP 2025-11-25, resumability). `None` where nothing is owed that
+    /// could be resumed: in the modern era, in a batch, before the session is open, on the stream of a GET.
+    pub fn resumption(&self, last_event_id: &str) -> Option<Forward> {
+        let call = self.case.call.as_ref()?;
+        let resumable = self.streaming
+            && self.is_owed()
+            && self.batch.is_none()
+            && !call.version.is_modern()
+            && call.method != Method::Initialize;
+        resumable
+            .then(|| permit::resumption(&self.case, last_event_id))
+            .flatten()
     }
 
     /// When what comes back is no longer released: the token that permitted the request has expired then, with the

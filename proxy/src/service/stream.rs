@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use pingora_core::protocols::http::ServerSession;
 use portcullis_core::config::Limits;
 use portcullis_core::denial::{Denial, DenyReason};
@@ -16,6 +17,10 @@ use portcullis_core::rpc::sse::{self, Splitter};
 use portcullis_core::stages::Stage;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+mod resume;
+
+use resume::Seen;
 
 use super::{Service, unrecorded};
 use crate::clock::{self, now};
@@ -34,8 +39,8 @@ const TAIL_DEADLINE: Duration = Duration::from_millis(100);
 enum Next {
     /// The upstream sent something.
     Piece(Bytes),
-    /// The upstream ended the stream.
-    End,
+    /// The upstream ended the stream, or broke it off.
+    Ended(UpstreamError),
     /// The stream ends for this reason.
     Cut(Cut),
 }
@@ -150,7 +155,7 @@ impl Service {
     pub(super) async fn relay_stream(
         &self,
         session: &mut ServerSession,
-        mut exchange: Exchange,
+        (mut exchange, made): (Exchange, Option<HeaderValue>),
         mut ticket: Ticket<'_>,
         limits: &Limits,
         judged: Judged<'_>,
@@ -177,7 +182,13 @@ impl Service {
         }
         let mut writing = Writing::after_head(outlet.judged.began_ns, ticket.stages_ns());
         let ended = self
-            .pump(session, &mut exchange, &mut ticket, limits, (&mut outlet, &mut writing))
+            .pump(
+                session,
+                (&mut exchange, made),
+                &mut ticket,
+                limits,
+                (&mut outlet, &mut writing),
+            )
             .await;
         if ended.is_ok() {
             self.end_upstream(exchange).await;
@@ -191,12 +202,13 @@ impl Service {
     async fn pump(
         &self,
         session: &mut ServerSession,
-        exchange: &mut Exchange,
+        (exchange, made): (&mut Exchange, Option<HeaderValue>),
         ticket: &mut Ticket<'_>,
         limits: &Limits,
         (outlet, writing): (&mut Outlet<'_>, &mut Writing),
     ) -> Result<(), Cut> {
         let mut splitter = Splitter::new(limits.answer_bytes_max);
+        let mut seen = Seen::new(made);
         let mut revocations = self.revocations.changes();
         // Before the stream could be told, it may have happened already.
         revocations.mark_changed();
@@ -206,14 +218,17 @@ impl Service {
             match next.await {
                 Next::Piece(piece) => {
                     splitter.push(&piece);
-                    self.pass(session, &mut splitter, ticket, limits, (outlet, writing))
+                    self.pass(session, (&mut splitter, &mut seen), ticket, limits, (outlet, writing))
                         .await?;
                 }
                 // On the stream of a GET nothing is owed: the server may end it at any time.
-                Next::End if ticket.listens() => return Ok(()),
-                Next::End => {
-                    let failed = UpstreamError::Failed("the upstream ended its stream before the answer");
-                    return Err(Cut::upstream(failed));
+                Next::Ended(_) if ticket.listens() => return Ok(()),
+                Next::Ended(error) => {
+                    if !self.resume(session, exchange, ticket, limits, &mut seen).await? {
+                        return Err(Cut::upstream(error));
+                    }
+                    // What was broken off comes again, whole.
+                    splitter = Splitter::new(limits.answer_bytes_max);
                 }
                 Next::Cut(cut) => return Err(cut),
             }
@@ -259,8 +274,8 @@ impl Service {
                 }
                 piece = &mut piece => return match piece {
                     Ok(Some(piece)) => Next::Piece(piece),
-                    Ok(None) => Next::End,
-                    Err(error) => Next::Cut(Cut::upstream(error)),
+                    Ok(None) => Next::Ended(UpstreamError::Failed("the upstream ended its stream before the answer")),
+                    Err(error) => Next::Ended(error),
                 },
                 () = ingress::gone(session) => return Next::Cut(Cut::Client),
                 () = self.shutdown.cut() => return Next::Cut(Cut::SHUTDOWN),
@@ -290,12 +305,12 @@ impl Service {
     async fn pass(
         &self,
         session: &mut ServerSession,
-        splitter: &mut Splitter,
+        (splitter, seen): (&mut Splitter, &mut Seen),
         ticket: &mut Ticket<'_>,
         limits: &Limits,
         (outlet, writing): (&mut Outlet<'_>, &mut Writing),
     ) -> Result<(), Cut> {
-        let batch = review_all(splitter, ticket);
+        let batch = review_all(splitter, seen, ticket);
         let mut out = Vec::new();
         let recorded = self.write_reviews(batch.reviews, ticket, limits, &mut out).await;
         ticket.review_ended();
@@ -358,7 +373,7 @@ struct Batch<'g> {
 }
 
 /// Reviews every whole message that was read, up to one that ends the stream.
-fn review_all<'g>(splitter: &mut Splitter, ticket: &mut Ticket<'g>) -> Batch<'g> {
+fn review_all<'g>(splitter: &mut Splitter, seen: &mut Seen, ticket: &mut Ticket<'g>) -> Batch<'g> {
     let mut batch = Batch {
         reviews: Vec::new(),
         comment: false,
@@ -370,6 +385,7 @@ fn review_all<'g>(splitter: &mut Splitter, ticket: &mut Ticket<'g>) -> Batch<'g>
             batch.ended = Err(Cut::upstream(broken));
             return batch;
         };
+        seen.note(&event);
         if event.is_priming() {
             batch.comment = true;
             continue;

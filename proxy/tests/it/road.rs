@@ -448,7 +448,7 @@ fn a_page_may_try_from_its_own_origin_alone() {
     let own = preflight(ORIGIN);
     assert_eq!(
         (own.status, own.header("access-control-allow-methods")),
-        (204, Some("POST"))
+        (204, Some("GET, POST, DELETE"))
     );
     assert!(
         own.header("access-control-allow-headers")

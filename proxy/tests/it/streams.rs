@@ -246,6 +246,76 @@ fn a_broken_stream_ends_with_an_error_event() {
     }
 }
 
+/// What an upstream closes before its answer, to be polled for, the gate goes on with; the client's stream stays whole.
+#[test]
+fn a_stream_that_its_upstream_closes_is_gone_on_with() {
+    let upstream = Upstream::start(|seen, answer| {
+        answer.open();
+        match seen.header("last-event-id") {
+            None => answer.piece("id: a\nretry: 1\ndata:\n\n"),
+            Some("a") => {
+                answer.piece(&format!("id: b\ndata: {PROGRESS}\n\n"));
+                // Half of it: it comes again.
+                answer.piece(&format!("id: c\ndata: {}", &RESULT[..30]));
+                return;
+            }
+            Some(_) => answer.piece(&format!("id: c\ndata: {RESULT}\n\n")),
+        }
+        answer.end();
+    });
+    let gate = start(&upstream, "");
+    let mut client = Client::open(&gate, &call().bearer(&gate.token(&ALICE)).to_http(HOST, PATH));
+    assert_eq!(client.message(), value(PROGRESS));
+    assert_eq!(client.message(), value(RESULT));
+    assert_eq!(client.events(), None);
+    let asked: Vec<(String, Option<String>)> = upstream
+        .seen()
+        .iter()
+        .map(|seen| (seen.method.clone(), seen.header("last-event-id").map(str::to_owned)))
+        .collect();
+    let get = |id: &str| ("GET".to_owned(), Some(id.to_owned()));
+    assert_eq!(asked, [("POST".to_owned(), None), get("a"), get("b")]);
+    let second = &upstream.seen()[1];
+    assert_eq!(
+        (second.header("accept"), second.body.len()),
+        (Some("text/event-stream"), 0)
+    );
+    assert_eq!(
+        trail(&gate, "tools/call"),
+        [
+            step("open", None, None),
+            step("part", Some("notifications/progress"), Some("reviewed")),
+            step("part", None, Some("reviewed")),
+            step("close", None, Some("reviewed")),
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_gone_on_with_ends_with_an_error() {
+    let cases: [(&str, Era, &str); 3] = [
+        ("no id", Era::Legacy, "data:\nretry: 1\n\n"),
+        ("the modern era", Era::Modern, "id: a\nretry: 1\ndata:\n\n"),
+        ("a refusal", Era::Legacy, "id: a\nretry: 1\ndata:\n\n"),
+    ];
+    for (name, era, primed) in cases {
+        let upstream = Upstream::start(move |seen, answer| {
+            if seen.method == "GET" {
+                return answer.status("405 Method Not Allowed");
+            }
+            answer.open();
+            answer.piece(primed);
+            answer.end();
+        });
+        let gate = start(&upstream, "");
+        let call = Call::tools_call(era, 1, TOOL, r#"{"account_id": "acc-1001"}"#);
+        let mut client = Client::open(&gate, &call.bearer(&gate.token(&ALICE)).to_http(HOST, PATH));
+        assert!(client.message()["error"]["code"].is_i64(), "{name}");
+        assert_eq!(client.events(), None, "{name}");
+        assert_eq!(upstream.seen().len(), 1 + usize::from(name == "a refusal"), "{name}");
+    }
+}
+
 /// E3: an event past the limit ends the stream; memory holds no more of it than that.
 #[test]
 fn an_endless_event_ends_the_stream() {
