@@ -60,7 +60,7 @@ fn same_call(call: &Call<'_>, theirs: &Value, body: &[u8]) -> Result<(), &'stati
     if call.answers().is_none() && text(theirs.get("method")).as_deref() != Some(call.method().as_str()) {
         return Err("another method than serde_json's");
     }
-    let id = call.id().or(call.answers());
+    let id = call.id().or_else(|| call.answers());
     if !same_text(id.map(|id| id.raw()), theirs.get("id")) {
         return Err("another id than serde_json's");
     }

@@ -203,7 +203,7 @@ impl<'o> Object<'o> {
 
     pub(super) fn maybe_record_id(&mut self, name: &str, id: Option<RecordId>) {
         let mut buffer = [0; 36];
-        self.maybe_text(name, id.as_ref().map(|id| &*id.encode(&mut buffer)));
+        self.maybe_text(name, id.as_ref().map(|id| id.encode(&mut buffer)));
     }
 
     pub(super) fn batch(&mut self, batch: Option<BatchElement>) {

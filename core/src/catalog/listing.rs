@@ -297,9 +297,8 @@ impl Listing {
 
     /// A server of the modern era says so; whatever else it says, the handshake is tried.
     fn on_discover(&mut self, answer: &ListingAnswer) -> Result<State, ListingError> {
-        match answer.status {
-            status @ (401 | 403 | 429 | 502..=504) => return Err(ListingError::Status(status)),
-            _ => {}
+        if let status @ (401 | 403 | 429 | 502..=504) = answer.status {
+            return Err(ListingError::Status(status));
         }
         let mut scratch = Scratch::default();
         let speaks = |result: Node<'_>| {

@@ -258,9 +258,9 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::RpcInvalid`] for one that is not awaited, or no longer, whatever the cause, and for any other form.
-    pub(super) fn answering<'b>(&self, call: Call<'b>) -> Result<Call<'b>, Denial> {
+    pub(super) fn answering<'b>(&self, call: &Call<'b>) -> Result<Call<'b>, Denial> {
         let Some(id) = call.answers().map(RequestId::value) else {
-            return Ok(call);
+            return Ok(*call);
         };
         let asked = self.gate.awaited.find(&self.asked(&id), self.now);
         call.answering(asked.ok_or_else(|| self.unawaited())?)

@@ -85,7 +85,7 @@ fn parse<'b>(
     if call.answers().is_some() {
         // What it answers tells what it is, and that is known in its session alone.
         case.enter_session(&call, head)?;
-        let call = case.answering(call)?;
+        let call = case.answering(&call)?;
         case.learn(&call);
         return Ok(call);
     }

@@ -109,7 +109,7 @@ pub(super) fn judge(
         succeeds,
         ends,
         passed,
-    } = weigh(case, call, &body, place, subscription, &mut facts, now, scratch);
+    } = weigh(case, call, (&body, now), place, subscription, &mut facts, scratch);
     let (succeeds, ends) = (succeeds && passed.is_ok(), ends && passed.is_ok());
     let release = match passed {
         Ok(Passed { edited, redactions }) => {
@@ -151,11 +151,10 @@ struct Weighed {
 fn weigh(
     case: &Case<'_>,
     call: &CallFacts,
-    body: &[u8],
+    (body, now): (&[u8], UnixTime),
     place: Place,
     subscription: Option<&mut Subscription>,
     facts: &mut PartFacts,
-    now: UnixTime,
     scratch: &mut Scratch,
 ) -> Weighed {
     let owed = call.method.is_answered();

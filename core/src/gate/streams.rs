@@ -12,6 +12,7 @@ use dashmap::DashMap;
 
 use crate::config::Server;
 use crate::identity::Principal;
+use crate::rpc::Named;
 use crate::time::UnixTime;
 
 /// Streams of one principal that newer tokens extend: bounds what one request has to look through.
@@ -36,7 +37,8 @@ pub(super) struct Entered {
 struct OpenStream {
     number: u64,
     server: Arc<str>,
-    tool: Option<Box<str>>,
+    /// What its call names; nothing for one that is about many things.
+    named: Named,
     /// Who opened it.
     principal: Principal,
     /// The same one, by the newer token that lasts longest.
@@ -49,7 +51,7 @@ impl OpenStreams {
         &self,
         principal: &Principal,
         server: &Server,
-        tool: Option<&str>,
+        named: Named,
         streams_max: usize,
     ) -> Option<Entered> {
         if streams_max <= self.count.load(Ordering::Acquire) {
@@ -64,7 +66,7 @@ impl OpenStreams {
         streams.push(OpenStream {
             number,
             server: Arc::clone(server.name()),
-            tool: tool.map(Box::from),
+            named,
             principal: principal.clone(),
             renewed: None,
         });
@@ -135,7 +137,7 @@ impl OpenStream {
     }
 
     /// Whether the call of this stream could have been made by `newer` just as well: at the same server, with scopes for
-    /// the same tool, as somebody whom a policy cannot take for another by groups or roles, and by a login that is as
+    /// what it names, or all of its scopes where it names nothing, as somebody whom a policy cannot take for another by groups or roles, and by a login that is as
     /// good: a policy may have asked for that (RFC 9470).
     fn is_covered_by(&self, newer: &Principal, server: &Server) -> bool {
         let own = &self.principal;
@@ -147,10 +149,10 @@ impl OpenStream {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        same && as_good
-            && self
-                .tool
-                .as_deref()
-                .is_none_or(|tool| server.tools().grant(tool, |scope| newer.has_scope(scope)).is_ok())
+        let scopes_hold = match &self.named {
+            Named::Nothing => own.scopes().iter().all(|scope| newer.has_scope(scope)),
+            named => server.grant(named.target(), |scope| newer.has_scope(scope)).is_ok(),
+        };
+        same && as_good && scopes_hold
     }
 }

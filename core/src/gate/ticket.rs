@@ -132,7 +132,7 @@ pub enum Release {
         /// The status.
         status: u16,
         /// The messages: none of them is dropped, empty or a batch.
-        parts: Vec<Release>,
+        parts: Vec<Self>,
     },
     /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
     Dropped,
@@ -492,12 +492,15 @@ impl<'g> Ticket<'g> {
     fn enter_streams(&mut self) {
         let case = &self.case;
         if self.stream.is_none() {
-            let tool = case.call.as_ref().and_then(|call| call.named.tool());
+            let named = match &self.batch {
+                None => case.call.as_ref().map(|call| call.named.clone()),
+                Some(_) => None,
+            };
             let streams_max = case.snapshot.limits().streams_max;
-            self.stream = case
-                .gate
-                .streams
-                .enter(&case.principal, &case.server, tool, streams_max);
+            self.stream =
+                case.gate
+                    .streams
+                    .enter(&case.principal, &case.server, named.unwrap_or_default(), streams_max);
         }
     }
 

@@ -63,8 +63,7 @@ pub(crate) enum ReloadError {
 impl Reload {
     /// The owner of `config`, which was read from `path` and is in force.
     pub(crate) fn new(
-        path: PathBuf,
-        workers: usize,
+        (path, workers): (PathBuf, usize),
         config: Config,
         gate: Arc<Gate>,
         issuers: Arc<Issuers>,

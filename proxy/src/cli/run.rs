@@ -152,8 +152,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         hops: config.trusted_hops.clone(),
     };
     let reload = Reload::new(
-        options.config,
-        options.workers,
+        (options.config, options.workers),
         config,
         Arc::clone(&gate),
         issuers,

@@ -97,7 +97,8 @@ fn what_is_begun_over_http2_has_to_be_finished() {
     let gate = Gate::start_in(authority.folder(), listener, RATE, SHORT);
     let call = echo().bearer(&gate.token(&ALICE));
     let head = block("GET", "/livez", []);
-    let begun: [(&str, fn(&mut Wire, &[u8])); 5] = [
+    type Begin = fn(&mut Wire, &[u8]);
+    let begun: [(&str, Begin); 5] = [
         ("nothing", |_, _| {}),
         ("half a preface", |wire, _| wire.send(b"PRI * HTTP/2.0\r\n")),
         ("a preface without settings", |wire, _| wire.send_preface()),

@@ -178,6 +178,6 @@ fn bodies_that_real_parsers_disagree_on_are_read_as_their_corpus_expects() {
 fn hex_bytes(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .map(|at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap())
         .collect()
 }

@@ -76,6 +76,7 @@ mod tenants;
 mod tls;
 #[cfg(test)]
 mod token_cli;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod upstreams;

@@ -199,7 +199,7 @@ fn a_broken_stream_ends_with_an_error_event() {
             "within an event",
             |answer| {
                 answer.event(PROGRESS);
-                answer.piece(&RESULT[..30]);
+                answer.piece(RESULT.split_at(30).0);
             },
             "upstream_failed",
         ),
@@ -256,7 +256,7 @@ fn a_stream_that_its_upstream_closes_is_gone_on_with() {
             Some("a") => {
                 answer.piece(&format!("id: b\ndata: {PROGRESS}\n\n"));
                 // Half of it: it comes again.
-                answer.piece(&format!("id: c\ndata: {}", &RESULT[..30]));
+                answer.piece(&format!("id: c\ndata: {}", RESULT.split_at(30).0));
                 return;
             }
             Some(_) => answer.piece(&format!("id: c\ndata: {RESULT}\n\n")),
@@ -422,7 +422,8 @@ fn what_is_no_get_of_the_era_is_refused() {
     });
     let gate = start(&upstream, "");
     let exchange = |bytes: &[u8]| gate.connect().exchange(bytes).unwrap();
-    let refused: [(&str, &[(&str, &str)], u16, Option<&str>); 4] = [
+    type Refused<'t> = (&'t str, &'t [(&'t str, &'t str)], u16, Option<&'t str>);
+    let refused: [Refused<'_>; 4] = [
         ("GET", &[("mcp-protocol-version", MODERN_VERSION)], 405, Some("POST")),
         ("DELETE", &[("mcp-protocol-version", MODERN_VERSION)], 405, Some("POST")),
         ("GET", &[("last-event-id", "7")], 405, Some("GET, POST, DELETE")),

@@ -58,10 +58,8 @@ fn a_server_samples() {
     let sampling = |params: &str, versions| asked("sampling/createMessage", params, versions);
     sampling(&format!(r#"{{"messages":[{says}],"maxTokens":9}}"#), LEGACY);
     sampling(
-        &format!(
-            r#"{{"messages":[],"maxTokens":9,"systemPrompt":"be","includeContext":"none","temperature":0.5,
-            "stopSequences":["x"],"metadata":{{}},"modelPreferences":{{"hints":[]}},"_meta":{{}}}}"#
-        ),
+        r#"{"messages":[],"maxTokens":9,"systemPrompt":"be","includeContext":"none","temperature":0.5,
+            "stopSequences":["x"],"metadata":{},"modelPreferences":{"hints":[]},"_meta":{}}"#,
         LEGACY,
     );
     sampling(
@@ -346,10 +344,8 @@ fn a_server_asks_back_where_its_era_and_method_let_it() {
         assert_eq!(read(&call(ALL[3], method), &whole), Err(ReplyError::ResultTypeUnknown));
     }
     let modern = call(ALL[3], Method::ToolsCall);
-    let document = whole.clone();
     let mut scratch = Scratch::default();
-    let Ok(Reply::InputRequired { requests, state }) = read_reply(document.as_bytes(), &mut scratch, JSON, &modern)
-    else {
+    let Ok(Reply::InputRequired { requests, state }) = read_reply(whole.as_bytes(), &mut scratch, JSON, &modern) else {
         panic!("it asks back");
     };
     assert_eq!(

@@ -33,7 +33,7 @@ fn body_of(method: Method, version: ProtocolVersion, params: &str, meta: &str) -
     )
 }
 
-fn headers<'t>(method: Method, version: ProtocolVersion, name: Option<&'t str>) -> Vec<(&'static str, &'t str)> {
+fn headers(method: Method, version: ProtocolVersion, name: Option<&str>) -> Vec<(&'static str, &str)> {
     let mut headers = vec![
         ("mcp-protocol-version", version.as_str()),
         ("mcp-method", method.as_str()),

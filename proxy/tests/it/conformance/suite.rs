@@ -126,7 +126,7 @@ pub(super) fn run(parts: &Parts, revision: &str, scenario: Option<&str>, url: &s
 /// The scenario in the name of its folder, `server-SCENARIO-2026-01-02T03-04-05-678Z`.
 fn scenario_of(folder: &str) -> &str {
     let name = folder.strip_prefix("server-").unwrap();
-    &name[..name.len() - "-2026-01-02T03-04-05-678Z".len()]
+    name.split_at(name.len() - "-2026-01-02T03-04-05-678Z".len()).0
 }
 
 /// Node 22 as npm brought it, which it does for Linux on x86-64; elsewhere this machine's own must do.

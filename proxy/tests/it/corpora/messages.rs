@@ -55,7 +55,7 @@ fn unescaped(text: &str) -> Vec<u8> {
                     .get(2..4)
                     .is_some_and(|digits| u8::from_str_radix(digits, 16).is_ok()) =>
             {
-                bytes.push(u8::from_str_radix(&escape[2..4], 16).unwrap());
+                bytes.push(u8::from_str_radix(escape.get(2..4).unwrap(), 16).unwrap());
                 taken = 4;
             }
             _ => {
@@ -63,7 +63,7 @@ fn unescaped(text: &str) -> Vec<u8> {
                 taken = 1;
             }
         }
-        rest = &escape[taken..];
+        rest = escape.split_at(taken).1;
     }
     bytes.extend(rest.bytes());
     bytes
