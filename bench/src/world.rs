@@ -140,6 +140,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         title: None,
         machines: MachineIdentities::default(),
         deny_style: portcullis_core::denial::DenyStyle::Http,
+        tools_on_change: portcullis_core::catalog::OnChange::Report,
     };
     Ok(Arc::new(Server::new(parts)?))
 }

@@ -108,6 +108,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
         title: None,
         machines: MachineIdentities::default(),
         deny_style: portcullis_core::denial::DenyStyle::Http,
+        tools_on_change: portcullis_core::catalog::OnChange::Report,
     })?)
 }
 

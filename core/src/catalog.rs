@@ -120,15 +120,17 @@ impl Catalog {
 
     /// Whether the tool may be neither listed nor called until its definition is accepted. A tool that the gate was not
     /// shown has no definition that anybody could have accepted.
-    pub(crate) fn withholds(&self, name: &str) -> bool {
-        self.withholds && self.tool(name).is_none_or(|tool| tool.pin != PinState::Accepted)
+    ///
+    /// `withheld` is the server's setting now, which may be newer than the list.
+    pub(crate) fn withholds(&self, name: &str, withheld: bool) -> bool {
+        (self.withholds || withheld) && self.tool(name).is_none_or(|tool| tool.pin != PinState::Accepted)
     }
 
     /// The same for a definition as it stands in a list for a client: it must be the accepted one itself, since an
     /// upstream may show the gate another.
-    pub(crate) fn withholds_definition(&self, name: &str, definition: Node<'_>) -> bool {
-        self.withholds(name)
-            || self.withholds
+    pub(crate) fn withholds_definition(&self, name: &str, definition: Node<'_>, withheld: bool) -> bool {
+        self.withholds(name, withheld)
+            || (self.withholds || withheld)
                 && self
                     .tool(name)
                     .is_some_and(|tool| tool.digest != ToolDigest::of(definition))

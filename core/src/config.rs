@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::catalog::OnChange;
 use crate::credential;
 use crate::denial::{Denial, DenyReason, DenyStyle};
 use crate::exchange::ExchangeLimits;
@@ -247,6 +248,8 @@ pub struct ServerParts {
     pub machines: MachineIdentities,
     /// How refusals of the policy are told.
     pub deny_style: DenyStyle,
+    /// What becomes of tools whose definitions are not the accepted ones.
+    pub tools_on_change: OnChange,
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
@@ -507,6 +510,11 @@ impl Server {
     /// The machines that it knows by name.
     pub fn machines(&self) -> &MachineIdentities {
         &self.parts.machines
+    }
+
+    /// What becomes of tools whose definitions are not the accepted ones.
+    pub const fn tools_on_change(&self) -> OnChange {
+        self.parts.tools_on_change
     }
 
     /// How refusals of the policy are told.

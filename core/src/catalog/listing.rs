@@ -40,7 +40,8 @@ impl Default for ListingLimits {
         Self {
             answer_bytes_max: 8 * 1024 * 1024,
             json_depth_max: 64,
-            json_members_max: 10_000,
+            // A long list of tools has more than any one call.
+            json_members_max: 100_000,
             pages_max: 100,
             tools_max: 2_000,
             tool_name_bytes_max: 128,

@@ -41,7 +41,6 @@ pub(super) fn judge(
     let parsed = parse(case, head, body, &mut scratch.call);
     case.end(Stage::Parse);
     let call = parsed?;
-    listed::compare_headers(case, &call, head)?;
     let mut laps = case.laps;
     let task = case.enter_task(&call);
     let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
@@ -51,7 +50,8 @@ pub(super) fn judge(
     case.laps = laps;
     // After the policy: what the caller may not call is not told to be unknown or changed.
     let verdict = verdict.and_then(|verdict| {
-        listed::check_call(case, &call)?;
+        listed::check_call(case)?;
+        listed::compare_headers(case, &call, head)?;
         Ok(verdict)
     });
     // Last: what is refused for another reason may come again.

@@ -4,6 +4,7 @@
 //! Never allows: a tool that is listed is judged like any other.
 
 use super::case::Case;
+use crate::catalog::OnChange;
 use crate::denial::{Denial, DenyReason};
 use crate::head::RequestHead;
 use crate::rpc::{self, Call, Method};
@@ -25,17 +26,22 @@ pub(super) fn compare_headers(case: &Case<'_>, call: &Call<'_>, head: &RequestHe
 ///
 /// # Errors
 /// [`DenyReason::ToolsUnlisted`] before the first list, which is then fetched at once; [`DenyReason::ToolChanged`].
-pub(super) fn check_call(case: &Case<'_>, call: &Call<'_>) -> Result<(), Denial> {
-    let Some(tool) = call.target().tool() else {
+pub(super) fn check_call(case: &Case<'_>) -> Result<(), Denial> {
+    let Some(call) = &case.call else { return Ok(()) };
+    let withholds = case.server.tools_on_change() == OnChange::Withhold;
+    // Where definitions are withheld, nobody is shown any before the first list tells which.
+    let needs_list = withholds && call.method == Method::ToolsList;
+    let tool = call.named.tool();
+    if tool.is_none() && !needs_list {
         return Ok(());
-    };
+    }
     match &case.catalog {
         None => {
             case.gate.tool_lists.want(case.server.name());
             let operator = "the upstream's tools were not listed yet";
             Err(Denial::new(DenyReason::ToolsUnlisted, operator).with_retry_after_s(RETRY_AFTER_S))
         }
-        Some(catalog) if catalog.withholds(tool) => Err(Denial::new(
+        Some(catalog) if tool.is_some_and(|tool| catalog.withholds(tool, withholds)) => Err(Denial::new(
             DenyReason::ToolChanged,
             "the tool's definition is not the accepted one",
         )),

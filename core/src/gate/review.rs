@@ -354,7 +354,7 @@ fn review(
     };
     let passed = spliced(text, &edits, count)?;
     match started {
-        Some(task) => tasks::bind(case, task, facts, now).map(|()| passed),
+        Some(task) => tasks::bind(case, task, &redactions, facts, now).map(|()| passed),
         None => Ok(passed),
     }
 }

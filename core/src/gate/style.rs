@@ -10,7 +10,11 @@ use crate::rpc::Method;
 #[cold]
 pub(super) fn apply(case: &Case<'_>, denial: &mut Denial) {
     let Some(call) = &case.call else { return };
-    denial.noun = call.named.target().noun();
+    denial.noun = match call.method {
+        // Of what it names, resources alone have rows; its tasks are unknown in every style.
+        Method::SubscriptionsListen => Noun::Resource,
+        _ => call.named.target().noun(),
+    };
     denial.style = style(case.server.deny_style(), denial.reason, call.method, denial.noun);
     if denial.style == DenyStyle::Hidden {
         // It would name the scopes of a tool that is said not to be there.

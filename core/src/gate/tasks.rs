@@ -102,7 +102,9 @@ impl TaskOwners {
                 (true, None)
             }
             Entry::Occupied(mut known) if now < known.get().expires => {
-                let same = known.get().principal_id == principal_id && known.get().tool == task.tool;
+                let same = known.get().principal_id == principal_id
+                    && known.get().tool == task.tool
+                    && known.get().redactions == task.redactions;
                 if same {
                     let expires = known.get().expires.max(task.expires);
                     known.get_mut().expires = expires;
@@ -212,9 +214,16 @@ impl Case<'_> {
     }
 
     /// Binds a task that this call has started to its caller and tool; `None` when it cannot be bound to them.
-    pub(super) fn start_task(&self, id: &str, ttl_ms: Option<u64>, now: UnixTime) -> Option<[u8; 32]> {
+    ///
+    /// `redactions` are all that hold for the answer that hands it out: they hold for what the task comes to as well.
+    pub(super) fn start_task(
+        &self,
+        id: &str,
+        ttl_ms: Option<u64>,
+        redactions: &[Redaction],
+        now: UnixTime,
+    ) -> Option<[u8; 32]> {
         let tool = self.call.as_ref()?.named.tool()?;
-        let redactions = self.verdict.as_ref()?.redactions();
         let digest = self.task_digest(id);
         let task = Task {
             principal_id: *self.principal.principal_id(),

@@ -125,6 +125,10 @@ pub(crate) fn read_reply<'b>(
     let document = json::parse(bytes, scratch, limits).map_err(ReplyError::Malformed)?;
     let root = document.root();
     envelope(root)?;
+    // Nobody would review what stands beside an answer.
+    if root.member("method").is_none() && root.member("params").is_some() {
+        return Err(ReplyError::NotRpc);
+    }
     match (root.member("method"), root.member("result"), root.member("error")) {
         (Some(method), None, None) => asked(document, method, expected.version),
         (None, Some(result), None) => {

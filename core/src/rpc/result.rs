@@ -103,7 +103,11 @@ fn contents(result: Node<'_>) -> Result<(), ReplyError> {
 }
 
 fn tool_result(result: Node<'_>) -> Result<(), ReplyError> {
-    valid(maybe(result, "isError", Type::Bool))?;
+    // Of another kind of result: the client would act on what nobody has judged as that.
+    let asks = ["inputRequests", "requestState"]
+        .into_iter()
+        .any(|key| result.member(key).is_some());
+    valid(!asks && maybe(result, "isError", Type::Bool))?;
     // In its place a task may stand (MCP 2025-11-25).
     if let Some(task) = result.member("task").filter(|task| task.kind() == Kind::Object) {
         object(task, ReplyError::ResultInvalid)?;
@@ -122,6 +126,8 @@ fn task(result: Node<'_>) -> Result<(), ReplyError> {
         texts.into_iter().all(|key| maybe(result, key, Type::Text))
             && asks.is_none_or(|asks| are_input_requests(asks, ProtocolVersion::V2026_07_28)),
     )?;
+    let carried = ["error", "inputRequests", "result"];
+    valid(carried.into_iter().filter(|key| result.member(key).is_some()).count() <= 1)?;
     if let Some(error) = result.member("error") {
         check_error(error)?;
     }
@@ -144,7 +150,8 @@ fn list_of(result: Node<'_>, key: &str, keys: &[&str]) -> Result<(), ReplyError>
 fn list(list: Node<'_>, keys: &[&str]) -> Result<(), ReplyError> {
     valid(list.kind() == Kind::Array)?;
     for element in list.elements() {
-        object(element, ReplyError::ResultInvalid)?;
+        // Near-misses within were looked for in the whole result.
+        valid(element.kind() == Kind::Object)?;
         let named = |key: &&str| element.member(key).is_some_and(|value| Type::Text.is(value));
         valid(keys.iter().all(named))?;
     }

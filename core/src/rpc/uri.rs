@@ -39,6 +39,9 @@ fn is_in_form(uri: &str, template: bool) -> bool {
             .all(|byte| is_allowed(byte) || template && matches!(byte, b'{' | b'}' | b'|'))
         && has_normal_escapes(rest)
         && !has_dot_segment(rest)
+        // A fragment names a part of the resource, never another one (RFC 3986 section 3.5).
+        && (template || !rest.contains('#'))
+        && !has_second_file_name(scheme, rest)
         && has_normal_host(scheme, rest)
 }
 
@@ -99,11 +102,18 @@ fn has_normal_escapes(rest: &str) -> bool {
     std::str::from_utf8(&decoded).is_ok()
 }
 
-/// Whether a segment before query and fragment is `.` or `..`, also with parameters behind it.
+/// Whether a segment is `.` or `..`, also with parameters behind it. Those of a query count: who takes the URI for a path
+/// reads on behind its `?`.
 fn has_dot_segment(rest: &str) -> bool {
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    path.split('/')
+    rest.split(['/', '?', '#'])
         .any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
+}
+
+/// Whether a file would have another name than the whole rest: by a query that readers drop, or by an empty segment that
+/// they pass over.
+fn has_second_file_name(scheme: &str, rest: &str) -> bool {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    scheme == "file" && (path.contains('?') || path.contains("//"))
 }
 
 fn has_normal_host(scheme: &str, rest: &str) -> bool {

@@ -121,6 +121,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         title: None,
         machines: MachineIdentities::default(),
         deny_style: portcullis_core::denial::DenyStyle::Http,
+        tools_on_change: portcullis_core::catalog::OnChange::Report,
         query_names: Vec::new(),
         danger_shared_secret: None,
         sender: SenderRules::default(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use portcullis_core::audit::ActOutcome;
 use portcullis_core::catalog::{Catalog, Listing, ListingError, ListingLimits, OnChange, PinState, Pins, ToolDigest};
-use portcullis_core::config::{Endpoint, Limits, Server};
+use portcullis_core::config::{CredentialKind, Endpoint, Limits, Server};
 use portcullis_core::gate::{Gate, ToolAct};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -41,8 +41,13 @@ pub(crate) struct ToolService {
     folder: PathBuf,
     upstreams: Arc<Upstreams>,
     running: Arc<Mutex<HashMap<Arc<str>, Running>>>,
+    remembered: Remembered,
     dispatcher: JoinHandle<()>,
 }
+
+/// What was accepted of each server's tools, as this process knows it: a folder that cannot be written, or a file that is
+/// gone, must not make every definition a first sight again.
+type Remembered = Arc<Mutex<HashMap<Arc<str>, Pins>>>;
 
 /// The task of one server; it ends when this is dropped.
 struct Running {
@@ -73,6 +78,7 @@ impl ToolService {
             folder,
             upstreams: Arc::new(upstreams),
             running,
+            remembered: Arc::default(),
             dispatcher,
         }
     }
@@ -92,6 +98,7 @@ impl ToolService {
                 upstreams: Arc::clone(&self.upstreams),
                 plan,
                 reported: BTreeMap::new(),
+                remembered: Arc::clone(&self.remembered),
             };
             let task = self.runtime.spawn(lister.run(Arc::clone(&wanted), first));
             next.insert(name, Running { wanted, task });
@@ -124,6 +131,7 @@ struct Lister {
     plan: ToolPlan,
     /// Definitions that were found not to be the accepted ones, each reported once.
     reported: BTreeMap<Box<str>, ToolDigest>,
+    remembered: Remembered,
 }
 
 impl Lister {
@@ -162,7 +170,18 @@ impl Lister {
             // A configuration that is just being taken up no longer has it.
             return Ok(());
         };
-        let catalog = list_tools(&self.upstreams, &server, snapshot.limits()).await?;
+        let catalog = match list_tools(&self.upstreams, &server, snapshot.limits()).await {
+            Err(ListingError::Status(401 | 403)) if lists_by_caller(&server) => {
+                tracing::info!(
+                    server = &**server.name(),
+                    "tools are listed for callers alone: none has a definition to be held against"
+                );
+                let unseen = Catalog::default().pinned(&Pins::default(), self.plan.on_change);
+                self.gate.publish_catalog(&server, &Arc::new(unseen));
+                return Ok(());
+            }
+            listed => listed?,
+        };
         drop(snapshot);
         let pins = self.pins(&server, &catalog);
         let catalog = catalog
@@ -183,13 +202,28 @@ impl Lister {
     /// What was accepted of the server's tools: everything, when nobody ever looked at them.
     fn pins(&self, server: &Server, catalog: &Catalog) -> Pins {
         let name = &**server.name();
+        let known = |pins: &Pins| {
+            let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            remembered.insert(Arc::clone(server.name()), pins.clone())
+        };
         match pins::read(&self.folder, name) {
-            Ok(Some(pins)) => pins,
+            Ok(Some(pins)) => {
+                known(&pins);
+                pins
+            }
             Ok(None) => {
-                let pins = Pins::of_catalog(catalog);
+                let first = Pins::of_catalog(catalog);
+                if let Some(before) = known(&first) {
+                    known(&before);
+                    if let Err(error) = pins::write(&self.folder, name, &before) {
+                        tracing::warn!(server = name, %error, "what was accepted of the tools is in memory alone");
+                    }
+                    return before;
+                }
+                let pins = first;
                 let kept = pins::write(&self.folder, name, &pins);
                 if let Err(error) = &kept {
-                    tracing::warn!(server = name, %error, "what was accepted of the tools is forgotten at the next start");
+                    tracing::warn!(server = name, %error, "what was accepted of the tools is in memory alone");
                 }
                 let outcome = if kept.is_ok() {
                     ActOutcome::Applied
@@ -314,9 +348,6 @@ async fn list_at(
 ) -> Result<Catalog, ListingError> {
     let mut listing = Listing::new(ListingLimits {
         answer_bytes_max: limits.answer_bytes_max,
-        json_depth_max: limits.json_depth_max,
-        json_members_max: limits.json_members_max,
-        tool_name_bytes_max: limits.tool_name_bytes_max,
         ..ListingLimits::default()
     });
     while let Some(request) = listing.poll() {
@@ -324,6 +355,12 @@ async fn list_at(
         listing.on_answer(answer);
     }
     listing.finish()
+}
+
+/// Whether the upstream is shown something of each caller, so that it has nothing to list for the gate alone.
+fn lists_by_caller(server: &Server) -> bool {
+    let shown = server.upstream().credentials.of(None);
+    !shown.is_some_and(|credential| matches!(credential.kind, CredentialKind::Static { .. }))
 }
 
 /// The pause after so many failures in a row: one second, doubled each time, at most a minute.

@@ -17,7 +17,7 @@ use portcullis_core::jwks::refresh::Published;
 use portcullis_core::token::Issuer;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, RunArguments, check};
 use crate::background::endpoints;
@@ -128,6 +128,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         .spawn(endpoints::check(Arc::clone(&gate), Arc::clone(&upstreams)));
     // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
     let signals = background.take_signals(options.signals)?;
+    let hangups = background.take_hangups(options.signals)?;
     let tools = background.list_tools(&gate, &config)?;
     let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
     let serve_options = ServeOptions {
@@ -160,7 +161,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         revocations,
         Arc::clone(&tools),
     );
-    background.care_for(reload, options.signals)?;
+    background.care_for(reload, hangups);
     let served = listen::serve(serve_options);
     sum_up(&gate);
     drop(tools);
@@ -332,12 +333,18 @@ impl Background {
         });
     }
 
-    /// Listens to SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.
-    fn care_for(&self, reload: Reload, signals: bool) -> anyhow::Result<()> {
+    /// Takes SIGHUP from now on, when signals are ours: until it is served it waits, and ends nothing.
+    fn take_hangups(&self, ours: bool) -> anyhow::Result<Option<Signal>> {
+        let _entered = self.runtime.enter();
+        let hangups = ours.then(|| signal(SignalKind::hangup()));
+        hangups.transpose().context("SIGHUP cannot be listened to")
+    }
+
+    /// Serves SIGHUP from now on, when signals are ours, and writes the summaries of early refusals.
+    fn care_for(&self, reload: Reload, hangups: Option<Signal>) {
         let _entered = self.runtime.enter();
         let gate = Arc::clone(reload.gate());
-        if signals {
-            let hangups = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
+        if let Some(hangups) = hangups {
             self.runtime.spawn(reload.run(hangups));
         }
         self.runtime.spawn(async move {
@@ -347,7 +354,6 @@ impl Background {
                 sum_up(&gate);
             }
         });
-        Ok(())
     }
 }
 

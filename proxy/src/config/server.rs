@@ -119,6 +119,7 @@ impl ServerPlan {
             sender: self.sender,
             machines: self.machines.clone(),
             deny_style: self.deny_style,
+            tools_on_change: self.tool_plan.on_change,
         };
         Ok(Server::new(parts)?)
     }

@@ -202,8 +202,12 @@ fn element_of(text: &str) -> Option<Told<'_>> {
         let value = match value.strip_prefix('"') {
             // An escape in an address, a host or a scheme is nothing that anybody needs.
             Some(quoted) => quoted.strip_suffix('"').filter(|inner| !inner.contains(['"', '\\']))?,
-            None => value,
+            // Nothing that a reader could take for the begin of a quoted string, which would swallow the next element.
+            None => Some(value).filter(|value| !value.contains(['"', '\\']))?,
         };
+        if name.contains(['"', '\\']) {
+            return None;
+        }
         if name.eq_ignore_ascii_case("for") {
             let address = address_of(value)?;
             told.client_ip.replace(address).is_none().then_some(())?;

@@ -398,3 +398,31 @@ limits:
 "
     )
 }
+
+/// What an upstream of a test answers to the gate's own listing of its tools: that it speaks 2026-07-28 and has none.
+/// `None` for a client's request.
+pub(crate) fn own_listing(agent: &str, body: &str) -> Option<String> {
+    if !agent.starts_with("portcullis-tools/") {
+        return None;
+    }
+    let request: Value = serde_json::from_str(body).ok()?;
+    let result = match request["method"].as_str()? {
+        "server/discover" => serde_json::json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}),
+        _ => serde_json::json!({"tools": []}),
+    };
+    let mut result = result;
+    result["resultType"] = "complete".into();
+    result["ttlMs"] = 0.into();
+    result["cacheScope"] = "private".into();
+    Some(serde_json::json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string())
+}
+
+/// The agent that a whole request over HTTP/1.1 names, and its body.
+pub(crate) fn agent_and_body(request: &str) -> (&str, &str) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
+    let agent = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("user-agent").then(|| value.trim())
+    });
+    (agent.unwrap_or_default(), body)
+}

@@ -191,7 +191,9 @@ fn refuse(gate: &Gate, secrets: &Secrets, [alice, bob, expired, foreign]: [&str;
         ),
         (
             "a strange header",
-            good().bearer(alice).header("mcp-param-a", FIELD),
+            Call::tools_list(Era::Modern, 1)
+                .bearer(alice)
+                .header("mcp-param-a", FIELD),
             400,
         ),
     ];

@@ -344,7 +344,7 @@ fn a_trusted_hop_tells_its_clients_certificate() {
     let by_another = call().bearer(&bound).header("client-cert", &mine);
     scene.refuses(&by_another, 401, "token_sender_bound");
     scene.passes(&told(&mine));
-    // Refused before anything is known of the request, hence without a record.
+    // Refused before anything is known of the request: counted, without a record of its own.
     for malformed in [
         told(&mine).header("x-client-cert", &mine),
         told("ab"),
@@ -352,6 +352,7 @@ fn a_trusted_hop_tells_its_clients_certificate() {
     ] {
         let answer = scene.gate.call(&malformed);
         assert_eq!(answer.status, 400, "{}", answer.text());
+        scene.refused.push("head_malformed");
         assert_eq!(scene.gate.upstream.capture().count(), 2);
     }
     let metadata = request("GET", HOST, "/.well-known/oauth-protected-resource/crm/mcp", [], b"");

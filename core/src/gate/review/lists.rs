@@ -6,6 +6,7 @@
 
 use super::super::case::{CallFacts, Case};
 use super::Tools;
+use crate::catalog::OnChange;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Edits, Node};
 use crate::policy::PolicyFailure;
@@ -96,11 +97,12 @@ fn shows(
 /// Whether the definition that the client would read is not the accepted one. What differs from the gate's own list is
 /// listed anew.
 fn is_withheld(case: &Case<'_>, name: &str, entry: Node<'_>) -> bool {
+    let withholds = case.server.tools_on_change() == OnChange::Withhold;
     let Some(catalog) = &case.catalog else {
-        return false;
+        return withholds;
     };
-    let withheld = catalog.withholds_definition(name, entry);
-    if withheld && !catalog.withholds(name) {
+    let withheld = catalog.withholds_definition(name, entry, withholds);
+    if withheld && !catalog.withholds(name, withholds) {
         case.gate.tool_lists.want(case.server.name());
     }
     withheld

@@ -58,7 +58,13 @@ pub(super) fn state_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static s
 }
 
 /// Binds the task that leaves to its caller: the last step of a review.
-pub(super) fn bind(case: &Case<'_>, task: Node<'_>, facts: &mut PartFacts, now: UnixTime) -> Result<(), Denial> {
+pub(super) fn bind(
+    case: &Case<'_>,
+    task: Node<'_>,
+    redactions: &[Redaction],
+    facts: &mut PartFacts,
+    now: UnixTime,
+) -> Result<(), Denial> {
     let Some(id) = task
         .member("taskId")
         .and_then(Node::as_str)
@@ -73,7 +79,7 @@ pub(super) fn bind(case: &Case<'_>, task: Node<'_>, facts: &mut PartFacts, now: 
         .member("ttl")
         .or_else(|| task.member("ttlMs"))
         .and_then(Node::as_u64);
-    facts.task_digest = case.start_task(id, ttl_ms, now);
+    facts.task_digest = case.start_task(id, ttl_ms, redactions, now);
     match facts.task_digest {
         Some(_) => Ok(()),
         None => Err(Denial::new(
@@ -174,8 +180,8 @@ pub(super) fn check_notification(case: &Case<'_>, params: Option<Node<'_>>, now:
     if ["error", "inputRequests", "result"].into_iter().any(has) {
         return withheld("a notification carries what a task came to, which is reviewed where it is asked for");
     }
-    if !facts.task.redactions.is_empty() && has("statusMessage") {
-        return withheld("free text of the server cannot be redacted");
+    if !facts.task.redactions.is_empty() {
+        return withheld("what the server tells of a task beside its state cannot be redacted");
     }
     Ok(())
 }

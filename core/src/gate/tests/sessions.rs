@@ -383,6 +383,7 @@ fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured
     let stage = open_stage();
     let [first, second] = [[1; 8], [2; 8]].map(EndpointId);
     stage.gate.publish(with_endpoints(&[first, second]));
+    list_all(&stage.gate);
     let open = |endpoint: EndpointId| {
         let (forward, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
         assert_eq!(forward.endpoint, None, "a session is opened anywhere");
@@ -404,6 +405,7 @@ fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured
     assert_eq!(stage.forward(&Request::read()).unwrap().0.endpoint, None);
     // The order is of no meaning, and neither is who else there is.
     stage.gate.publish(with_endpoints(&[EndpointId([3; 8]), second]));
+    list_all(&stage.gate);
     assert_eq!(goes_to(&sessions[1].1).unwrap(), Some(second));
     unknown(
         &stage,
@@ -413,6 +415,7 @@ fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured
     );
     // The only endpoint of before is none of several.
     stage.gate.publish(with_endpoints(&[EndpointId::ONLY]));
+    list_all(&stage.gate);
     let only = open(EndpointId::ONLY);
     assert_eq!(goes_to(&only).unwrap(), Some(EndpointId::ONLY));
     unknown(

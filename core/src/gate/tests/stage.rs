@@ -192,6 +192,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         sender: SenderRules::default(),
         title: None,
         deny_style: DenyStyle::Http,
+        tools_on_change: crate::catalog::OnChange::Report,
         machines: MachineIdentities::default(),
     }
 }

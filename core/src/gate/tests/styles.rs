@@ -180,9 +180,9 @@ fn a_withheld_answer_is_a_tools_error_where_that_is_the_style() {
             }
             other => panic!("{other:?}"),
         }
-        let ping = Call::ping(3);
+        let list = Call::tools_list(Era::Legacy, 3);
         let token = token(&ALICE).scope("repo").sign(keys::es256());
-        let denial = stage.record(&Request::with_token(&ping, &token)).unwrap_err();
+        let denial = stage.record(&Request::with_token(&list, &token)).unwrap_err();
         assert_eq!(
             (denial.reason, denial.style),
             (DenyReason::PolicyDenied, DenyStyle::Http)

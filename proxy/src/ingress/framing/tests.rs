@@ -218,7 +218,7 @@ fn chunks_are_sizes_and_bytes_and_nothing_else() {
         "000\r\n\r\n",
         "2\r\n{}\r\n0\r\n\r\n",
         "0000000000000002\r\n{}\r\n0\r\n\r\n",
-        "a\r\n012345679\r\nA\r\n0\r\n\r\n345678\r\n0\r\n\r\n",
+        "a\r\n0123456789\r\nA\r\n0\r\n\r\n34567\r\n0\r\n\r\n",
         "2\r\n\r\n\r\n0\r\n\r\n",
     ] {
         good(&body(chunks));

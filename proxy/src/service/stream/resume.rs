@@ -70,6 +70,10 @@ impl Service {
         limits: &Limits,
         seen: &mut Seen,
     ) -> Result<bool, Cut> {
+        if seen.made.is_some() {
+            // What was made for the call is of one use or short-lived, and was asked for under the checks of that moment.
+            return Ok(false);
+        }
         let Some(mut forward) = seen.next().and_then(|last| ticket.resumption(last)) else {
             return Ok(false);
         };
@@ -91,7 +95,7 @@ impl Service {
             biased;
             () = ingress::gone(session) => return Err(Cut::Client),
             () = self.shutdown.cut() => return Err(Cut::SHUTDOWN),
-            answered = self.upstreams.send(&forward, seen.made.clone(), limits) => answered,
+            answered = self.upstreams.send(&forward, None, limits) => answered,
         };
         match answered {
             Ok(next) if next.form == Form::Stream => {

@@ -266,10 +266,9 @@ fn n3_batches() {
         ("a batch in a batch", format!("[[{allowed}]]")),
         ("after white space", format!(" \r\n\t[{allowed}]")),
     ] {
-        for version in ["2025-03-26", LEGACY_VERSION] {
-            let call = Call::post(body.clone()).header("mcp-protocol-version", version);
-            trial.refused(&format!("{name} in {version}"), &call.bearer(&good), NO_MESSAGE);
-        }
+        // In 2025-03-26 a batch may come: `batches` holds that each of its messages is judged there.
+        let call = Call::post(body.clone()).header("mcp-protocol-version", LEGACY_VERSION);
+        trial.refused(&format!("{name} in {LEGACY_VERSION}"), &call.bearer(&good), NO_MESSAGE);
         let mut call = echo().bearer(&good);
         call.body = body;
         trial.refused(name, &call, NO_MESSAGE);
@@ -359,10 +358,9 @@ fn n4_ghsa_g53w_w6mj_hrpp_client_supplied_trust_headers() {
         body.len()
     ));
     let answer = trial.gate.connect().exchange(chunked.as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    trial.note(1, "", 0);
-    let arrived = trial.gate.upstream.capture().last().unwrap();
-    assert!(!arrived.mentions(FORGED), "a trailer went upstream");
+    // Trailers are refused before anybody is asked for, and the connection ends.
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(!trial.gate.upstream.capture().last().unwrap().mentions(FORGED));
 
     for (name, field, value) in [
         ("another tool", "mcp-name", "salesforce.account.delete"),
@@ -378,7 +376,9 @@ fn n4_ghsa_g53w_w6mj_hrpp_client_supplied_trust_headers() {
     }
     trial.refused(
         "a parameter",
-        &echo().header("mcp-param-padding", "a").bearer(&good),
+        &Call::tools_list(Era::Modern, 1)
+            .header("mcp-param-padding", "a")
+            .bearer(&good),
         MISMATCH,
     );
     let encoded = echo()

@@ -220,7 +220,17 @@ fn cve_2026_52870_cve_2026_59950_tasks_and_websockets() {
             let call = Call::post(body.to_string())
                 .header("mcp-protocol-version", version)
                 .header("mcp-method", method);
-            let refusal = refusal(status, -32_601, "method_unsupported");
+            let refusal = match (method, version) {
+                // It names no task, and has no such parameter.
+                ("tasks/list", LEGACY_VERSION) => refusal(status, -32_602, "params_invalid"),
+                (_, LEGACY_VERSION) => refusal(status, -32_602, "task_unknown"),
+                ("tasks/get" | "tasks/cancel", _) => refusal(400, -32_602, "task_unknown"),
+                _ => refusal(status, -32_601, "method_unsupported"),
+            };
+            let call = match version {
+                MODERN_VERSION => call.header("mcp-name", "1"),
+                _ => call,
+            };
             trial.refused(&format!("{method} in {version}"), &call.bearer(&good), refusal);
         }
     }
@@ -242,7 +252,8 @@ fn cve_2026_52870_cve_2026_59950_tasks_and_websockets() {
     trial.refused_bytes("a WebSocket without a token", &upgrade(&[]), MISSING);
     let foreign = upgrade(&[("origin", "https://evil.test"), ("authorization", &bearer)]);
     trial.refused_bytes("a foreign page's WebSocket", &foreign, FOREIGN_ORIGIN);
-    let own = upgrade(&[("origin", ORIGIN), ("authorization", &bearer)]);
+    let version = ("mcp-protocol-version", MODERN_VERSION);
+    let own = upgrade(&[("origin", ORIGIN), ("authorization", &bearer), version]);
     trial.refused_bytes("a WebSocket", &own, refusal(405, 40_501, "http_method"));
     trial.accepted_token("a call", &good);
     trial.finish();

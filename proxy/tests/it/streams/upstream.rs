@@ -6,6 +6,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use crate::gate::own_listing;
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
@@ -35,14 +37,14 @@ impl Answer {
     /// A JSON body.
     pub(super) fn json(&mut self, fields: &str, body: &str) {
         self.write(&format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{fields}content-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\n{fields}content-length: {}\r\n\r\n{body}",
             body.len()
         ));
     }
 
     /// The head of an event stream that ends with its connection or by [`Self::end`].
     pub(super) fn open(&mut self) {
-        self.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+        self.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
     }
 
     /// These bytes of the stream.
@@ -133,8 +135,13 @@ fn serve(stream: TcpStream, script: &Script, noted: &Mutex<Vec<Seen>>) {
         headers,
         body: String::from_utf8(body).unwrap(),
     };
-    noted.lock().unwrap().push(seen.clone());
     let mut answer = Answer { stream };
+    if let Some(listing) = own_listing(seen.header("user-agent").unwrap_or_default(), &seen.body) {
+        answer.json("", &listing);
+        let _ = answer.stream.shutdown(Shutdown::Both);
+        return;
+    }
+    noted.lock().unwrap().push(seen.clone());
     script(&seen, &mut answer);
     let _ = answer.stream.shutdown(Shutdown::Both);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portcullis_fixtures::issuer::Issuer;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, agent_and_body, own_listing};
 
 /// What happens to a connection after an answer.
 pub(crate) enum Then {
@@ -85,6 +85,11 @@ impl Stub {
 fn converse(mut stream: TcpStream, seen: &Seen, serve: &Serve) {
     stream.set_nodelay(true).unwrap();
     while let Some(request) = read_request(&mut stream) {
+        let (agent, body) = agent_and_body(&request);
+        if let Some(listing) = own_listing(agent, body) {
+            stream.write_all(json(&listing).as_bytes()).unwrap();
+            continue;
+        }
         seen.requests.lock().unwrap().push(request.clone());
         let number = seen.count.fetch_add(1, Ordering::Relaxed);
         match serve(&mut stream, &request, number) {

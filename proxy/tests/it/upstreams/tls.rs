@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
 use super::stub::{json, result, with_upstream};
-use crate::gate::{CONFIG, Gate, HOST, until};
+use crate::gate::{CONFIG, Gate, HOST, agent_and_body, own_listing, until};
 
 /// An authority of upstreams.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -122,11 +122,18 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, callers: &Mutex<Vec<Vec<u
             Ok(read @ 1..) => request.extend_from_slice(&piece[..read]),
             Ok(_) | Err(_) => return,
         }
-        if std::mem::take(&mut is_first) {
-            handshakes.fetch_add(1, Ordering::Relaxed);
-        }
         // Every call of these tests ends so, and nothing else does.
         if request.ends_with(b"}}") {
+            let text = String::from_utf8_lossy(&request).into_owned();
+            let (agent, body) = agent_and_body(&text);
+            if let Some(listing) = own_listing(agent, body) {
+                request.clear();
+                tls.write_all(json(&listing).as_bytes()).unwrap();
+                continue;
+            }
+            if std::mem::take(&mut is_first) {
+                handshakes.fetch_add(1, Ordering::Relaxed);
+            }
             let shown = tls.conn.peer_certificates().and_then(|chain| chain.first());
             callers
                 .lock()
@@ -154,6 +161,11 @@ fn start(files: &[(&str, String)], lines: &str) -> Gate {
 fn ask(gate: &Gate) -> Response {
     let call = Call::tools_call(Era::Modern, 1, "demo.echo", "{}");
     gate.call(&call.bearer(&gate.token(&ALICE)))
+}
+
+/// A call that needs nothing known of the server's tools.
+fn ask_for_list(gate: &Gate) -> Response {
+    gate.call(&Call::tools_list(Era::Modern, 1).bearer(&gate.token(&ALICE)))
 }
 
 #[test]
@@ -201,7 +213,10 @@ fn an_upstream_is_trusted_by_its_own_authorities_under_its_own_name() {
         let upstream = Upstream::start(Authority::server(leaf, "http/1.1", None));
         let lines = format!("      url: {}\n      tls: {{ca_file: ca.pem{further}}}", upstream.url());
         let gate = start(&[("ca.pem", ca)], &lines);
-        let answer = ask(&gate);
+        let answer = match status {
+            200 => ask(&gate),
+            _ => ask_for_list(&gate),
+        };
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         assert_eq!(
             upstream.calls() == 1,
@@ -218,7 +233,8 @@ fn an_upstream_is_trusted_by_its_own_authorities_under_its_own_name() {
     }
     // The system does not know such an authority.
     let upstream = Upstream::start(Authority::server(&by_address, "http/1.1", None));
-    assert_eq!(ask(&start(&[], &format!("      url: {}", upstream.url()))).status, 502);
+    let gate = start(&[], &format!("      url: {}", upstream.url()));
+    assert_eq!(ask_for_list(&gate).status, 502);
     assert_eq!(upstream.calls(), 0);
 }
 
@@ -247,7 +263,10 @@ fn an_upstream_sees_the_gates_certificate_where_one_is_written() {
             tls += ", client_certificate: {certificate_file: gate.pem, key_file: gate.key}";
         }
         let gate = start(&files, &format!("      url: {}\n      tls: {tls}}}", upstream.url()));
-        let answer = ask(&gate);
+        let answer = match status {
+            200 => ask(&gate),
+            _ => ask_for_list(&gate),
+        };
         assert_eq!(answer.status, status, "{name}: {}", answer.text());
         let callers = upstream.callers.lock().unwrap();
         let expected: Vec<Vec<u8>> = shown.iter().map(|shown| shown.certificate.der().to_vec()).collect();
@@ -421,8 +440,7 @@ fn http2(act: Act) -> (Authority, String, Arc<[AtomicU64; 2]>) {
                 let (acceptor, counts) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&shared));
                 tokio::spawn(async move {
                     if let Ok(tls) = acceptor.accept(stream).await {
-                        counts[0].fetch_add(1, Ordering::Relaxed);
-                        converse(tls, act, &counts[1]).await;
+                        converse(tls, act, &counts).await;
                     }
                 });
             }
@@ -431,15 +449,23 @@ fn http2(act: Act) -> (Authority, String, Arc<[AtomicU64; 2]>) {
     (authority, url, counts)
 }
 
-async fn converse(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, act: Act, calls: &AtomicU64) {
+async fn converse(
+    tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
+    act: Act,
+    [connections, calls]: &[AtomicU64; 2],
+) {
+    let mut is_first = true;
     let mut connection = h2::server::handshake(tls).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
         assert_eq!(request.uri().path(), "/mcp");
         assert!(request.uri().authority().is_some());
+        let agent = request.headers().get("user-agent").cloned();
         let mut body = request.into_body();
+        let mut whole = Vec::new();
         let reading = async {
             while let Some(Ok(piece)) = body.data().await {
                 body.flow_control().release_capacity(piece.len()).unwrap();
+                whole.extend_from_slice(&piece);
             }
         };
         // The connection has to be driven while the body is read.
@@ -449,6 +475,15 @@ async fn converse(tls: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, a
                 next.ok();
                 return;
             }
+        }
+        let agent = agent.as_ref().and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+        if let Some(listing) = own_listing(agent, &String::from_utf8_lossy(&whole)) {
+            answer(&mut respond, "application/json", &listing);
+            continue;
+        }
+        // The gate lists the tools over a connection of its own.
+        if std::mem::take(&mut is_first) {
+            connections.fetch_add(1, Ordering::Relaxed);
         }
         let number = calls.fetch_add(1, Ordering::Relaxed);
         if let Do::GoAway = act(&mut respond, number) {
