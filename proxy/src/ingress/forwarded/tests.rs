@@ -156,6 +156,9 @@ fn the_standard_field_is_read_to_the_element_of_the_client() {
         "proto=https",
         "for=192.0.2.9, proto=https",
         "for=\"192.0.2.\\9\"",
+        // A quote that would swallow what the proxy has added.
+        "for=203.0.113.9;x=a\", for=192.0.2.9",
+        "for=203.0.113.9;x\"=a, for=192.0.2.9",
         "\u{e9}",
     ] {
         let refused = client(&[("forwarded", value)]);
