@@ -224,8 +224,17 @@ pub(super) fn has_near_miss_in_meta(meta: Node<'_>) -> bool {
 
 /// Whether `key` folds to one of `names` without being one. `names` are sorted by what they fold to.
 fn nearly(key: &str, names: &[&str]) -> bool {
-    let found = names.binary_search_by(|name| folded(name).cmp(folded(key)));
+    let found = match key.is_ascii() {
+        // Almost every key: bytes are compared without being decoded.
+        true => names.binary_search_by(|name| ascii_folded(name).cmp(ascii_folded(key))),
+        false => names.binary_search_by(|name| folded(name).cmp(folded(key))),
+    };
     found.is_ok_and(|place| names.get(place) != Some(&key))
+}
+
+/// What [`folded`] gives of a text that is ASCII.
+fn ascii_folded(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes().map(|byte| byte.to_ascii_lowercase())
 }
 
 /// Whether `key` folds to a name of the envelope, of `params` or of results without being one.

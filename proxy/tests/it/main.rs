@@ -33,6 +33,8 @@ mod frames;
 #[cfg(test)]
 mod gate;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod inspect;
