@@ -72,7 +72,7 @@ static NOTHING: Row = Row {
     covered_by: Vec::new(),
 };
 
-/// Proof that the scopes of a principal cover a call; made by the tables and by [`ScopeGrant::of_nothing`] alone.
+/// Proof that the scopes of a principal cover a call; made by the tables and by `ScopeGrant::of_nothing` alone.
 #[derive(Debug)]
 pub struct ScopeGrant<'t> {
     row: &'t Row,
