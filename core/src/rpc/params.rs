@@ -8,22 +8,11 @@ use crate::json::{Kind, Node, Number};
 
 use super::message::{Context, Message, RequestId};
 use super::method::{Names, Row};
+use super::server_message::LEVELS;
 use super::{Method, ProtocolVersion, Target, uri};
 
 /// The longest id of a task, in bytes: ids are opaque, and some are sealed state.
 const TASK_ID_BYTES_MAX: usize = 1024;
-
-/// The levels of log messages (RFC 5424 section 6.2.1, as MCP spells them).
-const LEVELS: [&str; 8] = [
-    "alert",
-    "critical",
-    "debug",
-    "emergency",
-    "error",
-    "info",
-    "notice",
-    "warning",
-];
 
 /// What the parameters of a call say.
 #[derive(Clone, Copy)]

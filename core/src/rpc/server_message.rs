@@ -59,7 +59,8 @@ const OPTED_IN: &[Field] = &[
     may("taskIds", Type::Texts),
     may("toolsListChanged", Type::Bool),
 ];
-const LEVELS: [&str; 8] = [
+/// The levels of log messages (RFC 5424 section 6.2.1, as MCP spells them): what servers send and clients ask for.
+pub(super) const LEVELS: [&str; 8] = [
     "alert",
     "critical",
     "debug",
