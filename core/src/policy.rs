@@ -98,6 +98,7 @@ struct Inner {
     confirmed: Vec<Finding>,
     directory: Directory,
     has_visible: bool,
+    modules_revision: Box<str>,
     replicas: Box<[Arc<Replica>]>,
     request_reads: Reads,
     response_reads: Reads,
@@ -129,10 +130,44 @@ impl Policy {
                 confirmed: built.confirmed,
                 directory,
                 has_visible: built.has_visible,
+                modules_revision: compile::modules_revision(source).into_boxed_str(),
                 replicas: replicas.into_boxed_slice(),
                 request_reads: built.request_reads,
                 response_reads: built.response_reads,
                 revision: compile::revision(source).into_boxed_str(),
+            }),
+        })
+    }
+
+    /// This policy over the data and tables of `source`. What is compiled is shared, so that an update of data costs no
+    /// more than reading it, once for each worker. Cold. A `source` with other modules is compiled anew.
+    ///
+    /// # Errors
+    /// The first [`PolicyError`]: data that cannot be read, that collides, or that stands where a rule does. This policy
+    /// stays as it is.
+    pub fn with_data(&self, source: &PolicySource) -> Result<Self, PolicyError> {
+        let inner = &self.inner;
+        if compile::modules_revision(source) != *inner.modules_revision {
+            return Self::compile(source, inner.replicas.len());
+        }
+        let replicas = inner
+            .replicas
+            .iter()
+            .map(|replica| compile::with_data(replica, source).map(Arc::new))
+            .collect::<Result<Box<[_]>, _>>()?;
+        let directory = replicas
+            .first()
+            .map_or(&regorus::Value::Undefined, |replica| &replica.data);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                confirmed: inner.confirmed.clone(),
+                directory: Directory::of(directory),
+                has_visible: inner.has_visible,
+                modules_revision: inner.modules_revision.clone(),
+                request_reads: inner.request_reads.clone(),
+                response_reads: inner.response_reads.clone(),
+                revision: compile::revision(source).into_boxed_str(),
+                replicas,
             }),
         })
     }

@@ -20,7 +20,7 @@ mod calls;
 mod conflicts;
 
 /// Builtins that are refused wherever an entry point reaches them; a name that ends in a dot stands for its family.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 17] = [
     ("__builtin_host_await", "is a call to the host, which answers nothing"),
     ("graph.reachable_paths", "has an output that its input does not bound"),
     ("http.send", "would need the network and answer undefined"),
@@ -32,6 +32,7 @@ const REFUSED: [(&str, &str); 16] = [
     ("opa.runtime", "would show the gate's environment"),
     ("print", "would write values of the call to the log"),
     ("rand.intn", "would make decisions that cannot be repeated"),
+    ("strings.count", "counts matches that overlap, where Rego does not"),
     ("time.now_ns", "would read the clock: a call is judged at `input.time`"),
     ("units.", "runs as long as the exponent in its input says"),
     ("walk", "cannot be compiled"),
@@ -48,6 +49,9 @@ const CONSTANT_ARGUMENTS: [(&str, usize); 6] = [
     ("sprintf", 0),
     ("strings.replace_n", 0),
 ];
+
+/// The most arguments that the compiler passes on; it drops the others without a word.
+const ARGUMENTS_MAX: usize = 8;
 
 /// The rules of a policy by their path.
 pub(super) struct Rules<'a> {
@@ -118,6 +122,19 @@ impl<'a> Rules<'a> {
         self.span_of(path)
     }
 
+    /// Refuses a rule beneath another rule's path: a reference finds one of them and never the other's members.
+    fn refuse_nested(&self) -> Result<(), PolicyError> {
+        for path in self.by_path.keys() {
+            let mut steps = path.match_indices(['.', '[']);
+            let outer = steps.find_map(|(end, _)| path.get(..end).filter(|outer| self.is_defined(outer)));
+            if let Some(outer) = outer {
+                let message = format!("`{path}` stands inside the rule `{outer}`: make them one rule");
+                return Err(refuse(self.span_of(path), message));
+            }
+        }
+        Ok(())
+    }
+
     fn call_named_in(&self, words: &BTreeSet<&str>) -> Option<Call<'a>> {
         self.by_path.values().flatten().find_map(|definition| {
             let mut found = None;
@@ -138,7 +155,8 @@ impl<'a> Rules<'a> {
 /// The members of `data` that the configuration gives: its scope tables.
 pub(super) const TABLES: [&str; 3] = ["tools", "prompts", "resources"];
 
-/// Checks what needs no program: no `default` function, no package of ours.
+/// Checks what needs no program: no `default` function, no package of ours, and no rule whose head the compiler takes for
+/// another.
 pub(super) fn modules(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
     for module in modules {
         let package = syntax::literal_path(&module.package.refr).unwrap_or_default();
@@ -156,13 +174,37 @@ pub(super) fn modules(modules: &[Ref<Module>]) -> Result<(), PolicyError> {
                 let message = "`default` of a function is not carried out by the compiled program: write an `else`";
                 return Err(PolicyError(finding_at(span, message)));
             }
+            computed_head(rule)?;
         }
     }
     Ok(())
 }
 
+/// Refuses a head with a computed step before its end, or anywhere in that of a set or a function: the compiler leaves
+/// the step out, so that the rule would be another.
+fn computed_head(rule: &Rule) -> Result<(), PolicyError> {
+    let head = match rule {
+        Rule::Spec {
+            head: RuleHead::Compr { refr, .. },
+            ..
+        } => match &**refr {
+            Expr::RefBrack { refr, .. } => refr,
+            _ => refr,
+        },
+        _ => head(rule),
+    };
+    let mut computed = false;
+    syntax::each_computed_step(head, &mut |_| computed = true);
+    if !computed {
+        return Ok(());
+    }
+    let message = "only the last step of a rule's name may be computed, and only where it has a value";
+    Err(PolicyError(finding_at(rule.span(), message)))
+}
+
 /// Checks everything that the entry points reach.
 pub(super) fn program(program: &Program, rules: &Rules<'_>) -> Result<Checked, PolicyError> {
+    rules.refuse_nested()?;
     let nowhere = || rules.span_of(Entry::Request.path());
     for info in &program.rule_infos {
         let definitions = rules.by_path.get(&info.name).map_or(&[][..], Vec::as_slice);
@@ -174,9 +216,9 @@ pub(super) fn program(program: &Program, rules: &Rules<'_>) -> Result<Checked, P
         }
         for definition in definitions {
             refused_calls(definition.rule)?;
-            // A default whose value the compiler could not compute is dropped without a word.
-            if let Rule::Default { span, .. } = definition.rule
-                && info.default_literal_index.is_none()
+            // The compiler computes a default without data, and drops it without a word where it cannot.
+            if let Rule::Default { span, value, .. } = definition.rule
+                && (info.default_literal_index.is_none() || !is_constant(value))
             {
                 return Err(refuse(
                     Some(span),
@@ -238,6 +280,10 @@ fn refused_calls(rule: &Rule) -> Result<(), PolicyError> {
         }
         if let Some(reason) = refusal(&name) {
             refused = Some(finding_at(span, format!("`{name}` {reason}")));
+        }
+        if ARGUMENTS_MAX < arguments.len() {
+            let message = format!("`{name}` takes more than {ARGUMENTS_MAX} arguments: the others would be lost");
+            refused = Some(finding_at(span, message));
         }
         for (limited, position) in CONSTANT_ARGUMENTS {
             if limited == name && !arguments.get(position).is_some_and(|argument| is_constant(argument)) {

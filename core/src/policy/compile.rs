@@ -11,7 +11,7 @@ use regorus::rvm::Program;
 use regorus::unstable::{Module, Ref, Span};
 use regorus::{Engine, Value};
 
-use super::checks::{self, Rules, TABLES};
+use super::checks::{self, Checked, Rules, TABLES};
 use super::reads::Reads;
 use super::{Finding, PolicyError, PolicySource, SourceFile};
 use crate::crypto::{self, Sha256};
@@ -55,36 +55,20 @@ pub(super) struct Built {
     pub(super) response_reads: Reads,
 }
 
-/// Compiles `source` once.
+/// Compiles `source` once, for the questions that the gate asks.
 pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
-    let mut engine = Engine::new();
-    engine.set_strict_builtin_errors(false);
-    for module in &source.modules {
-        engine
-            .add_policy(module.name.clone(), module.text.clone())
-            .map_err(|error| located(&error, || start_of(&module.name)))?;
-    }
-    let modules: Vec<Ref<Module>> = engine.get_modules().clone();
-    let rules = Rules::of(&modules)?;
-    checks::modules(&modules)?;
+    let parsed = parse(source)?;
+    let rules = Rules::of(&parsed.modules)?;
+    checks::modules(&parsed.modules)?;
     let entries = entries(source, &rules)?;
-    let data = load_data(source)?;
-    let first = || start_of(source.modules.first().map_or("policy", |module| module.name.as_str()));
-    engine.add_data(data.clone()).map_err(|error| located(&error, first))?;
     let paths: Vec<&str> = entries.iter().map(|entry| entry.path()).collect();
-    // The text as written is compiled for its errors alone; the machine runs the guarded one.
-    compile(&mut engine, &paths, &rules, first)?;
-    let program = compile(&mut guarded(source, &modules)?, &paths, &rules, first)?;
-    program
-        .check_rule_data_conflicts(&data)
-        .map_err(|error| located(&error, first))?;
-    let checked = checks::program(&program, &rules)?;
+    let assembled = assemble(source, &parsed, &rules, &paths)?;
     let reads = |entries: &[Entry]| {
         let mut reads = Reads::default();
-        modules.iter().for_each(|module| reads.add_imports(module));
+        parsed.modules.iter().for_each(|module| reads.add_imports(module));
         for path in entries
             .iter()
-            .flat_map(|entry| checked.calls.reached_from(entry.path()))
+            .flat_map(|entry| assembled.checked.calls.reached_from(entry.path()))
         {
             rules.definitions(path).for_each(|rule| reads.add_rule(rule));
         }
@@ -94,12 +78,93 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
         has_visible: entries.contains(&Entry::Visible),
         request_reads: reads(&[Entry::Request, Entry::Visible]),
         response_reads: reads(&[Entry::Response]),
+        replica: assembled.replica,
+        confirmed: assembled.checked.confirmed,
+    })
+}
+
+/// The modules of a policy and the interpreter that holds them.
+struct Parsed {
+    engine: Engine,
+    modules: Vec<Ref<Module>>,
+}
+
+/// What became of a policy, whatever it is asked.
+struct Assembled {
+    checked: Checked,
+    replica: Replica,
+}
+
+fn parse(source: &PolicySource) -> Result<Parsed, PolicyError> {
+    let mut engine = Engine::new();
+    engine.set_strict_builtin_errors(false);
+    for module in &source.modules {
+        engine
+            .add_policy(module.name.clone(), module.text.clone())
+            .map_err(|error| located(&error, || start_of(&module.name)))?;
+    }
+    let modules = engine.get_modules().clone();
+    Ok(Parsed { engine, modules })
+}
+
+/// Compiles what the rules at `paths` reach, with every check that a policy must pass.
+fn assemble(
+    source: &PolicySource,
+    parsed: &Parsed,
+    rules: &Rules<'_>,
+    paths: &[&str],
+) -> Result<Assembled, PolicyError> {
+    let data = load_data(source)?;
+    let mut engine = parsed.engine.clone();
+    let first = || first_of(source);
+    engine.add_data(data.clone()).map_err(|error| located(&error, first))?;
+    // The text as written is compiled for its errors alone; the machine runs the guarded one.
+    compile(&mut engine, paths, rules, first)?;
+    let program = compile(&mut guarded(source, &parsed.modules)?, paths, rules, first)?;
+    program
+        .check_rule_data_conflicts(&data)
+        .map_err(|error| located(&error, first))?;
+    let checked = checks::program(&program, rules)?;
+    Ok(Assembled {
         replica: Replica {
             data,
             interpreter: (!checked.confirmed.is_empty()).then_some(engine),
             program,
         },
-        confirmed: checked.confirmed,
+        checked,
+    })
+}
+
+/// The replica of a policy that answers the rule at `path`, whatever that is: the way of a real policy for tests.
+#[cfg(test)]
+pub(super) fn build_for(source: &PolicySource, path: &str) -> Result<Replica, PolicyError> {
+    let parsed = parse(source)?;
+    let rules = Rules::of(&parsed.modules)?;
+    checks::modules(&parsed.modules)?;
+    Ok(assemble(source, &parsed, &rules, &[path])?.replica)
+}
+
+/// `replica` with the data of `source`, whose modules are those that it was compiled from.
+pub(super) fn with_data(replica: &Replica, source: &PolicySource) -> Result<Replica, PolicyError> {
+    let data = load_data(source)?;
+    let first = || first_of(source);
+    replica
+        .program
+        .check_rule_data_conflicts(&data)
+        .map_err(|error| located(&error, first))?;
+    let mut interpreter = replica.interpreter.clone();
+    if let Some(engine) = &mut interpreter {
+        engine.clear_data();
+        engine.add_data(data.clone()).map_err(|error| located(&error, first))?;
+        // It prepares itself when it is asked next: here, where nobody waits for it.
+        engine
+            .compile_with_entrypoint(&Arc::from(Entry::Request.path()))
+            .map_err(|error| located(&error, first))?;
+    }
+    Ok(Replica {
+        data,
+        interpreter,
+        program: Arc::clone(&replica.program),
     })
 }
 
@@ -111,7 +176,7 @@ fn compile(
     first: impl Fn() -> Finding,
 ) -> Result<Arc<Program>, PolicyError> {
     let compiled = engine
-        .compile_with_entrypoint(&Arc::from(Entry::Request.path()))
+        .compile_with_entrypoint(&Arc::from(paths.first().copied().unwrap_or_default()))
         .map_err(|error| located(&error, &first))?;
     Compiler::compile_from_policy(&compiled, paths).map_err(|error| compiler_error(&error, rules, first))
 }
@@ -138,17 +203,27 @@ fn guarded(source: &PolicySource, modules: &[Ref<Module>]) -> Result<Engine, Pol
     Ok(engine)
 }
 
+/// The SHA-256 of the modules alone, in hexadecimal.
+pub(super) fn modules_revision(source: &PolicySource) -> String {
+    let mut digest = Sha256::default();
+    add_files(&mut digest, b"modules", &source.modules);
+    crypto::hex(&digest.finish())
+}
+
+fn add_files(digest: &mut Sha256, kind: &[u8], files: &[SourceFile]) {
+    digest.update_framed(kind);
+    digest.update_framed(&u64::try_from(files.len()).unwrap_or(u64::MAX).to_le_bytes());
+    for SourceFile { name, text } in files {
+        digest.update_framed(name.as_bytes());
+        digest.update_framed(text.as_bytes());
+    }
+}
+
 /// The SHA-256 of `source` in hexadecimal; each part with its length in front, so that no two sources collide.
 pub(super) fn revision(source: &PolicySource) -> String {
     let mut digest = Sha256::default();
-    for (kind, files) in [(&b"modules"[..], &source.modules), (&b"data"[..], &source.data)] {
-        digest.update_framed(kind);
-        digest.update_framed(&u64::try_from(files.len()).unwrap_or(u64::MAX).to_le_bytes());
-        for SourceFile { name, text } in files {
-            digest.update_framed(name.as_bytes());
-            digest.update_framed(text.as_bytes());
-        }
-    }
+    add_files(&mut digest, b"modules", &source.modules);
+    add_files(&mut digest, b"data", &source.data);
     for (_, table) in tables(source) {
         digest.update_framed(table.as_bytes());
     }
@@ -162,8 +237,7 @@ fn entries(source: &PolicySource, rules: &Rules<'_>) -> Result<Vec<Entry>, Polic
         match rules.is_defined(entry.path()) {
             true => entries.push(entry),
             false if required => {
-                let file = source.modules.first().map_or("policy", |module| module.name.as_str());
-                let mut finding = start_of(file);
+                let mut finding = first_of(source);
                 let _ = write!(finding.message, "the policy does not define `{}`", entry.path());
                 return Err(PolicyError(finding));
             }
@@ -213,6 +287,11 @@ fn data_error(file: &str, message: String) -> PolicyError {
         message,
         ..start_of(file)
     })
+}
+
+/// The beginning of the first module, with nothing said yet.
+fn first_of(source: &PolicySource) -> Finding {
+    start_of(source.modules.first().map_or("policy", |module| module.name.as_str()))
 }
 
 /// The beginning of `file`, with nothing said yet.

@@ -10,7 +10,7 @@ use regorus::unstable::{Expr, Module, Rule};
 use super::syntax;
 
 /// A set of input paths.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Reads {
     /// Everything from here down.
     All,

@@ -8,11 +8,15 @@ use crate::time::UnixTime;
 
 mod answers;
 mod differential;
+mod data;
 mod directory;
+mod faults;
 mod inputs;
 mod loading;
+mod opa;
 mod running;
 mod sample;
+mod scale;
 
 /// A review that passes everything: the part of a policy that a test of requests does not look at.
 const REVIEW: &str =

@@ -76,13 +76,25 @@ impl Worker {
         limits: &EvalLimits,
         ticks: &dyn Ticks,
     ) -> Result<Value, PolicyFailure> {
+        self.evaluate_rule(replica, entry.path(), input, limits, ticks)
+    }
+
+    /// Asks `replica` for the value of the rule at `path`.
+    pub(super) fn evaluate_rule(
+        &mut self,
+        replica: &Arc<Replica>,
+        path: &str,
+        input: Value,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<Value, PolicyFailure> {
         let start_ns = ticks.now_ns();
         let position = match self.position(replica) {
             Some(position) => position,
             None => self.load(replica)?,
         };
         let loaded = self.loaded.get_mut(position).ok_or(PolicyFailure::Unloadable)?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| loaded.run(entry, input, limits)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| loaded.run(path, input, limits)));
         let Ok(answer) = outcome else {
             self.loaded.swap_remove(position);
             return Err(PolicyFailure::Panicked);
@@ -122,7 +134,7 @@ impl Worker {
 }
 
 impl Loaded {
-    fn run(&mut self, entry: Entry, input: Value, limits: &EvalLimits) -> Result<Value, PolicyFailure> {
+    fn run(&mut self, path: &str, input: Value, limits: &EvalLimits) -> Result<Value, PolicyFailure> {
         let timer = ExecutionTimerConfig {
             limit: limits.deadline,
             check_interval: TIMER_INSTRUCTIONS,
@@ -130,11 +142,11 @@ impl Loaded {
         self.machine.set_max_instructions(limits.instructions);
         self.machine.set_execution_timer_config(Some(timer));
         self.machine.set_input(input.clone());
-        let answer = self.machine.execute_entry_point_by_name(entry.path());
+        let answer = self.machine.execute_entry_point_by_name(path);
         self.machine.set_input(Value::Null);
         let answer = answer.map_err(|error| failure(&error))?;
         match &mut self.interpreter {
-            Some(interpreter) if decision::grants(&answer) => confirm(interpreter, timer, entry, input, answer),
+            Some(interpreter) if decision::grants(&answer) => confirm(interpreter, timer, path, input, answer),
             _ => Ok(answer),
         }
     }
@@ -145,13 +157,13 @@ impl Loaded {
 fn confirm(
     interpreter: &mut Engine,
     timer: ExecutionTimerConfig,
-    entry: Entry,
+    path: &str,
     input: Value,
     answer: Value,
 ) -> Result<Value, PolicyFailure> {
     interpreter.set_execution_timer_config(timer);
     interpreter.set_input(input);
-    let confirmed = interpreter.eval_rule(entry.path().to_owned());
+    let confirmed = interpreter.eval_rule(path.to_owned());
     interpreter.set_input(Value::Null);
     match confirmed {
         Ok(same) if same == answer => Ok(answer),

@@ -28,15 +28,11 @@ impl Calls {
     /// Reads the calls of `program` and checks that they end.
     pub(super) fn of(program: &Program) -> Result<Self, CallError> {
         let mut called = vec![BTreeSet::new(); program.rule_infos.len()];
-        let mut caller = None;
-        for instruction in &program.instructions {
-            if let Instruction::RuleInit { rule_index, .. } = instruction {
-                caller = Some(usize::from(*rule_index));
-            }
-            if let Some(calls) = caller.and_then(|rule| called.get_mut(rule)) {
+        each_instruction(program, &mut |rule, instruction| {
+            if let Some(calls) = called.get_mut(rule) {
                 add_targets(program, instruction, calls);
             }
-        }
+        });
         let paths = program.rule_infos.iter().map(|info| info.name.clone()).collect();
         let calls = Self { called, paths };
         calls.check_depth()?;
@@ -96,6 +92,19 @@ impl Calls {
         CallError {
             message: message(&path),
             path,
+        }
+    }
+}
+
+/// Calls `visit` for every instruction with the number of the rule that it belongs to.
+pub(super) fn each_instruction(program: &Program, visit: &mut dyn FnMut(usize, &Instruction)) {
+    let mut rule = None;
+    for instruction in &program.instructions {
+        if let Instruction::RuleInit { rule_index, .. } = instruction {
+            rule = Some(usize::from(*rule_index));
+        }
+        if let Some(rule) = rule {
+            visit(rule, instruction);
         }
     }
 }

@@ -6,18 +6,24 @@
 
 use std::collections::BTreeSet;
 
-use regorus::rvm::Program;
 use regorus::rvm::program::{RuleInfo, RuleType};
+use regorus::rvm::{Instruction, Program};
 use regorus::unstable::{AssignOp, Expr, Import, Literal, LiteralStmt, Query, Rule, RuleAssign, RuleHead};
 
-use super::{Definition, Rules, head, is_constant};
+use super::{Definition, Rules, calls, head, is_constant};
 use crate::policy::compile::{Entry, finding_at};
 use crate::policy::{Finding, syntax};
 
 /// The places of every rule that `program` holds.
 pub(super) fn find(program: &Program, rules: &Rules<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for info in &program.rule_infos {
+    let mut documents = BTreeSet::new();
+    calls::each_instruction(program, &mut |rule, instruction| {
+        if matches!(instruction, Instruction::VirtualDataDocumentLookup { .. }) {
+            documents.insert(rule);
+        }
+    });
+    for (number, info) in program.rule_infos.iter().enumerate() {
         let definitions: Vec<Definition<'_>> = rules
             .by_path
             .get(&info.name)
@@ -27,7 +33,12 @@ pub(super) fn find(program: &Program, rules: &Rules<'_>) -> Vec<Finding> {
             .filter(|definition| matches!(definition.rule, Rule::Spec { .. }))
             .collect();
         for definition in &definitions {
-            if let Some(reason) = reason(info, *definition, definitions.len(), rules) {
+            // The machine makes members of rules that are undefined, and leaves out packages without a rule.
+            let document = documents
+                .contains(&number)
+                .then_some("a package is read as one document");
+            let reason = document.or_else(|| reason(info, *definition, definitions.len(), rules));
+            if let Some(reason) = reason {
                 let message = format!("{reason}: the interpreter confirms every allow");
                 findings.push(finding_at(definition.rule.span(), message));
             }
@@ -54,7 +65,31 @@ fn reason(info: &RuleInfo, definition: Definition<'_>, definitions: usize, rules
     if has_pattern(definition.rule) {
         return Some("a pattern may match what Rego does not match");
     }
+    if negates_a_match(definition.rule) {
+        return Some("what is matched beneath a `not` may be lost");
+    }
     expression_reason(definition.rule)
+}
+
+/// Whether a `not` covers an assignment, a comprehension or a call whose last argument may be a pattern: beneath a `not`
+/// the machine drops the comparisons that an assignment or a pattern makes.
+fn negates_a_match(rule: &Rule) -> bool {
+    let mut found = false;
+    syntax::each_query(rule, &mut |query| {
+        for statement in &query.stmts {
+            if let Literal::NotExpr { expr, .. } = &statement.literal {
+                syntax::each_expr(expr, &mut |inner| {
+                    found |= match inner {
+                        Expr::AssignExpr { .. } => true,
+                        Expr::Call { params, .. } => params.last().is_some_and(|last| is_pattern(last)),
+                        inner => is_comprehension(inner),
+                    };
+                    !found
+                });
+            }
+        }
+    });
+    found
 }
 
 /// Whether a definition takes values apart by a pattern, or takes an argument it does not name: the machine matches
@@ -122,6 +157,8 @@ fn expression_reason(rule: &Rule) -> Option<&'static str> {
             Expr::ArithExpr { .. } | Expr::BinExpr { .. } if !is_constant(expr) => {
                 reason = Some("an operand may be of a kind that cannot be reckoned with");
             }
+            // The machine looks at the value alone.
+            Expr::Membership { key: Some(_), .. } => reason = Some("the key of a membership may be another"),
             _ => {}
         }
         reason.is_none()

@@ -45,6 +45,12 @@ set_of contains x if some x in [a.m, a.s]
 unlisted_eq(k) if { r = data.rows[k]; not r.blocked }
 nested(k) if { unlisted_eq(k) }
 chained if { r = data.rows[a.s]; q = r.owner; not q == "x" }
+negated_equal if { x := a.n; not x = 2 }
+negated_pattern if not [1, 2] = a.l
+negated_output if not is_pair(a.l, ["x", "q"])
+is_pair(p) := p
+graded(x) := "one" if x == 1
+else := "other" if x
 deep_not if { not unlisted_eq(a.s); a.s = k; not data.rows[k] }
 "#;
 
@@ -352,6 +358,44 @@ const CONDITIONS: &[&str] = &[
     "x = a.n / 0; not x",
     "a.n / 0 != 1",
     "a.n - a.m != 1",
+    "\"q\", \"v\" in a.o",
+    "\"k\", \"v\" in a.o; a.t",
+    "not \"q\", \"v\" in a.o; a.t",
+    "not negated_equal",
+    "negated_equal",
+    "not negated_pattern",
+    "not count([1 | some x in a.l; x = \"q\"]) == 0",
+    "not count([1 | some \"q\" in a.l]) == 0",
+    "not {x | some x in a.l; x = \"q\"} == set()",
+    "not is_pair(a.l, [\"q\", \"y\"])",
+    "not negated_output",
+    "count(data.portcullis.parts) > 1",
+    "data.portcullis.parts[_]",
+    "x := data.portcullis.parts[\"gone\"]; not x",
+    "x := data.portcullis.parts[a.s]; not x",
+    "some k; data.portcullis.parts[k]; k == \"gone\"",
+    "every p in data.portcullis.parts { p == 1 }",
+    "not data.portcullis.parts.gone",
+    "every x in a.l { some y in a.l; x == y }",
+    "every x in a.l { some y in a.e; x == y }",
+    "every x in a.l { a.l[_] == x }",
+    "every i, x in a.l { a.l[i] == x }",
+    "every x in [1, 2] { every y in [2, 3] { x <= y } }",
+    "every x in a.e { every y in a.m { x == y } }",
+    "{x | some x in a.l} == {\"x\", \"y\"}",
+    "{x: y | some y, x in a.l}.y == 1",
+    "[x | some x in a.l; x != \"x\"] == [\"y\"]",
+    "graded(a.n) == \"one\"",
+    "graded(a.m) == \"other\"",
+    "not graded(a.n) == \"one\"; a.t",
+    "names == {\"x\", \"y\"}",
+    "some n in names; n == \"y\"",
+    "not names[a.s]; a.t",
+    "by_name[a.l[0]] == \"x\"",
+    "some k, v in by_name; k == v",
+    "i := 1; a.l[i] == \"y\"",
+    "k := \"k\"; a.o[k] == \"v\"",
+    "some k; a.o[k] == \"v\"; a[j] == k",
 ];
 
 const ARGUMENTS: &[&str] = &[
@@ -381,6 +425,10 @@ fn the_machine_allows_nothing_that_the_interpreter_does_not() {
     let mut both = 0;
     for condition in CONDITIONS {
         let mut source = allowing(&format!("{RULES}\nallow if {{ {condition} }}"));
+        source.modules.push(SourceFile {
+            name: "parts.rego".to_owned(),
+            text: "package portcullis.parts\n\nhere := 1\n\ngone if input.request.arguments.m\n".to_owned(),
+        });
         source.data[0].text = r#"{"rows": {"good": {"blocked": false}, "bad": {"blocked": true}}}"#.to_owned();
         let policy = Policy::compile(&source, 1).unwrap_or_else(|error| panic!("{condition}: {error}"));
         for arguments in ARGUMENTS {

@@ -90,6 +90,41 @@ fn names_the_place_of_what_it_refuses() {
             "request.rego:4:1: Compile-time recursion detected",
         ),
         ("y := numbers.range(1, input.n)\nx := true", "accepted"),
+        (
+            "x := strings.count(input.a, \"a\")",
+            "request.rego:3:6: `strings.count` counts matches that overlap",
+        ),
+        (
+            "default x := {y: 1 | some y in data.list}\nx if input.a",
+            "request.rego:3:1: the value of a `default` must be a constant",
+        ),
+        ("default x := {\"a\": [1, -1, \"b\"]}\nx := 1 if input.a", "accepted"),
+        (
+            "p[q].r := 1 if some q in input.a\nx := p",
+            "request.rego:3:1: only the last step of a rule's name may be computed",
+        ),
+        (
+            "p[q].r contains 1 if some q in input.a\nx := true",
+            "request.rego:3:1: only the last step",
+        ),
+        (
+            "p[q] contains 1 if some q in input.a\nx := true",
+            "request.rego:3:1: only the last step",
+        ),
+        ("p[q] := 1 if some q in input.a\nx := p.a", "accepted"),
+        ("p.q := 1 if input.a\nx := p.q", "accepted"),
+        (
+            "p[q] := 1 if some q in input.a\np.a := 2\nx := p.a",
+            "request.rego:4:1: `data.portcullis.request.p.a` stands inside the rule",
+        ),
+        (
+            "f(a, b, c, d, e, f, g, h, i) if i == 9\nx := f(1, 2, 3, 4, 5, 6, 7, 8, 9)",
+            "request.rego:4:6: `f` takes more than 8 arguments",
+        ),
+        (
+            "f(a, b, c, d, e, f, g, h) if h == 8\nx := f(1, 2, 3, 4, 5, 6, 7, 8)",
+            "accepted",
+        ),
     ];
     for (rules, expected) in cases {
         check(&decided(rules), expected);
@@ -187,6 +222,15 @@ fn lists_what_needs_confirmation() {
         ("f(a) := a\nx := f(1)", 0),
         ("f(a) := b if some b in a\nx := f(input.a)", 1),
         ("f(a) := 1 if a > 1\nf(a) := 2 if a > 2\nx := f(1)", 2),
+        ("x if \"k\", 1 in input.a", 1),
+        ("x if 1 in input.a", 0),
+        ("x if not input.a = 1", 1),
+        ("x if not input.a == 1", 0),
+        ("x if not count([1 | some y in input.a; y = 1]) == 0", 1),
+        ("x if not f(input.a, [1])\nf(a) := a", 1),
+        ("x if count([1 | some y in input.a; y == 1]) == 0", 0),
+        ("x := data.other\ny := 1", 0),
+        ("x := data.portcullis.response", 1),
         ("unused := 1 if input.a\nunused := 2 if input.b\nx := 1", 0),
     ];
     for (rules, expected) in cases {
