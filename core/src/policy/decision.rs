@@ -6,6 +6,7 @@
 use regorus::Value;
 
 use super::pointer::Pointer;
+use crate::credential::is_nqchar;
 use crate::denial::AuthenticationDemand;
 
 /// The most redactions that one decision may ask for.
@@ -280,9 +281,8 @@ fn read_authenticate(value: &Value) -> Result<AuthenticationDemand, PolicyFailur
 }
 
 fn read_acr(value: &Value) -> Result<Box<str>, PolicyFailure> {
-    let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     match value {
-        Value::String(acr) if !acr.is_empty() && acr.len() <= ACR_BYTES_MAX && acr.bytes().all(allowed) => {
+        Value::String(acr) if !acr.is_empty() && acr.len() <= ACR_BYTES_MAX && acr.bytes().all(is_nqchar) => {
             Ok((&**acr).into())
         }
         _ => Err(PolicyFailure::Obligation),

@@ -13,6 +13,7 @@ use portcullis_core::config::{
 };
 use portcullis_core::exchange::ExchangeTerms;
 use portcullis_core::jwks::refresh::may_come_from;
+use portcullis_core::scope::is_scope;
 use portcullis_core::token::IdentityForm;
 
 use super::IssuerPlan;
@@ -327,11 +328,6 @@ fn exchanging_issuer<'i>(
 }
 
 fn asked_scopes(lowering: &mut Lowering<'_>, written: &At<Vec<At<String>>>) -> Option<Arc<[Box<str>]>> {
-    // RFC 6749 section 3.3.
-    let is_scope = |text: &str| {
-        let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        !text.is_empty() && text.bytes().all(allowed)
-    };
     if let Some(wrong) = written.value.iter().find(|scope| !is_scope(&scope.value)) {
         let message = format!("`{}` is no scope", wrong.value);
         lowering.fault(Code::UpstreamInvalid, wrong.place, message);
