@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::catalog::OnChange;
 use crate::credential;
 use crate::denial::{Denial, DenyReason, DenyStyle};
+use crate::head::is_unreserved;
 use crate::identity::{MachineIdentities, SharedSecret};
 use crate::limit::Rate;
 use crate::policy::Policy;
@@ -73,6 +74,47 @@ pub struct ServerParts {
     pub deny_style: DenyStyle,
     /// What becomes of tools whose definitions are not the accepted ones.
     pub tools_on_change: OnChange,
+}
+
+impl ServerParts {
+    /// What every server must have; all else is at its strictest, or not there at all.
+    pub fn strict(
+        name: &str,
+        path: &str,
+        resource: &str,
+        issuers: Vec<Arc<crate::token::Issuer>>,
+        tools: ToolTable,
+        policy: Arc<Policy>,
+        upstream: Upstream,
+    ) -> Self {
+        Self {
+            name: Arc::from(name),
+            tenant: None,
+            path: Arc::from(path),
+            resource: Arc::from(resource),
+            audiences: Vec::new(),
+            issuer_audiences: BTreeMap::new(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            issuers,
+            tools,
+            prompts: PromptTable::default(),
+            resources: ResourceTable::default(),
+            policy,
+            upstream,
+            query_names: Vec::new(),
+            danger_shared_secret: None,
+            rate: Rate {
+                per_second: 50,
+                burst: 100,
+            },
+            sender: SenderRules::default(),
+            title: None,
+            machines: MachineIdentities::default(),
+            deny_style: DenyStyle::Http,
+            tools_on_change: OnChange::Withhold,
+        }
+    }
 }
 
 /// One protected MCP server, checked: it has an audience, an issuer, a tool table and a policy.
@@ -366,8 +408,7 @@ pub const DEFAULT_TENANT: &str = "default";
 
 /// Whether a query parameter of this name may be let in: nothing that needs an escape, and no name of a credential.
 fn is_query_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    (1..=64).contains(&name.len()) && name.bytes().all(allowed) && !credential::names_secret(name)
+    (1..=64).contains(&name.len()) && name.bytes().all(is_unreserved) && !credential::names_secret(name)
 }
 
 /// The origin and the authority of an absolute http(s) URI.

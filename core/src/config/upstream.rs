@@ -32,6 +32,16 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// An upstream of one endpoint, which is shown nothing and gets no further fields.
+    pub fn of_one(name: &str, endpoint: Endpoint) -> Self {
+        Self {
+            name: Arc::from(name),
+            endpoints: vec![endpoint],
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
+        }
+    }
+
     /// The endpoint of this id; `None` for one that is gone.
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| endpoint.id == id)

@@ -20,16 +20,14 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{
-    CredentialKind, Credentials, Endpoint, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
-};
-use crate::denial::DenyStyle;
+use crate::catalog::OnChange;
+use crate::config::{CredentialKind, Credentials, Endpoint, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
-use crate::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use crate::scope::{ScopeRow, ToolTable};
 use crate::session::EndpointId;
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
@@ -66,6 +64,8 @@ pub(super) struct Setup {
     pub(super) sender: SenderRules,
     /// The machines that the server knows.
     pub(super) machines: MachineIdentities,
+    /// What becomes of tools whose definitions are not the accepted ones.
+    pub(super) tools_on_change: OnChange,
     /// What its upstream is shown.
     pub(super) credentials: Credentials,
 }
@@ -87,6 +87,7 @@ impl Default for Setup {
             keys: true,
             sender: SenderRules::default(),
             machines: MachineIdentities::default(),
+            tools_on_change: OnChange::Report,
             credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
         }
     }
@@ -158,42 +159,29 @@ pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
 }
 
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
+    let endpoint = Endpoint {
+        id: EndpointId::ONLY,
+        authority: Arc::from("upstream.example"),
+        host: Arc::from("upstream.example"),
+        path: Arc::from("/mcp"),
+        tls: true,
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+        kept: None,
+    };
     ServerParts {
-        name: Arc::from(name),
         tenant: Some(Arc::from(TENANT)),
-        path: Arc::from(format!("/{name}")),
-        resource: Arc::from(format!("https://gate.example/{name}")),
-        audiences: Vec::new(),
-        issuer_audiences: BTreeMap::new(),
-        hosts: Vec::new(),
         origins: vec![Arc::from("https://app.example")],
-        issuers,
-        tools: tools(),
-        prompts: PromptTable::default(),
-        resources: ResourceTable::default(),
-        policy: Arc::new(Policy::compile(policy, 1).unwrap()),
-        upstream: Upstream {
-            name: Arc::from("crm-upstream"),
-            endpoints: vec![Endpoint {
-                id: EndpointId::ONLY,
-                authority: Arc::from("upstream.example"),
-                host: Arc::from("upstream.example"),
-                path: Arc::from("/mcp"),
-                tls: true,
-                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-                kept: None,
-            }],
-            credentials: Credentials::default(),
-            forward_headers: ForwardHeaders::default(),
-        },
         rate,
-        query_names: Vec::new(),
-        danger_shared_secret: None,
-        sender: SenderRules::default(),
-        title: None,
-        deny_style: DenyStyle::Http,
-        tools_on_change: crate::catalog::OnChange::Report,
-        machines: MachineIdentities::default(),
+        tools_on_change: OnChange::Report,
+        ..ServerParts::strict(
+            name,
+            &format!("/{name}"),
+            &format!("https://gate.example/{name}"),
+            issuers,
+            tools(),
+            Arc::new(Policy::compile(policy, 1).unwrap()),
+            Upstream::of_one("crm-upstream", endpoint),
+        )
     }
 }
 
@@ -203,6 +191,7 @@ pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = ServerParts {
         sender: setup.sender,
         machines: setup.machines.clone(),
+        tools_on_change: setup.tools_on_change,
         upstream: Upstream {
             credentials: setup.credentials.clone(),
             ..parts.upstream
