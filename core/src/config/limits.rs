@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::catalog::ListingLimits;
 use crate::exchange::ExchangeLimits;
 use crate::limit::Rate;
 use crate::token::TokenLimits;
@@ -117,6 +118,19 @@ impl Limits {
                 per_second: self.failed_tokens_per_second,
                 burst: self.failed_tokens_burst,
             },
+        }
+    }
+
+    /// The bounds of the gate's own listing of an upstream's tools.
+    pub fn listing_limits(&self) -> ListingLimits {
+        let bounds = ListingLimits::default();
+        ListingLimits {
+            answer_bytes_max: self.answer_bytes_max,
+            json_depth_max: self.json_depth_max,
+            // A long list of tools has more than any one call.
+            json_members_max: self.json_members_max.max(bounds.json_members_max),
+            tool_name_bytes_max: self.tool_name_bytes_max,
+            ..bounds
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_core::audit::ActOutcome;
-use portcullis_core::catalog::{Catalog, Listing, ListingError, ListingLimits, OnChange, PinState, Pins, ToolDigest};
+use portcullis_core::catalog::{Catalog, Listing, ListingError, OnChange, PinState, Pins, ToolDigest};
 use portcullis_core::config::{CredentialKind, Endpoint, Limits, Server};
 use portcullis_core::gate::{Gate, ToolAct};
 use tokio::runtime::Handle;
@@ -176,7 +176,7 @@ impl Lister {
                     server = &**server.name(),
                     "tools are listed for callers alone: none has a definition to be held against"
                 );
-                let unseen = Catalog::default().pinned(&Pins::default(), self.plan.on_change);
+                let unseen = Catalog::default().pinned(&Pins::default());
                 self.gate.publish_catalog(&server, &Arc::new(unseen));
                 return Ok(());
             }
@@ -184,9 +184,7 @@ impl Lister {
         };
         drop(snapshot);
         let pins = self.pins(&server, &catalog);
-        let catalog = catalog
-            .pinned(&pins, self.plan.on_change)
-            .refreshed_every(self.plan.refresh);
+        let catalog = catalog.pinned(&pins).refreshed_every(self.plan.refresh);
         self.report(&server, &catalog);
         tracing::info!(
             server = &**server.name(),
@@ -346,10 +344,7 @@ async fn list_at(
     endpoint: &Endpoint,
     limits: &Limits,
 ) -> Result<Catalog, ListingError> {
-    let mut listing = Listing::new(ListingLimits {
-        answer_bytes_max: limits.answer_bytes_max,
-        ..ListingLimits::default()
-    });
+    let mut listing = Listing::new(limits.listing_limits());
     while let Some(request) = listing.poll() {
         let answer = upstreams.list(server.upstream(), endpoint, request, &listing).await;
         listing.on_answer(answer);

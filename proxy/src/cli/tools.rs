@@ -123,7 +123,7 @@ fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<
             (Ok(catalog), Ok(pins)) => {
                 // Nobody has looked at them yet: the first gate that does accepts them.
                 let pins = pins.unwrap_or_default();
-                let catalog = catalog.pinned(&pins, OnChange::Report);
+                let catalog = catalog.pinned(&pins);
                 all.push(Listed { server, catalog, pins });
             }
             (Err(error), _) => {
