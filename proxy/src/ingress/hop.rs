@@ -14,7 +14,6 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::head::ClientCertificate;
-use ring::digest;
 
 use super::forwarded::{self, Origin};
 use crate::clock;
@@ -172,9 +171,10 @@ impl CertificateForm {
 impl Told {
     /// A certificate that is there at all.
     fn of(der: Vec<u8>) -> Option<Self> {
-        let digest = digest::digest(&digest::SHA256, &der);
-        let sha256 = digest.as_ref().try_into().ok().filter(|_| !der.is_empty())?;
-        Some(Self { sha256, der: Some(der) })
+        (!der.is_empty()).then(|| Self {
+            sha256: portcullis_core::sha256(&der),
+            der: Some(der),
+        })
     }
 }
 
