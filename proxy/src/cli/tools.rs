@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, OnChange, PinState, Pins};
+use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, PinState, Pins};
 use portcullis_core::config::Server;
 use serde_json::{Value, json};
 
