@@ -14,16 +14,16 @@ fn check(key: &str) -> bool {
     NAME_TABLE.nearly(key) || META_TABLE.nearly(key)
 }
 
-/// SplitMix64.
-fn next(state: &mut u64) -> u64 {
+/// SplitMix64, below a bound.
+fn next(state: &mut u64, below: usize) -> usize {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    usize::try_from((mixed ^ (mixed >> 31)) % (below as u64)).unwrap()
 }
 
 fn pick<T: Copy>(state: &mut u64, from: &[T]) -> T {
-    from[next(state) as usize % from.len()]
+    from[next(state, from.len())]
 }
 
 #[test]
@@ -42,7 +42,8 @@ fn a_name_is_no_near_miss_of_itself_and_every_other_spelling_is_one() {
         assert!(!check(name), "{name}");
         assert!(check(&name.to_ascii_uppercase()), "{name}");
         for (place, letter) in name.char_indices().filter(|(_, letter)| letter.is_ascii_alphabetic()) {
-            let (before, after) = (&name[..place], &name[place + 1..]);
+            let (before, rest) = name.split_at(place);
+            let (_, after) = rest.split_at(1);
             let other = if letter.is_ascii_lowercase() {
                 letter.to_ascii_uppercase()
             } else {
@@ -89,14 +90,14 @@ fn the_table_and_the_plain_check_agree_on_random_keys() {
     let mut state = 7;
     let mut near = 0;
     for _ in 0..20_000 {
-        let name = match next(&mut state) % 8 {
+        let name = match next(&mut state, 8) {
             0 => pick(&mut state, &META_NAMES),
             _ => pick(&mut state, &NAMES),
         };
         let mut key: Vec<char> = name.chars().collect();
-        for _ in 0..next(&mut state) % 3 {
-            let place = next(&mut state) as usize % key.len();
-            match next(&mut state) % 4 {
+        for _ in 0..next(&mut state, 3) {
+            let place = next(&mut state, key.len());
+            match next(&mut state, 4) {
                 0 => key[place] = pick(&mut state, &letters),
                 1 => key.insert(place, pick(&mut state, &letters)),
                 2 if 1 < key.len() => drop(key.remove(place)),
