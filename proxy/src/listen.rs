@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{ListenerConfig, Listeners};
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::listening;
@@ -38,6 +39,9 @@ use crate::upstream::Upstreams;
 
 /// Connections that wait for being accepted.
 const BACKLOG: i32 = 4_096;
+/// What one read of a client's socket takes at most: one record of TLS. An open stream holds it all the while; larger
+/// reads of HTTP/1 go past it.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// One address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -281,7 +285,8 @@ fn configuration(workers: usize) -> ServerConf {
 }
 
 fn endpoint(address: SocketAddr, settings: Option<TlsSettings>) -> ListenerConfig {
-    let config = ListenerConfig::tcp(address.to_string());
+    let buffer = L4BufferSettings::default().read(READ_BUFFER_BYTES);
+    let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffer);
     match settings {
         Some(settings) => config.tls(settings),
         None => config,
