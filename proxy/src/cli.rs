@@ -73,7 +73,7 @@ enum Command {
         #[command(subcommand)]
         command: keys::KeysCommand,
     },
-    /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
+    /// Take a tour on real parts, all in this process and on loopback: issuer, three MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
     /// Print the version.

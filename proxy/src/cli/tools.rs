@@ -19,13 +19,16 @@ use crate::background::tools::list_tools;
 use crate::config::{self, Config, Names};
 use crate::pins::{self, PinFileError};
 
+mod scopes;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ToolsCommand {
     /// List the tools of the upstreams, and how their definitions stand to the accepted ones.
     List(ToolsArguments),
     /// Accept definitions as they are now; a running gate takes them up at its next listing, or at SIGHUP.
     Accept(AcceptArguments),
-    /// Tell what is wrong with the tools and their rows; exit 3 if anything is.
+    /// Tell what is wrong with the tools and their rows; exit 3 if anything is. Scopes that no issuer of the server lists
+    /// among those that it grants are warnings, since an issuer need not list them.
     Lint(ToolsArguments),
 }
 
@@ -98,7 +101,7 @@ pub(super) fn tools(command: &ToolsCommand) -> anyhow::Result<Exit> {
     };
     match command {
         ToolsCommand::List(_) => show(&listed, of.format),
-        ToolsCommand::Lint(_) => lint(&listed, of.format),
+        ToolsCommand::Lint(_) => lint(&listed, &scopes::warnings(&config, &listed)?, of.format),
         ToolsCommand::Accept(arguments) => accept(listed, &config.pins, arguments),
     }
 }
@@ -268,39 +271,27 @@ fn accept(listed: Vec<Listed>, folder: &Path, arguments: &AcceptArguments) -> an
     Ok(Exit::Ok)
 }
 
-fn lint(listed: &[Listed], format: ToolsFormat) -> anyhow::Result<Exit> {
+fn lint(listed: &[Listed], warnings: &[Finding], format: ToolsFormat) -> anyhow::Result<Exit> {
     let mut findings: Vec<Finding> = listed.iter().flat_map(Listed::findings).collect();
     findings.extend(shadows(listed));
     let text = match format {
         ToolsFormat::Json => {
-            let one = |finding: &Finding| {
-                let Finding {
-                    code,
-                    server,
-                    tool,
-                    message,
-                } = finding;
-                json!({ "code": code, "server": server, "tool": tool, "message": message })
-            };
-            format!(
-                "{}\n",
-                json!({ "findings": findings.iter().map(one).collect::<Vec<_>>() })
-            )
+            let all = |of: &[Finding]| of.iter().map(Finding::to_json).collect::<Vec<_>>();
+            format!("{}\n", json!({ "findings": all(&findings), "warnings": all(warnings) }))
         }
         ToolsFormat::Text => {
-            let one = |finding: &Finding| {
-                let Finding {
-                    code,
-                    server,
-                    tool,
-                    message,
-                } = finding;
-                format!("{server}: {}: {message} [{code}]\n", plain(tool))
+            let mut lines: String = findings.iter().map(|finding| format!("{}\n", finding.line())).collect();
+            for warning in warnings {
+                lines.push_str(&format!("warning: {}\n", warning.line()));
+            }
+            let found = match findings.len() {
+                0 => "nothing is wrong".to_owned(),
+                count => format!("{count} found"),
             };
-            let lines: String = findings.iter().map(one).collect();
-            match findings.len() {
-                0 => "nothing is wrong\n".to_owned(),
-                count => format!("{lines}{count} found\n"),
+            match warnings.len() {
+                0 => format!("{lines}{found}\n"),
+                1 => format!("{lines}{found}, 1 warning\n"),
+                count => format!("{lines}{found}, {count} warnings\n"),
             }
         }
     };
@@ -309,6 +300,28 @@ fn lint(listed: &[Listed], format: ToolsFormat) -> anyhow::Result<Exit> {
         true => Exit::Ok,
         false => Exit::Invalid,
     })
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let Self {
+            code,
+            server,
+            tool,
+            message,
+        } = self;
+        format!("{server}: {}: {message} [{code}]", plain(tool))
+    }
+
+    fn to_json(&self) -> Value {
+        let Self {
+            code,
+            server,
+            tool,
+            message,
+        } = self;
+        json!({ "code": code, "server": server, "tool": tool, "message": message })
+    }
 }
 
 impl Listed {

@@ -51,6 +51,8 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod named;
+#[cfg(test)]
 mod online;
 #[cfg(test)]
 mod pages;
