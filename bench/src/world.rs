@@ -126,6 +126,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
                 addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
                 kept: None,
             }],
+            shares_sessions: false,
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },

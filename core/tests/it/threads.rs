@@ -111,6 +111,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
                 addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
                 kept: None,
             }],
+            shares_sessions: false,
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },
