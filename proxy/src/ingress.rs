@@ -27,6 +27,7 @@ mod guard;
 mod hop;
 
 use forwarded::Origin;
+pub(crate) use forwarded::{Family, TrustedProxies};
 pub(crate) use guard::Guarded;
 pub(crate) use hop::{CertificateForm, Hop, TrustedHops};
 

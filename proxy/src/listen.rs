@@ -226,7 +226,7 @@ fn admin(
     store: &Arc<RevocationStore>,
     shutdown: &Shutdown,
 ) -> Result<(Prebound<Admin>, SocketAddr), ServeError> {
-    let app = Admin::new(Arc::clone(store), shutdown.clone());
+    let app = Admin::new(Arc::clone(store), shutdown.clone(), address.ip().is_loopback());
     let listener = Listener { address, tls: None };
     apart("admin", &listener, app, store.gate())
 }

@@ -22,7 +22,7 @@ use crate::exchange::{ExchangeError, ExchangeRequest};
 use crate::head::end_to_end;
 use crate::record_id::RecordId;
 use crate::rpc::{self, Method, Target};
-use crate::session::EndpointId;
+use crate::session::Keeper;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -219,7 +219,7 @@ impl<'g> Permit<'g> {
             },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
-            endpoint: case.session.as_ref().map(|session| session.endpoint),
+            keeper: case.session.as_ref().map(|session| session.keeper),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
@@ -251,7 +251,7 @@ pub(super) fn resumption(case: &Case<'_>, last_event_id: &str) -> Option<Forward
         body: Bytes::new(),
         server: Arc::clone(&case.server),
         headers,
-        endpoint: case.session.as_ref().map(|session| session.endpoint),
+        keeper: case.session.as_ref().map(|session| session.keeper),
         credential: case.credential.clone(),
         record_id: case.record_id,
     })
@@ -276,8 +276,8 @@ pub struct Forward {
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
-    pub endpoint: Option<EndpointId>,
+    /// Who keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub keeper: Option<Keeper>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,

@@ -14,10 +14,12 @@ use portcullis_core::config::Server;
 use serde_json::{Value, json};
 
 use super::jwks::write_out;
-use super::{Exit, check, run};
+use super::{Exit, check};
 use crate::background::tools::list_tools;
 use crate::config::{self, Config, Names};
 use crate::pins::{self, PinFileError};
+use crate::signer::Signer;
+use crate::upstream::Upstreams;
 
 mod scopes;
 
@@ -95,7 +97,12 @@ pub(super) fn tools(command: &ToolsCommand) -> anyhow::Result<Exit> {
             return Ok(check::exit_of(&diagnostics));
         }
     };
-    let listed = match list_all(&config, of.server.as_deref())? {
+    // Without the gate's keys all is listed but what wants a statement of the gate.
+    let signer = Signer::default();
+    if let Ok(store) = config::open_keys(&config.keys, &of.config) {
+        signer.renew(&store);
+    }
+    let listed = match list_all(&config, &signer, of.server.as_deref())? {
         Ok(listed) => listed,
         Err(exit) => return Ok(exit),
     };
@@ -107,7 +114,7 @@ pub(super) fn tools(command: &ToolsCommand) -> anyhow::Result<Exit> {
 }
 
 /// Lists the tools of the wanted servers; an exit status when one is not there or not reached.
-fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<Listed>, Exit>> {
+fn list_all(config: &Config, signer: &Signer, wanted: Option<&str>) -> anyhow::Result<Result<Vec<Listed>, Exit>> {
     let plans = config.servers.iter();
     let plans: Vec<_> = plans
         .filter(|plan| wanted.is_none_or(|name| name == plan.name()))
@@ -116,12 +123,12 @@ fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<
         eprintln!("portcullis: the configuration has no server of that name");
         return Ok(Err(Exit::Invalid));
     }
-    let upstreams = run::upstreams(config)?;
+    let upstreams = Upstreams::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = Vec::new();
     for plan in plans {
         let server = plan.build()?;
-        let listed = runtime.block_on(list_tools(&upstreams, &server, &config.limits));
+        let listed = runtime.block_on(list_tools((&upstreams, signer), &server, &config.limits));
         match (listed, pins::read(&config.pins, plan.name())) {
             (Ok(catalog), Ok(pins)) => {
                 // Nobody has looked at them yet: the first gate that does accepts them.

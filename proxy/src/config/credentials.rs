@@ -71,11 +71,19 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, around: &Surroundings<'_>) -> O
             whole = false;
         }
     }
+    let listing = match &upstream.listing_credential {
+        Some(raw) => listing(lowering, around, raw).map(Some),
+        None => Some(None),
+    };
     let forward_headers = forward_headers(lowering, around, upstream.forward_headers.as_ref());
+    let listing = listing?;
     let default = default.filter(|_| whole)?;
     match Credentials::new(default, groups) {
         Ok(credentials) => Some(Lowered {
-            credentials,
+            credentials: match listing {
+                Some(named) => credentials.listed_with(named),
+                None => credentials,
+            },
             exchanges,
             forward_headers: forward_headers?,
         }),
@@ -102,6 +110,25 @@ pub(super) fn place(server: &RawServer, error: &CredentialsError) -> Place {
     let default = upstream.credential.as_ref().map(|raw| raw.place);
     let url = upstream.written().next().map(|url| url.place);
     named.or(default).or(url).unwrap_or(server.name.place)
+}
+
+/// The credential of the gate's own listings: what is made for no caller.
+fn listing(
+    lowering: &mut Lowering<'_>,
+    around: &Surroundings<'_>,
+    raw: &At<RawCredential>,
+) -> Option<Option<UpstreamCredential>> {
+    let message = if !raw.value.tools.is_empty() {
+        "`listing_credential` serves the gate's own listings: tools stand in `credentials`"
+    } else if raw.value.exchange.is_some() {
+        "`listing_credential` is no `exchange`: the gate lists for itself, and has no caller's token to exchange"
+    } else if raw.value.danger_shared_upstream_identity {
+        "`danger_shared_upstream_identity` is for secrets of tools: the gate's own listings serve no caller"
+    } else {
+        return credential(lowering, around, raw, &mut Vec::new());
+    };
+    lowering.fault(Code::UpstreamInvalid, raw.place, message);
+    None
 }
 
 /// One credential; `None` after a fault, `Some(None)` where nothing is shown.
@@ -396,6 +423,7 @@ fn forward_headers(
     };
     let upstream = &around.server.upstream;
     let shown = upstream.credential.iter().chain(&upstream.credentials);
+    let shown = shown.chain(&upstream.listing_credential);
     let shown: Vec<&str> = shown
         .filter_map(|raw| raw.value.header.as_ref())
         .map(|name| &*name.value)

@@ -10,7 +10,6 @@ use super::stage::*;
 use crate::config::{CredentialGroup, Credentials};
 use crate::gate::{Answer, Outcome, Release, Ticket};
 use crate::limit::Rate;
-use crate::session::EndpointId;
 
 mod answers;
 
@@ -427,7 +426,7 @@ fn a_session_holds_for_every_element() {
     let (forward, mut ticket) = stage.forward(&request).unwrap();
     let sent = forward.headers.iter().find(|(name, _)| name == "mcp-session-id");
     assert_eq!(sent.map(|(_, value)| value.to_str().unwrap()), Some("upstream-1"));
-    ticket.upstream_session(EndpointId::ONLY, b"upstream-1");
+    ticket.upstream_session(KEEPER, b"upstream-1");
     assert_eq!(ticket.session_for_client().unwrap().to_str().unwrap(), session);
     let mut foreign = Request::by(&BOB, &Call::post(String::new()));
     foreign.body = Bytes::from(format!("[{}]", ping("1")));

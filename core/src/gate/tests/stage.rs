@@ -28,7 +28,7 @@ use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
 use crate::scope::{ScopeRow, ToolTable};
-use crate::session::EndpointId;
+use crate::session::{EndpointId, Keeper};
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
@@ -185,6 +185,12 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
     }
 }
 
+/// The only address of the only endpoint.
+pub(super) const KEEPER: Keeper = Keeper {
+    endpoint: EndpointId::ONLY,
+    address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443),
+};
+
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = server_parts("crm", &setup.policy, setup.rate, vec![issuer(ISSUER)]);
@@ -334,7 +340,7 @@ impl Stage {
     /// The session that a persona gets from `initialize` when the upstream names it so.
     pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
         let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(EndpointId::ONLY, upstream.as_bytes());
+        ticket.upstream_session(KEEPER, upstream.as_bytes());
         self.review(&mut ticket, json(200, INITIALIZED));
         ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use super::Ticket;
 use crate::audit::Position;
 use crate::rpc::Method;
-use crate::session::EndpointId;
+use crate::session::Keeper;
 
 /// The session that an answer's head names.
 pub(super) enum AnswerSession {
@@ -37,12 +37,12 @@ impl std::fmt::Debug for AnswerSession {
 }
 
 impl Ticket<'_> {
-    /// The head of the answer of this endpoint names this session: to be told before the answer is opened or reviewed, with
+    /// The head of the answer of this keeper names this session: to be told before the answer is opened or reviewed, with
     /// an empty id where it is repeated or no text.
     ///
     /// Only the answer to `initialize` of the legacy era can open a session; one whose id cannot be sealed is withheld.
     /// Elsewhere a session that is not the request's own goes nowhere.
-    pub fn upstream_session(&mut self, endpoint: EndpointId, id: &[u8]) {
+    pub fn upstream_session(&mut self, keeper: Keeper, id: &[u8]) {
         let case = &self.case;
         let own = case
             .session
@@ -57,7 +57,7 @@ impl Ticket<'_> {
             (false, false) => AnswerSession::None,
             (false, true) => {
                 let keys = case.gate.session_keys.current();
-                match keys.seal(case.server.name(), &case.principal, (endpoint, id), case.now) {
+                match keys.seal(case.server.name(), &case.principal, (keeper, id), case.now) {
                     Ok(sealed) => AnswerSession::Offered {
                         sealed,
                         digest: case.gate.key.mac(id),
