@@ -17,19 +17,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
-use portcullis_core::catalog::{Catalog, OnChange};
-use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
-use portcullis_core::denial::DenyStyle;
+use portcullis_core::catalog::Catalog;
+use portcullis_core::config::{Endpoint, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Inspector, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
-use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
 use portcullis_core::rpc::ProtocolVersion;
-use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::scope::{ScopeRow, ToolTable};
 use portcullis_core::session::{EndpointId, SessionKeys};
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
+use portcullis_core::token::{Issuer, IssuerParts};
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::persona::ALICE;
 use portcullis_fixtures::token::TokenBuilder;
@@ -390,37 +388,12 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
         kept: None,
     };
-    let parts = ServerParts {
-        name: Arc::from("crm"),
-        tenant: None,
-        path: Arc::from("/crm"),
-        resource: Arc::from(RESOURCE),
-        audiences: Vec::new(),
-        issuer_audiences: BTreeMap::new(),
-        hosts: Vec::new(),
-        origins: Vec::new(),
-        issuers: vec![Arc::clone(issuer)],
-        tools,
-        prompts: PromptTable::default(),
-        resources: ResourceTable::default(),
-        policy: Arc::new(Policy::compile(&source, 1).unwrap()),
-        upstream: Upstream {
-            name: Arc::from("crm"),
-            endpoints: vec![endpoint],
-            credentials: Credentials::default(),
-            forward_headers: ForwardHeaders::default(),
-        },
-        rate: Rate {
-            per_second: 1_000_000,
-            burst: 1_000_000,
-        },
-        query_names: Vec::new(),
-        danger_shared_secret: None,
-        sender: SenderRules::default(),
-        title: None,
-        machines: MachineIdentities::default(),
-        deny_style: DenyStyle::Http,
-        tools_on_change: OnChange::Report,
+    let policy = Arc::new(Policy::compile(&source, 1).unwrap());
+    let upstream = Upstream::of_one("crm", endpoint);
+    let mut parts = ServerParts::strict("crm", "/crm", RESOURCE, vec![Arc::clone(issuer)], tools, policy, upstream);
+    parts.rate = Rate {
+        per_second: 1_000_000,
+        burst: 1_000_000,
     };
     Server::new(parts).unwrap()
 }
