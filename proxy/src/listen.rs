@@ -39,9 +39,10 @@ use crate::upstream::Upstreams;
 
 /// Connections that wait for being accepted.
 const BACKLOG: i32 = 4_096;
-/// What one read of a client's socket takes at most: one record of TLS. An open stream holds it all the while; larger
-/// reads of HTTP/1 go past it.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
+/// What one read of a socket in the clear takes at once, unless the parser has room for more. Every open stream holds it.
+const READ_BUFFER_BYTES: usize = 1024;
+/// The same under TLS: one record.
+const TLS_READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// One address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -285,7 +286,12 @@ fn configuration(workers: usize) -> ServerConf {
 }
 
 fn endpoint(address: SocketAddr, settings: Option<TlsSettings>) -> ListenerConfig {
-    let buffer = L4BufferSettings::default().read(READ_BUFFER_BYTES);
+    let read = if settings.is_some() {
+        TLS_READ_BUFFER_BYTES
+    } else {
+        READ_BUFFER_BYTES
+    };
+    let buffer = L4BufferSettings::default().read(read);
     let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffer);
     match settings {
         Some(settings) => config.tls(settings),

@@ -30,6 +30,8 @@ const CALLS: usize = 200;
 const GROWTH_KIB: u64 = 16 * 1024;
 /// The error code of a gate that has had enough (RFC 9113 section 7).
 const ENHANCE_YOUR_CALM: u32 = 11;
+/// That of a client which breaks the protocol.
+const PROTOCOL_ERROR: u32 = 1;
 
 fn frames() -> u32 {
     let told = std::env::var("PORTCULLIS_FLOOD").ok();
@@ -202,7 +204,7 @@ fn rapid_reset_before_anybody_looks() {
 #[test]
 fn made_you_reset() {
     let next = |round| pair(odd(round), WINDOW_UPDATE, &[0; 4]);
-    Stage::new("").flood("made you reset", &[ENHANCE_YOUR_CALM], |_| {}, next);
+    Stage::new("").flood("made you reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |_| {}, next);
 }
 
 #[test]
