@@ -577,7 +577,7 @@ fn e4_a_client_that_goes_takes_its_call_along() {
 /// Judges answers well, but for those that name a fault: no decision, two, one that is none, or none in time.
 const FAULTY: &str = r#"package portcullis.response
 
-text := input.response.content[_].text
+text := input.response.content[0].text
 
 many := [x | some x in split(input.response.content[1].text, ",")]
 
