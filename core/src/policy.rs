@@ -22,12 +22,14 @@ mod input;
 mod pointer;
 mod reads;
 mod syntax;
+mod trial;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
 pub(crate) use directory::{Directory, Row};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use pointer::{Pointer, PointerError, Step};
+pub use trial::{FileCoverage, TestRule, Tested, Trial, Verdict};
 pub use worker::{EvalLimits, Worker};
 
 use crate::time::Ticks;

@@ -13,6 +13,7 @@ mod inputs;
 mod loading;
 mod running;
 mod sample;
+mod trial;
 
 /// A review that passes everything: the part of a policy that a test of requests does not look at.
 const REVIEW: &str =
