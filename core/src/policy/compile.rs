@@ -13,7 +13,7 @@ use regorus::{Engine, Value};
 
 use super::checks::{self, Rules, TABLES};
 use super::reads::Reads;
-use super::{Finding, PolicyError, PolicySource, SourceFile};
+use super::{Finding, PolicyError, PolicySource, Question, SourceFile};
 use crate::crypto::{self, Sha256};
 
 pub(super) mod data;
@@ -25,6 +25,16 @@ pub(super) enum Entry {
     Request,
     Response,
     Visible,
+}
+
+impl From<Question> for Entry {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Request => Self::Request,
+            Question::Response => Self::Response,
+            Question::Visible => Self::Visible,
+        }
+    }
 }
 
 impl Entry {

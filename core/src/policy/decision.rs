@@ -137,6 +137,16 @@ impl Decision {
         }
     }
 
+    /// What `visible` says, in the form of a decision.
+    pub(super) fn of_visible(is_visible: bool) -> Self {
+        Self {
+            effect: if is_visible { Effect::Allow } else { Effect::Deny },
+            rule: Box::from("visible"),
+            reason: Box::default(),
+            obligations: Obligations::default(),
+        }
+    }
+
     /// Whether it is an allow.
     pub const fn allows(&self) -> bool {
         matches!(self.effect, Effect::Allow)

@@ -9,6 +9,7 @@ use crate::time::UnixTime;
 mod answers;
 mod differential;
 mod directory;
+mod explain;
 mod inputs;
 mod loading;
 mod running;

@@ -211,7 +211,8 @@ impl Trial {
     }
 }
 
-fn engine_of(source: &PolicySource, deadline: Duration) -> Result<Engine, PolicyError> {
+/// An engine with all of `source`, each question bounded by `deadline`.
+pub(super) fn engine_of(source: &PolicySource, deadline: Duration) -> Result<Engine, PolicyError> {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(false);
     engine.set_enable_coverage(true);
