@@ -17,6 +17,7 @@ mod input;
 mod inspect;
 mod jwks;
 mod keys;
+mod policy;
 mod revoke;
 mod run;
 mod token;
@@ -72,6 +73,11 @@ enum Command {
     Keys {
         #[command(subcommand)]
         command: keys::KeysCommand,
+    },
+    /// Look at policies before they rule.
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
     },
     /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
@@ -198,6 +204,7 @@ pub(crate) fn main() -> anyhow::Result<Exit> {
         Command::Tools { command } => tools::tools(&command),
         Command::Jwks { command } => jwks::jwks(&command),
         Command::Keys { command } => keys::keys(&command),
+        Command::Policy { command } => policy::policy(&command),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::demo(&arguments),
         Command::Version => {
