@@ -54,6 +54,7 @@ mod oidc;
 mod online;
 #[cfg(test)]
 mod pages;
+mod policies;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
