@@ -138,6 +138,25 @@ impl Decision {
         }
     }
 
+    /// A decision that was recorded as JSON, read as strictly as one that the engine gives.
+    ///
+    /// # Errors
+    /// [`PolicyFailure::Input`] for what is no JSON, otherwise what [`PolicyFailure`] a policy with this answer would have.
+    pub fn from_json(text: &str) -> Result<Self, PolicyFailure> {
+        let value = super::compile::data::parse("decision", text).map_err(|_| PolicyFailure::Input)?;
+        read(&value)
+    }
+
+    /// What `visible` says, in the form of a decision.
+    pub(super) fn of_visible(is_visible: bool) -> Self {
+        Self {
+            effect: if is_visible { Effect::Allow } else { Effect::Deny },
+            rule: Box::from("visible"),
+            reason: Box::default(),
+            obligations: Obligations::default(),
+        }
+    }
+
     /// Whether it is an allow.
     pub const fn allows(&self) -> bool {
         matches!(self.effect, Effect::Allow)

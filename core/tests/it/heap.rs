@@ -102,9 +102,9 @@ fn texts() -> Vec<(String, Vec<u8>)> {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let case: Value = serde_json::from_slice(line).unwrap();
             let hex = case["hex"].as_str().unwrap();
-            let bytes = (0..hex.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+            let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+            let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+            let bytes = pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low));
             texts.push((case["id"].as_str().unwrap().to_owned(), bytes.collect()));
         }
     }
@@ -391,7 +391,15 @@ fn server(issuer: &Arc<Issuer>) -> Server {
     };
     let policy = Arc::new(Policy::compile(&source, 1).unwrap());
     let upstream = Upstream::of_one("crm", endpoint);
-    let mut parts = ServerParts::strict("crm", "/crm", RESOURCE, vec![Arc::clone(issuer)], tools, policy, upstream);
+    let mut parts = ServerParts::strict(
+        "crm",
+        "/crm",
+        RESOURCE,
+        vec![Arc::clone(issuer)],
+        tools,
+        policy,
+        upstream,
+    );
     parts.rate = Rate {
         per_second: 1_000_000,
         burst: 1_000_000,

@@ -56,6 +56,7 @@ mod named;
 mod online;
 #[cfg(test)]
 mod pages;
+mod policies;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
