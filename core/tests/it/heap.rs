@@ -102,7 +102,7 @@ fn texts() -> Vec<(String, Vec<u8>)> {
         for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let case: Value = serde_json::from_slice(line).unwrap();
             let hex = case["hex"].as_str().unwrap();
-            let digit = |byte: u8| char::from(byte).to_digit(16).unwrap() as u8;
+            let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
             let (pairs, _) = hex.as_bytes().as_chunks::<2>();
             let bytes = pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low));
             texts.push((case["id"].as_str().unwrap().to_owned(), bytes.collect()));
