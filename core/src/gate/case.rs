@@ -25,7 +25,7 @@ use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, Request
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
 use crate::scope::Needs;
-use crate::session::EndpointId;
+use crate::session::Keeper;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -102,8 +102,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
-    /// The endpoint that keeps it; one of the server's.
-    pub(super) endpoint: EndpointId,
+    /// Who keeps it; one of the server's.
+    pub(super) keeper: Keeper,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -211,7 +211,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
+    /// is told whether somebody else has it. Also when who keeps it is gone.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -223,13 +223,13 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let (endpoint, upstream) = keys
+        let (keeper, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
-        if self.server.upstream().endpoint(endpoint).is_none() {
+        if self.server.upstream().keeper(keeper).is_none() {
             return Err(self.denial(
                 DenyReason::SessionUnknown,
-                "the endpoint that keeps the session is no longer configured",
+                "the endpoint or the address that keeps the session is gone",
             ));
         }
         let mut sealed = sealed.clone();
@@ -237,7 +237,7 @@ impl<'g> Case<'g> {
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
-            endpoint,
+            keeper,
             sealed,
         });
         Ok(())

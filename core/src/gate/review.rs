@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Scratch;
 use super::case::{CallFacts, Case};
 use super::records::PartFacts;
-use super::ticket::{Answer, Release};
+use super::release::{Answer, Release};
 use crate::audit::Outcome;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{self, Edits, Node};

@@ -106,6 +106,18 @@ impl<'a> Rules<'a> {
             .map(|definition| definition.rule)
     }
 
+    /// The definitions of the rule at `path` with their modules, default ones included.
+    pub(super) fn definitions_in(&self, path: &str) -> impl Iterator<Item = (&'a Module, &'a Rule)> {
+        let definitions = self.by_path.get(path).into_iter().flatten();
+        definitions.map(|definition| (definition.module, definition.rule))
+    }
+
+    /// Each rule's path and where its first definition stands.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = (&str, &'a Span)> {
+        let rules = self.by_path.iter();
+        rules.filter_map(|(path, definitions)| Some((path.as_str(), definitions.first()?.rule.span())))
+    }
+
     /// A call of a refused builtin that `message` names, with the reason of the refusal.
     pub(super) fn refusal_named_in(&self, message: &str) -> Option<Finding> {
         let Call { name, span, .. } = self.call_named_in(&words(message))?;
@@ -145,6 +157,15 @@ impl<'a> Rules<'a> {
             });
             found
         })
+    }
+
+    /// The first rule whose path goes on from `path`.
+    fn span_beneath(&self, path: &str) -> Option<&'a Span> {
+        let beneath = self
+            .by_path
+            .keys()
+            .find(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))?;
+        self.span_of(beneath)
     }
 
     fn span_of(&self, path: &str) -> Option<&'a Span> {
@@ -209,10 +230,10 @@ pub(super) fn program(program: &Program, rules: &Rules<'_>) -> Result<Checked, P
     for info in &program.rule_infos {
         let definitions = rules.by_path.get(&info.name).map_or(&[][..], Vec::as_slice);
         if definitions.is_empty() {
-            return Err(refuse(
-                nowhere(),
-                format!("the compiled rule `{}` has no source", info.name),
-            ));
+            let path = &info.name;
+            let message =
+                format!("`{path}` is read whole, which cannot be compiled: name the rule beneath it that is meant");
+            return Err(refuse(rules.span_beneath(path).or_else(nowhere), message));
         }
         for definition in definitions {
             refused_calls(definition.rule)?;

@@ -13,10 +13,10 @@ use regorus::{Engine, Value};
 
 use super::checks::{self, Checked, Rules, TABLES};
 use super::reads::Reads;
-use super::{Finding, PolicyError, PolicySource, SourceFile};
+use super::{Finding, PolicyError, PolicySource, Question, SourceFile};
 use crate::crypto::{self, Sha256};
 
-mod data;
+pub(super) mod data;
 mod guard;
 
 /// The questions that a policy answers.
@@ -25,6 +25,16 @@ pub(super) enum Entry {
     Request,
     Response,
     Visible,
+}
+
+impl From<Question> for Entry {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Request => Self::Request,
+            Question::Response => Self::Response,
+            Question::Visible => Self::Visible,
+        }
+    }
 }
 
 impl Entry {
@@ -248,7 +258,7 @@ fn entries(source: &PolicySource, rules: &Rules<'_>) -> Result<Vec<Entry>, Polic
 }
 
 /// The scope tables with the names that they have in `data`, under which they are diagnosed too.
-fn tables(source: &PolicySource) -> [(&'static str, &str); 3] {
+pub(super) fn tables(source: &PolicySource) -> [(&'static str, &str); 3] {
     let [tools, prompts, resources] = TABLES;
     [
         (tools, &source.tools_json),
@@ -295,7 +305,7 @@ fn first_of(source: &PolicySource) -> Finding {
 }
 
 /// The beginning of `file`, with nothing said yet.
-fn start_of(file: &str) -> Finding {
+pub(super) fn start_of(file: &str) -> Finding {
     Finding {
         file: file.to_owned(),
         line: 1,
@@ -318,6 +328,10 @@ pub(super) fn finding_at(span: &Span, message: impl Into<String>) -> Finding {
 fn compiler_error(error: &SpannedCompilerError, rules: &Rules<'_>, first: impl FnOnce() -> Finding) -> PolicyError {
     let text = error.error.to_string();
     let message = text.strip_prefix("Compilation error: ").unwrap_or(&text);
+    // Some errors carry their place in their text, and it is the narrower one.
+    if message.contains("--> ") {
+        return located(&message, first);
+    }
     if let Some(refusal) = rules.refusal_named_in(message) {
         return PolicyError(refusal);
     }
@@ -330,7 +344,7 @@ fn compiler_error(error: &SpannedCompilerError, rules: &Rules<'_>, first: impl F
 
 /// Reads the place out of a message in regorus' form, `\n--> file:line:column\n<source>\nerror: message`; `fallback`
 /// says where a message without a place belongs.
-fn located(error: &impl Display, fallback: impl FnOnce() -> Finding) -> PolicyError {
+pub(super) fn located(error: &impl Display, fallback: impl FnOnce() -> Finding) -> PolicyError {
     let text = error.to_string();
     let place = text
         .lines()

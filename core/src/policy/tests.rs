@@ -7,9 +7,10 @@ use crate::json;
 use crate::time::UnixTime;
 
 mod answers;
-mod differential;
 mod data;
+mod differential;
 mod directory;
+mod explain;
 mod faults;
 mod inputs;
 mod loading;
@@ -17,6 +18,7 @@ mod opa;
 mod running;
 mod sample;
 mod scale;
+mod trial;
 
 /// A review that passes everything: the part of a policy that a test of requests does not look at.
 const REVIEW: &str =

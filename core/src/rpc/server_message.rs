@@ -18,17 +18,6 @@ const SAMPLING: &[Field] = &[
     may("stopSequences", Type::Texts),
     may("systemPrompt", TEXT),
     may("temperature", Type::Number),
-];
-/// From 2025-11-25 on a server may bring tools of its own.
-const SAMPLING_WITH_TOOLS: &[Field] = &[
-    must("messages", Type::Objects),
-    must("maxTokens", Type::Natural),
-    may("includeContext", TEXT),
-    may("metadata", Type::Object),
-    may("modelPreferences", Type::Object),
-    may("stopSequences", Type::Texts),
-    may("systemPrompt", TEXT),
-    may("temperature", Type::Number),
     may("toolChoice", Type::Object),
     may("tools", Type::Objects),
 ];
@@ -133,16 +122,16 @@ fn is_one_of(params: Option<Node<'_>>, key: &str, names: &[&str]) -> bool {
 }
 
 fn is_sampling(params: Node<'_>, version: ProtocolVersion) -> bool {
-    let fields = match version < ProtocolVersion::V2025_11_25 {
-        true => SAMPLING,
-        false => SAMPLING_WITH_TOOLS,
-    };
+    // From 2025-11-25 on a server may bring tools of its own.
+    let brings = |key| params.member(key).is_some();
+    let early = version < ProtocolVersion::V2025_11_25 && (brings("toolChoice") || brings("tools"));
     let named = |tools: Node<'_>| {
         tools
             .elements()
             .all(|tool| tool.member("name").is_some_and(|name| TEXT.is(name)))
     };
-    has_form(Some(params), fields)
+    !early
+        && has_form(Some(params), SAMPLING)
         && params
             .member("messages")
             .is_some_and(|messages| messages.elements().all(is_message))

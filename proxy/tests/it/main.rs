@@ -51,9 +51,12 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod named;
+#[cfg(test)]
 mod online;
 #[cfg(test)]
 mod pages;
+mod policies;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

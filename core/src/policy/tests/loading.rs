@@ -10,6 +10,7 @@ fn check(rules: &str, expected: &str) {
         diagnosis.contains(expected),
         "{rules}\ngave {diagnosis}\ninstead of {expected}"
     );
+    assert_eq!(diagnosis.lines().count(), 1, "a finding is one line: {diagnosis}");
 }
 
 #[test]
@@ -113,6 +114,11 @@ fn names_the_place_of_what_it_refuses() {
         ),
         ("p[q] := 1 if some q in input.a\nx := p.a", "accepted"),
         ("p.q := 1 if input.a\nx := p.q", "accepted"),
+        (
+            "p.q.r := 1\nx := p[input.a].r",
+            "request.rego:3:1: `data.portcullis.request.p` is read whole",
+        ),
+        ("x if { data = y; y }", "request.rego:3:8: Direct access to 'data' root"),
         (
             "p[q] := 1 if some q in input.a\np.a := 2\nx := p.a",
             "request.rego:4:1: `data.portcullis.request.p.a` stands inside the rule",
