@@ -21,7 +21,7 @@ pub(crate) use diagnose::{Diagnostic, Diagnostics, Warning};
 pub(crate) use issuer::is_loopback;
 pub(crate) use keys::{NamedKeys, key_places, open_keys};
 pub(crate) use raw::{RawConfig, Span};
-pub(crate) use server::{BuildError, ServerPlan};
+pub(crate) use server::{BuildError, RulingPolicies, ServerPlan};
 
 mod admin;
 mod credentials;
@@ -145,13 +145,26 @@ pub(crate) enum Names {
 /// # Errors
 /// [`Diagnostics`] with every fault that was found.
 pub(crate) fn load(path: &Path, names: Names, workers: usize) -> Result<Config, Diagnostics> {
+    load_beside(path, names, workers, RulingPolicies::default())
+}
+
+/// As [`load`], beside policies that rule: where nothing but data has changed, what is compiled of them is shared.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_beside(
+    path: &Path,
+    names: Names,
+    workers: usize,
+    ruling: RulingPolicies,
+) -> Result<Config, Diagnostics> {
     let mut files = files::Files::new(path);
     let source = match files.read_config(path) {
         Ok(source) => source,
         Err(diagnostic) => return Err((*diagnostic).into()),
     };
     match raw::read::<RawConfig>(&source) {
-        Ok(raw) => lower::lower(&raw, &source, files, names, workers),
+        Ok(raw) => lower::lower(&raw, &source, files, names, workers, ruling),
         Err(error) => Err(diagnose::of_yaml(&error, path, &source).into()),
     }
 }

@@ -19,7 +19,7 @@ use super::keys::{self, GateKeysError, KeysInUse};
 use super::revocation::RevocationStore;
 use super::tools::ToolService;
 use crate::clock;
-use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names};
+use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names, RulingPolicies};
 use crate::trust::TrustStore;
 
 /// The owner of the configuration in force.
@@ -136,8 +136,9 @@ impl Reload {
     /// [`ReloadError`]; everything is as before then.
     pub(crate) async fn reload(&mut self) -> Result<(), ReloadError> {
         let (path, workers) = (self.path.clone(), self.workers);
+        let ruling = RulingPolicies::of(&self.config.servers);
         let read = tokio::task::spawn_blocking(move || {
-            let config = config::load(&path, Names::Resolve, workers)?;
+            let config = config::load_beside(&path, Names::Resolve, workers, ruling)?;
             let store = config::open_keys(&config.keys, &path)?;
             Ok::<_, Diagnostics>((config, store))
         });

@@ -15,8 +15,8 @@ use super::diagnose::{Code, Diagnostic, Diagnostics, Warning};
 use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
 use super::{
-    Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret, tenants,
-    trust, upstream,
+    Config, IssuerPlan, Names, RulingPolicies, ServerPlan, admin, dangers, issuer, limits, sender, server,
+    shared_secret, tenants, trust, upstream,
 };
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
@@ -34,6 +34,7 @@ pub(super) fn lower(
     files: Files,
     names: Names,
     workers: usize,
+    ruling: RulingPolicies,
 ) -> Result<Config, Diagnostics> {
     let mut lowering = Lowering {
         source,
@@ -41,6 +42,7 @@ pub(super) fn lower(
         files,
         names,
         workers,
+        ruling,
         upstream_ca: None,
         faults: Vec::new(),
         warnings: Vec::new(),
@@ -106,6 +108,8 @@ pub(super) struct Lowering<'s> {
     pub names: Names,
     /// Policy replicas.
     pub workers: usize,
+    /// The policies that rule, when this is a reload.
+    pub ruling: RulingPolicies,
     /// The authorities of upstreams that name none of their own.
     pub upstream_ca: Option<(String, Trust)>,
     faults: Vec<Diagnostic>,

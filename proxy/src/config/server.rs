@@ -71,6 +71,28 @@ pub(crate) enum BuildError {
     Tables(#[from] ScopeTableError),
 }
 
+/// The policies that rule, by their servers: a reload compiles none anew whose modules are as they were.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RulingPolicies(BTreeMap<String, Arc<Policy>>);
+
+impl RulingPolicies {
+    /// Those of `plans`.
+    pub(crate) fn of(plans: &[ServerPlan]) -> Self {
+        let policies = plans
+            .iter()
+            .map(|plan| (plan.name().to_owned(), Arc::clone(&plan.policy)));
+        Self(policies.collect())
+    }
+
+    /// The policy of `source` for the server `name`.
+    fn renewed(&self, name: &str, source: &PolicySource, workers: usize) -> Result<Policy, PolicyError> {
+        match self.0.get(name) {
+            Some(ruling) => ruling.with_data(source),
+            None => Policy::compile(source, workers),
+        }
+    }
+}
+
 impl ServerPlan {
     /// The server's name.
     pub(crate) fn name(&self) -> &str {
@@ -290,7 +312,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Table
         return None;
     };
     let source = policy_source(lowering, &raw.value, tables)?;
-    match Policy::compile(&source, lowering.workers) {
+    match lowering.ruling.renewed(&at.value.name.value, &source, lowering.workers) {
         Ok(policy) => Some(Arc::new(policy)),
         Err(PolicyError(finding)) => {
             let place = Place {
