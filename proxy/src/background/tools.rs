@@ -176,17 +176,14 @@ impl Lister {
                     server = &**server.name(),
                     "tools are listed for callers alone: none has a definition to be held against"
                 );
-                let unseen = Catalog::default().pinned(&Pins::default(), self.plan.on_change);
-                self.gate.publish_catalog(&server, &Arc::new(unseen));
+                self.gate.publish_catalog(&server, &Arc::new(Catalog::default()));
                 return Ok(());
             }
             listed => listed?,
         };
         drop(snapshot);
         let pins = self.pins(&server, &catalog);
-        let catalog = catalog
-            .pinned(&pins, self.plan.on_change)
-            .refreshed_every(self.plan.refresh);
+        let catalog = catalog.pinned(&pins).refreshed_every(self.plan.refresh);
         self.report(&server, &catalog);
         tracing::info!(
             server = &**server.name(),

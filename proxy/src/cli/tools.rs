@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, OnChange, PinState, Pins};
+use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, PinState, Pins};
 use portcullis_core::config::Server;
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<
             (Ok(catalog), Ok(pins)) => {
                 // Nobody has looked at them yet: the first gate that does accepts them.
                 let pins = pins.unwrap_or_default();
-                let catalog = catalog.pinned(&pins, OnChange::Report);
+                let catalog = catalog.pinned(&pins);
                 all.push(Listed { server, catalog, pins });
             }
             (Err(error), _) => {

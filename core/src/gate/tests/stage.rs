@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
+use crate::catalog::OnChange;
 use crate::config::{
     CredentialKind, Credentials, Endpoint, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
 };
@@ -68,6 +69,8 @@ pub(super) struct Setup {
     pub(super) machines: MachineIdentities,
     /// What its upstream is shown.
     pub(super) credentials: Credentials,
+    /// What a changed definition of a tool means.
+    pub(super) tools_on_change: OnChange,
 }
 
 impl Default for Setup {
@@ -88,6 +91,7 @@ impl Default for Setup {
             sender: SenderRules::default(),
             machines: MachineIdentities::default(),
             credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            tools_on_change: OnChange::Report,
         }
     }
 }
@@ -192,7 +196,7 @@ pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuer
         sender: SenderRules::default(),
         title: None,
         deny_style: DenyStyle::Http,
-        tools_on_change: crate::catalog::OnChange::Report,
+        tools_on_change: OnChange::Report,
         machines: MachineIdentities::default(),
     }
 }
@@ -203,6 +207,7 @@ pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = ServerParts {
         sender: setup.sender,
         machines: setup.machines.clone(),
+        tools_on_change: setup.tools_on_change,
         upstream: Upstream {
             credentials: setup.credentials.clone(),
             ..parts.upstream
