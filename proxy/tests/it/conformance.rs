@@ -125,7 +125,7 @@ fn compare(upstream: &str, revision: &str, direct: &Verdicts, gated: &Verdicts) 
     let file = keep(&name, direct, gated);
     let lost: Vec<String> = direct
         .iter()
-        .filter(|(check, verdict)| verdict.status == "SUCCESS")
+        .filter(|(_, verdict)| verdict.status == "SUCCESS")
         .filter(|(check, _)| !on_purpose(check, gated))
         .filter_map(|(check, _)| match gated.verdict(check) {
             Some(verdict) if verdict.status == "SUCCESS" => None,

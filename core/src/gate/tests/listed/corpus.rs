@@ -20,6 +20,7 @@ struct Shown {
 }
 
 /// Every line of the files `*.jsonl` in a folder.
+#[expect(clippy::disallowed_methods, reason = "the corpora are files")]
 fn lines(folder: &Path) -> Vec<Value> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
