@@ -118,6 +118,7 @@ impl Catalog {
     /// Whether the tool may be neither listed nor called until its definition is accepted. A tool that the gate was not
     /// shown has no definition that anybody could have accepted.
     ///
+    /// `on_change` is the server's setting now, which holds for a list that is older than it.
     pub(crate) fn withholds(&self, name: &str, on_change: OnChange) -> bool {
         on_change == OnChange::Withhold && self.tool(name).is_none_or(|tool| tool.pin != PinState::Accepted)
     }

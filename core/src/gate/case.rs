@@ -69,12 +69,14 @@ impl std::fmt::Debug for Case<'_> {
 }
 
 /// What the data of the policy says of the caller.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Standing {
     /// The subject's row, where its groups and roles come from there.
     subject: Option<Arc<Row>>,
     /// The row of the agent that acts for the subject, where agents have rows.
     agent: Option<Arc<Row>>,
+    /// A row is missing.
+    unlisted: bool,
 }
 
 /// What the body of a request said, detached from the scratch it was parsed in.
@@ -305,9 +307,30 @@ impl<'g> Case<'g> {
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.
     ///
+    /// What any valid token may do needs no row: whoever has none has no groups and no roles there.
+    ///
     /// # Errors
     /// [`DenyReason::SubjectUnlisted`] for whoever needs a row there and has none that is whole.
     pub(super) fn look_up(&mut self) -> Result<(), Denial> {
+        let always = |case: &Self| case.call.as_ref().is_some_and(|call| call.method.is_always_allowed());
+        let standing = match self.stand() {
+            Err(_) if always(self) => Standing {
+                unlisted: true,
+                ..Standing::default()
+            },
+            standing => standing?,
+        };
+        self.standing = Some(standing);
+        Ok(())
+    }
+
+    /// Whether the caller has no row in the data of the policy and needs one: then it hears the answer to its request,
+    /// and nothing that a server says beside it.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.unlisted)
+    }
+
+    fn stand(&self) -> Result<Standing, Denial> {
         let (principal, directory) = (&self.principal, self.server.policy().directory());
         let (tenant, subject, actor) = (principal.tenant(), principal.subject(), principal.actor());
         let subject = match principal.roles_origin() {
@@ -326,11 +349,11 @@ impl<'g> Case<'g> {
             ),
             Some(_) | None => None,
         };
-        self.standing = Some(Standing {
+        Ok(Standing {
             subject: subject.map(Arc::clone),
             agent: agent.map(Arc::clone),
-        });
-        Ok(())
+            unlisted: false,
+        })
     }
 
     /// A refusal of this request: with its record, its id and its era.

@@ -4,7 +4,7 @@
 //! judged, and so reaches no client: a policy reads these members, and a client acts on them.
 
 use super::form::{Field, Type, has_form, may, must};
-use super::{ProtocolVersion, ServerMethod};
+use super::{ProtocolVersion, ServerMethod, result};
 use crate::json::Node;
 
 const TEXT: Type = Type::Text;
@@ -72,7 +72,7 @@ pub(super) fn request_has_form(method: ServerMethod, params: Option<Node<'_>>, v
     }
 }
 
-/// Whether `params` are those of a notification of a server. Those about tasks are not read here.
+/// Whether `params` are those of a notification of a server.
 pub(super) fn notification_has_form(method: ServerMethod, params: Option<Node<'_>>) -> bool {
     match method {
         ServerMethod::Cancelled => has_form(params, CANCELLED),
@@ -87,8 +87,12 @@ pub(super) fn notification_has_form(method: ServerMethod, params: Option<Node<'_
             has_form(params, ACKNOWLEDGED)
                 && has_form(params.and_then(|params| params.member("notifications")), OPTED_IN)
         }
-        // Their results are a tool's, and go another way.
-        ServerMethod::Tasks | ServerMethod::TasksStatus => params.is_some(),
+        ServerMethod::Tasks => params.is_some_and(result::is_task),
+        // The state alone: what the task came to is asked for (MCP 2025-11-25, tasks).
+        ServerMethod::TasksStatus => {
+            let carries = |params: Node<'_>| result::CARRIED.into_iter().any(|key| params.member(key).is_some());
+            params.is_some_and(|params| result::is_task(params) && !carries(params))
+        }
         ServerMethod::ElicitationCreate
         | ServerMethod::Ping
         | ServerMethod::RootsList

@@ -10,7 +10,7 @@ use super::reply::Expected;
 use crate::json::{self, Kind, Node};
 
 /// The member of `_meta` that names the subscription of a message: the id of its request.
-const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+pub(crate) const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
 
 /// What a client of the modern era wants to be told of: the object `notifications`.
 #[derive(Clone, Copy)]

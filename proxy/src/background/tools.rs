@@ -188,8 +188,7 @@ impl Lister {
                     server = &**server.name(),
                     "tools are listed for callers alone: none has a definition to be held against"
                 );
-                let unseen = Catalog::default().pinned(&Pins::default());
-                self.gate.publish_catalog(&server, &Arc::new(unseen));
+                self.gate.publish_catalog(&server, &Arc::new(Catalog::default()));
                 return Ok(());
             }
             listed => listed?,

@@ -56,6 +56,7 @@ mod named;
 mod online;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod process;

@@ -11,7 +11,9 @@ use portcullis_fixtures::token::TokenBuilder;
 use serde_json::{Value, json};
 
 use super::super::*;
-use super::stage::{NOW, NOW_S, OWN_ACCOUNT, READ, RESOURCE, Request, Stage, TENANT, key_set, policy_of, server_parts};
+use super::stage::{
+    NOW, NOW_S, OWN_ACCOUNT, READ, RESOURCE, Request, Stage, TENANT, key_set, message, policy_of, server_parts,
+};
 use crate::config::{Server, ServerParts};
 use crate::head::{CertificateIdentity, ClientCertificate};
 use crate::identity::{Grants, MachineIdentities, MachineName, MachineRow, PartyKind, SharedSecret};
@@ -359,12 +361,43 @@ fn who_has_no_row_is_refused_on_record_whatever_it_calls() {
             assert_eq!(record["roles_from"], "policy_data");
         }
     }
-    for other in [Call::ping(1), Call::tools_list(Era::Modern, 1)] {
+    for other in [Call::set_level(1, "info"), Call::tools_list(Era::Modern, 1)] {
         let record = call(&stage, Proven::Signed, &rich("bob"), &other).unwrap();
         assert_eq!(
             (&record["decision"], &record["reason"]),
             (&json!("deny"), &json!("subject_unlisted"))
         );
+    }
+}
+
+#[test]
+fn who_has_no_row_finds_out_the_era_and_hears_nothing_else() {
+    let stage = stage(
+        parts(&IdentityForm::Act, Some(RolesFrom::PolicyData)),
+        &policy(RULES, &data()),
+    );
+    let told = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
+    for (person, dropped) in [("alice", false), ("bob", true)] {
+        let token = token().subject(person);
+        for proven in PROVEN {
+            for always in [Call::ping(1), Call::initialize(1), Call::discover(1)] {
+                let record = call(&stage, proven, &token, &always).unwrap();
+                assert_eq!(
+                    (&record["decision"], &record["rule"], &record["subject"]["id"]),
+                    (&json!("allow"), &json!("protocol"), &json!(person)),
+                );
+            }
+        }
+        let request = Request::with_token(&Call::ping(1), &token.sign(keys::es256()));
+        let (_, mut ticket) = stage.forward(&request).unwrap();
+        stage.released(ticket.open(200, NOW).unwrap());
+        let release = stage.review(&mut ticket, message(told));
+        assert_eq!(matches!(release, Release::Dropped), dropped, "{person}");
+        let reason = &stage.last()["reason"];
+        assert_eq!(*reason == "subject_unlisted", dropped, "{person}: {reason}");
+        let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        let release = stage.review(&mut ticket, message(answer));
+        assert!(matches!(release, Release::Pass { .. }), "{person}: {release:?}");
     }
 }
 

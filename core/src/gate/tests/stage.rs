@@ -64,10 +64,10 @@ pub(super) struct Setup {
     pub(super) sender: SenderRules,
     /// The machines that the server knows.
     pub(super) machines: MachineIdentities,
-    /// What becomes of tools whose definitions are not the accepted ones.
-    pub(super) tools_on_change: OnChange,
     /// What its upstream is shown.
     pub(super) credentials: Credentials,
+    /// What a changed definition of a tool means.
+    pub(super) tools_on_change: OnChange,
 }
 
 impl Default for Setup {
@@ -87,8 +87,8 @@ impl Default for Setup {
             keys: true,
             sender: SenderRules::default(),
             machines: MachineIdentities::default(),
-            tools_on_change: OnChange::Report,
             credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            tools_on_change: OnChange::Report,
         }
     }
 }

@@ -182,6 +182,7 @@ fn judges_answers_by_the_other_entry_point() {
             content: None,
             structured: Some(document.root()),
             is_error,
+            status_message: None,
         };
         let outcome = policy
             .review(&input, &mut Worker::new(0), &LIMITS, &Steps::of(0))
