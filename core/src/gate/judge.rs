@@ -4,6 +4,7 @@
 //! too. Never waits, and records nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -22,7 +23,7 @@ mod subscriptions;
 /// A refusal, with the policy's decision when it was the policy that refused.
 pub(super) struct Refusal {
     pub(super) denial: Denial,
-    pub(super) decision: Option<Box<Decision>>,
+    pub(super) decision: Option<Arc<Decision>>,
 }
 
 impl From<Denial> for Refusal {
@@ -176,12 +177,12 @@ fn ask_of<'c>(
                 authentication: Some(demand.clone()),
                 ..challenge
             }),
-            decision: Some(Box::new(decision)),
+            decision: Some(decision),
         });
     }
     Verdict::of(decision).map_err(|decision| Refusal {
         denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
-        decision: Some(Box::new(decision)),
+        decision: Some(decision),
     })
 }
 

@@ -12,7 +12,9 @@ use regorus::unstable::{Module, Ref, Span};
 use regorus::{Engine, Value};
 
 use super::checks::{self, Rules, TABLES};
-use super::reads::Reads;
+use super::key::{KeyPlan, Unmemoised};
+use super::memo::Counts;
+use super::reads::{self, Reads};
 use super::{Finding, PolicyError, PolicySource, SourceFile};
 use crate::crypto::{self, Sha256};
 
@@ -43,16 +45,38 @@ pub(super) struct Replica {
     pub(super) data: Value,
     /// Present when each allow must be confirmed.
     pub(super) interpreter: Option<Engine>,
+    pub(super) memo_counts: Counts,
     pub(super) program: Arc<Program>,
 }
+
+/// What is known of one question before it is asked.
+pub(super) struct Question {
+    /// The key of its answers; where it has none, why.
+    pub(super) key: Result<KeyPlan, Finding>,
+    pub(super) reads: Reads,
+}
+
+/// Builtins that may answer differently to the same arguments. Those that can be loaded are refused as well, and stand
+/// here so that no change of that makes the memo wrong.
+const IMPURE: [&str; 8] = [
+    "http.send",
+    "net.lookup_ip_addr",
+    "opa.runtime",
+    "rand.intn",
+    "test.sleep",
+    "time.now_ns",
+    "trace",
+    "uuid.rfc4122",
+];
 
 /// A replica and what was learnt while building it.
 pub(super) struct Built {
     pub(super) confirmed: Vec<Finding>,
-    pub(super) has_visible: bool,
     pub(super) replica: Replica,
-    pub(super) request_reads: Reads,
-    pub(super) response_reads: Reads,
+    pub(super) request: Question,
+    pub(super) response: Question,
+    /// Absent when the policy has no such rule.
+    pub(super) visible: Option<Question>,
 }
 
 /// Compiles `source` once.
@@ -79,28 +103,49 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
         .check_rule_data_conflicts(&data)
         .map_err(|error| located(&error, first))?;
     let checked = checks::program(&program, &rules)?;
-    let reads = |entries: &[Entry]| {
+    let compiled = reads::reads_by_rule(&program);
+    let reads = |entry: Entry| {
         let mut reads = Reads::default();
         modules.iter().for_each(|module| reads.add_imports(module));
-        for path in entries
-            .iter()
-            .flat_map(|entry| checked.calls.reached_from(entry.path()))
-        {
+        for path in checked.calls.reached_from(entry.path()).chain([""]) {
             rules.definitions(path).for_each(|rule| reads.add_rule(rule));
+            compiled.get(path).into_iter().for_each(|more| reads.join(more));
         }
         reads
     };
+    let question = |entry: Entry| {
+        let reads = reads(entry);
+        let key = match impure(&program) {
+            Some(builtin) => Err(Unmemoised::Impure(builtin.to_owned())),
+            None => KeyPlan::new(entry, &reads),
+        };
+        let key = key.map_err(|reason| {
+            let message = format!("no answer of `{}` is remembered: {reason}", entry.path());
+            match rules.span_of(entry.path()) {
+                Some(span) => finding_at(span, message),
+                None => Finding { message, ..first() },
+            }
+        });
+        Question { key, reads }
+    };
     Ok(Built {
-        has_visible: entries.contains(&Entry::Visible),
-        request_reads: reads(&[Entry::Request, Entry::Visible]),
-        response_reads: reads(&[Entry::Response]),
+        request: question(Entry::Request),
+        response: question(Entry::Response),
+        visible: entries.contains(&Entry::Visible).then(|| question(Entry::Visible)),
         replica: Replica {
             data,
             interpreter: (!checked.confirmed.is_empty()).then_some(engine),
+            memo_counts: Counts::default(),
             program,
         },
         confirmed: checked.confirmed,
     })
+}
+
+/// The first builtin of `program` that may answer differently to the same arguments.
+fn impure(program: &Program) -> Option<&str> {
+    let mut builtins = program.builtin_info_table.iter().map(|builtin| builtin.name.as_str());
+    builtins.find(|builtin| program.has_host_await || IMPURE.contains(builtin))
 }
 
 /// Compiles what `paths` reach for the register machine.

@@ -11,6 +11,8 @@ mod differential;
 mod directory;
 mod inputs;
 mod loading;
+mod memo;
+mod reads;
 mod running;
 mod sample;
 
@@ -112,11 +114,11 @@ fn call() -> RequestInput<'static> {
 }
 
 /// Decides a call with these arguments.
-fn decide(source: &PolicySource, arguments: &str) -> Result<Decision, PolicyFailure> {
+fn decide(source: &PolicySource, arguments: &str) -> Result<Arc<Decision>, PolicyFailure> {
     decide_with(&Policy::compile(source, 1).unwrap(), arguments)
 }
 
-fn decide_with(policy: &Policy, arguments: &str) -> Result<Decision, PolicyFailure> {
+fn decide_with(policy: &Policy, arguments: &str) -> Result<Arc<Decision>, PolicyFailure> {
     let mut scratch = json::Scratch::default();
     let limits = json::Limits {
         depth: 32,
