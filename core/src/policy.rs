@@ -115,6 +115,13 @@ struct Inner {
     visible: Option<Question>,
 }
 
+/// Whether an answer may come from memory, and go there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Memory {
+    Passed,
+    Used,
+}
+
 /// What a question is about.
 #[derive(Clone, Copy)]
 enum Asked<'a> {
@@ -235,7 +242,8 @@ impl Policy {
     }
 
     /// Says whether a tool is shown to the caller; `true` when the policy has no `visible`, since the scope table
-    /// alone then decides.
+    /// alone then decides. That it is not is never remembered: lists ask about every tool that there is, so that a quick
+    /// refusal would tell it from one that there is not.
     ///
     /// # Errors
     /// [`PolicyFailure`] when it could not be evaluated; the tool is then hidden.
@@ -246,10 +254,35 @@ impl Policy {
         limits: &EvalLimits,
         ticks: &dyn Ticks,
     ) -> Result<bool, PolicyFailure> {
+        self.shows(Memory::Used, input, worker, limits, ticks)
+    }
+
+    /// The same of what has no row, whatever the answer: it takes the time that a refusal of what is hidden takes.
+    ///
+    /// # Errors
+    /// As [`Policy::visible`].
+    pub(crate) fn visible_anew(
+        &self,
+        input: &RequestInput<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<bool, PolicyFailure> {
+        self.shows(Memory::Passed, input, worker, limits, ticks)
+    }
+
+    fn shows(
+        &self,
+        memory: Memory,
+        input: &RequestInput<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<bool, PolicyFailure> {
         let Some(visible) = &self.inner.visible else {
             return Ok(true);
         };
-        let question = (Entry::Visible, visible);
+        let question = (Entry::Visible, visible, memory);
         match self.answer(question, Asked::Request(input), worker, limits, ticks)? {
             Remembered::Visible(visible) => Ok(visible),
             Remembered::Decision(_) => Err(PolicyFailure::Shape),
@@ -273,13 +306,13 @@ impl Policy {
 
     fn decision_on(
         &self,
-        question: (Entry, &Question),
+        (entry, question): (Entry, &Question),
         asked: Asked<'_>,
         worker: &mut Worker,
         limits: &EvalLimits,
         ticks: &dyn Ticks,
     ) -> Result<Arc<Decision>, PolicyFailure> {
-        match self.answer(question, asked, worker, limits, ticks)? {
+        match self.answer((entry, question, Memory::Used), asked, worker, limits, ticks)? {
             Remembered::Decision(decision) => Ok(decision),
             Remembered::Visible(_) => Err(PolicyFailure::Shape),
         }
@@ -288,7 +321,7 @@ impl Policy {
     /// The answer to a question, from memory where there is one. What failed is asked again the next time.
     fn answer(
         &self,
-        (entry, question): (Entry, &Question),
+        (entry, question, memory): (Entry, &Question, Memory),
         asked: Asked<'_>,
         worker: &mut Worker,
         limits: &EvalLimits,
@@ -297,7 +330,8 @@ impl Policy {
         let replica = self.replica(worker)?;
         let keyed = 0 < self.memo_entries && asked.write_key(question, worker);
         if keyed {
-            if let Some(answer) = worker.recall(replica, self.memo_entries, limits) {
+            let remembered = worker.recall(replica, self.memo_entries, limits);
+            if let Some(answer) = remembered.filter(|_| memory == Memory::Used) {
                 replica.memo_counts.hit();
                 return Ok(answer);
             }
@@ -319,7 +353,8 @@ impl Policy {
                 Remembered::Decision(Arc::new(decision))
             }
         };
-        if keyed {
+        let told_apart = answer == Remembered::Visible(false) || memory == Memory::Passed;
+        if keyed && !told_apart {
             worker.remember(replica, self.memo_entries, limits, &answer);
         }
         Ok(answer)

@@ -228,8 +228,10 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, work
 fn unmapped_like_hidden(case: &Case<'_>, target: Target<'_>, worker: &mut Worker) -> Denial {
     let nothing = ScopeGrant::of_nothing();
     let input = case.input(target, nothing.needs(), None, case.now);
-    match input.map(|input| visible(case, &input, worker)) {
-        Some(Err(failed)) => failed,
+    let limits = super::eval_limits(case.snapshot.limits());
+    let policy = case.server.policy();
+    match input.map(|input| policy.visible_anew(&input, worker, &limits, &*case.gate.ticks)) {
+        Some(Err(failure)) => super::policy_failed(failure),
         Some(Ok(_)) | None => unmapped(target),
     }
 }

@@ -18,6 +18,8 @@ const SORTED_MEMBERS_MAX: usize = 32;
 /// A part of the input that has a place in a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Part {
+    /// In every key, or never different.
+    Always,
     Acr,
     Actor(Member),
     ActorThere,
@@ -28,7 +30,6 @@ enum Part {
     AuthTime,
     Certificate,
     ClientId,
-    Constant,
     IdType,
     InputResponses,
     Ip,
@@ -44,7 +45,6 @@ enum Part {
     ServerName,
     ServerResource,
     Subject(Member),
-    Tenant,
     ToolClass,
     ToolName,
     ToolThere,
@@ -64,8 +64,8 @@ enum Member {
 
 /// The parts of every question.
 const PARTS: &[(&[&str], Part)] = &[
-    (&["version"], Part::Constant),
-    (&["tenant"], Part::Tenant),
+    (&["version"], Part::Always),
+    (&["tenant"], Part::Always),
     (&["request", "protocol"], Part::Protocol),
     (&["request", "method"], Part::Method),
     (&["request", "tool"], Part::ToolName),
@@ -110,8 +110,8 @@ const REVIEW_PARTS: &[(&[&str], Part)] = &[
     (&["response", "kind"], Part::Answered),
     (&["response", "method"], Part::AnswerMethod),
     (&["response", "is_error"], Part::IsError),
-    (&["response", "findings"], Part::Constant),
-    (&["response", "classes"], Part::Constant),
+    (&["response", "findings"], Part::Always),
+    (&["response", "classes"], Part::Always),
 ];
 
 /// Why the answers to a question are not remembered.
@@ -162,7 +162,7 @@ impl KeyPlan {
         let parts = known.into_iter();
         let parts = parts.filter_map(|(path, part)| Some((part, reads.at(path)?.clone())));
         Ok(Self {
-            parts: parts.filter(|(part, _)| *part != Part::Constant).collect(),
+            parts: parts.filter(|(part, _)| *part != Part::Always).collect(),
             question,
         })
     }
@@ -207,7 +207,10 @@ impl KeyPlan {
         out.push(self.question);
         let mut key = Key { bytes: out };
         let mut parts = self.parts.iter();
-        let written = parts.all(|(part, reads)| key.part(*part, reads, input, review, claims).is_ok());
+        // Whether the policy reads it or not: no tenant can tell by the time what others have asked.
+        let tenant = key.maybe_text(Some(input.tenant));
+        let written =
+            tenant.is_ok() && parts.all(|(part, reads)| key.part(*part, reads, input, review, claims).is_ok());
         written && out.len() <= BYTES_MAX
     }
 }
@@ -253,6 +256,7 @@ impl Key<'_> {
         let operation = &input.request;
         let decision = review.map(|review| review.request_decision);
         match part {
+            Part::Always => Ok(()),
             Part::Acr => self.maybe_text(input.auth.acr),
             Part::Actor(member) => match &input.actor {
                 Some(actor) => self.member(member, actor, reads, claims),
@@ -272,7 +276,6 @@ impl Key<'_> {
                 None => self.absent(),
             },
             Part::ClientId => self.maybe_text(input.client_id),
-            Part::Constant => Ok(()),
             Part::IdType => self.maybe_text(operation.id_type),
             Part::InputResponses => {
                 self.maybe_node(operation.input_responses, reads)?;
@@ -298,7 +301,6 @@ impl Key<'_> {
             Part::ServerName => self.maybe_text(Some(input.server.name)),
             Part::ServerResource => self.maybe_text(Some(input.server.resource)),
             Part::Subject(member) => self.member(member, &input.subject, reads, claims),
-            Part::Tenant => self.maybe_text(Some(input.tenant)),
             Part::ToolClass => self.maybe_text(input.tool.and_then(|tool| tool.class)),
             Part::ToolName => self.maybe_text(operation.tool),
             Part::ToolThere => self.flag(input.tool.is_some()),
