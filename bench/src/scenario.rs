@@ -183,6 +183,7 @@ const STAGE: Scenario = Scenario {
 };
 
 /// A decision timed beside other ways to come to it.
+#[expect(clippy::type_complexity, reason = "a name for it would hide what it is")]
 const fn decision(name: &'static str, run: fn(&Setting<'_>, &mut dyn Meter) -> Result<(), Box<dyn Error>>) -> Scenario {
     Scenario {
         name,
