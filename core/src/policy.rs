@@ -37,7 +37,7 @@ pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
 
 use crate::time::Ticks;
-use compile::{Entry, Question, Replica};
+use compile::{Basis, Entry, Replica};
 use memo::Remembered;
 
 /// How many answers each worker remembers of a policy by default. With keys and answers of usual length they take two
@@ -109,10 +109,10 @@ struct Inner {
     confirmed: Vec<Finding>,
     directory: Directory,
     replicas: Box<[Arc<Replica>]>,
-    request: Question,
-    response: Question,
+    request: Basis,
+    response: Basis,
     revision: Box<str>,
-    visible: Option<Question>,
+    visible: Option<Basis>,
 }
 
 /// Whether an answer may come from memory, and go there.
@@ -306,7 +306,7 @@ impl Policy {
 
     fn decision_on(
         &self,
-        (entry, question): (Entry, &Question),
+        (entry, question): (Entry, &Basis),
         asked: Asked<'_>,
         worker: &mut Worker,
         limits: &EvalLimits,
@@ -321,7 +321,7 @@ impl Policy {
     /// The answer to a question, from memory where there is one. What failed is asked again the next time.
     fn answer(
         &self,
-        (entry, question, memory): (Entry, &Question, Memory),
+        (entry, question, memory): (Entry, &Basis, Memory),
         asked: Asked<'_>,
         worker: &mut Worker,
         limits: &EvalLimits,
@@ -370,7 +370,7 @@ impl Policy {
 
 impl Asked<'_> {
     /// Leaves the key of the answer with the worker; `false` when it has none.
-    fn write_key(self, question: &Question, worker: &mut Worker) -> bool {
+    fn write_key(self, question: &Basis, worker: &mut Worker) -> bool {
         let Worker { claims, key, .. } = worker;
         match (&question.key, self) {
             (Ok(plan), Self::Request(input)) => plan.request(input, claims, key),
@@ -380,7 +380,7 @@ impl Asked<'_> {
     }
 
     /// What the machine is given: nothing that the key does not tell.
-    fn value(self, question: &Question, worker: &mut Worker) -> Result<regorus::Value, PolicyFailure> {
+    fn value(self, question: &Basis, worker: &mut Worker) -> Result<regorus::Value, PolicyFailure> {
         match self {
             Self::Request(input) => input::request(input, &question.reads, worker),
             Self::Response(input) => input::response(input, &question.reads, worker),

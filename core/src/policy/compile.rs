@@ -50,7 +50,7 @@ pub(super) struct Replica {
 }
 
 /// What is known of one question before it is asked.
-pub(super) struct Question {
+pub(super) struct Basis {
     /// The key of its answers; where it has none, why.
     pub(super) key: Result<KeyPlan, Finding>,
     pub(super) reads: Reads,
@@ -73,10 +73,10 @@ const IMPURE: [&str; 8] = [
 pub(super) struct Built {
     pub(super) confirmed: Vec<Finding>,
     pub(super) replica: Replica,
-    pub(super) request: Question,
-    pub(super) response: Question,
+    pub(super) request: Basis,
+    pub(super) response: Basis,
     /// Absent when the policy has no such rule.
-    pub(super) visible: Option<Question>,
+    pub(super) visible: Option<Basis>,
 }
 
 /// Compiles `source` once.
@@ -126,7 +126,7 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
                 None => Finding { message, ..first() },
             }
         });
-        Question { key, reads }
+        Basis { key, reads }
     };
     Ok(Built {
         request: question(Entry::Request),
