@@ -29,12 +29,21 @@ impl std::fmt::Debug for Material {
 impl Material {
     /// `count` tokens by this process's key for `algorithm`, of callers whose rows stand among `subjects` rows.
     pub fn sign(algorithm: Algorithm, count: usize, subjects: usize) -> Self {
+        Self::of(algorithm, count, subjects, |token| token)
+    }
+
+    /// One such token that the sample data's agent has got for its caller.
+    pub fn acting(algorithm: Algorithm, subjects: usize) -> Self {
+        Self::of(algorithm, 1, subjects, |token| token.act("agent-1"))
+    }
+
+    fn of(algorithm: Algorithm, count: usize, subjects: usize, finish: impl Fn(TokenBuilder) -> TokenBuilder) -> Self {
         let key = algorithm.key();
         let token = |number: usize| {
-            TokenBuilder::new(ISSUER, RESOURCE, NOW_S)
+            let token = TokenBuilder::new(ISSUER, RESOURCE, NOW_S)
                 .subject(&subject_name(row_of(number, subjects)))
-                .scope(SCOPE)
-                .sign_with(key, algorithm)
+                .scope(SCOPE);
+            finish(token).sign_with(key, algorithm)
         };
         Self {
             jwks: keys::jwks(&[key]),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use portcullis_core::audit::{AuditLog, AuditSettings, Segments, Storage, Writer};
 use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Release, Scratch, Snapshot, Step};
+use portcullis_core::policy::MEMO_ENTRIES;
 use portcullis_core::session::SessionKeys;
 use portcullis_core::time::UnixTime;
 
@@ -40,13 +41,19 @@ pub struct Road {
     now: UnixTime,
 }
 
-/// A gate over `subjects` rows that knows the material's keys, its log and its writer.
+/// A gate over `subjects` rows that knows the material's keys, its log and its writer; its policy remembers
+/// `memo_entries` answers.
 ///
 /// # Errors
 /// When the parts do not fit together.
-pub fn gate(material: &Material, subjects: usize, tokens_cached_max: usize) -> Result<(Gate, Writer), Box<dyn Error>> {
+pub fn gate(
+    material: &Material,
+    subjects: usize,
+    tokens_cached_max: usize,
+    memo_entries: usize,
+) -> Result<(Gate, Writer), Box<dyn Error>> {
     let issuer = world::issuer()?;
-    let server = world::server(&issuer, subjects)?;
+    let server = world::server(&issuer, subjects, memo_entries)?;
     let (audit, writer) = AuditLog::open(Box::new(Counting::default()), AuditSettings::default(), NOW)?;
     let parts = GateParts {
         snapshot: Snapshot::new(vec![server], world::limits(tokens_cached_max), [7; 32])?,
@@ -80,7 +87,7 @@ impl Road {
         tokens_cached_max: usize,
         account: Account,
     ) -> Result<Self, Box<dyn Error>> {
-        let (gate, writer) = gate(material, subjects, tokens_cached_max)?;
+        let (gate, writer) = gate(material, subjects, tokens_cached_max, MEMO_ENTRIES)?;
         let requests: Result<Vec<Request>, _> = material
             .tokens
             .iter()

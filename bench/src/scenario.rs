@@ -10,8 +10,9 @@ use portcullis_fixtures::keys::Algorithm;
 
 use crate::material::Material;
 use crate::road::{Outcome, Road};
+use crate::stages::Caller;
 use crate::world::{Account, CALL_BYTES};
-use crate::{reference, stages};
+use crate::{engines, reference, stages};
 
 /// What measures an operation: it runs it as often as it wants to.
 pub trait Meter {
@@ -37,6 +38,8 @@ pub struct Setting<'m> {
     pub material: &'m Material,
     /// Subjects in the policy's data.
     pub subjects: usize,
+    /// How much is set up.
+    pub scale: Scale,
 }
 
 /// One row: an operation, and how it is measured.
@@ -91,12 +94,21 @@ impl Scenario {
         let setting = Setting {
             material,
             subjects: subjects(scale),
+            scale,
         };
         (self.run)(&setting, meter).map_err(|error| format!("scenario `{}`: {error}", self.name).into())
     }
 }
 
 impl<'m> Setting<'m> {
+    /// So many subjects, or the few of a smoke test.
+    pub fn scaled(&self, subjects: usize) -> usize {
+        match self.scale {
+            Scale::Smoke => subjects.min(self.subjects),
+            Scale::Counted | Scale::Timed => subjects,
+        }
+    }
+
     /// The first token.
     ///
     /// # Errors
@@ -169,6 +181,17 @@ const STAGE: Scenario = Scenario {
     counted: None,
     run: stages::bind_identity,
 };
+
+/// A decision timed beside other ways to come to it.
+#[expect(clippy::type_complexity, reason = "a name for it would hide what it is")]
+const fn decision(name: &'static str, run: fn(&Setting<'_>, &mut dyn Meter) -> Result<(), Box<dyn Error>>) -> Scenario {
+    Scenario {
+        name,
+        group: "decision",
+        run,
+        ..STAGE
+    }
+}
 
 /// Every scenario, in the order of the road.
 pub static SCENARIOS: &[Scenario] = &[
@@ -272,6 +295,79 @@ pub static SCENARIOS: &[Scenario] = &[
         run: stages::decide_deny,
         ..STAGE
     },
+    Scenario {
+        name: "decide_memo_hit",
+        group: "decide",
+        counted: Some(2_000),
+        run: stages::decide_memo_hit,
+        ..STAGE
+    },
+    decision("allow_10", |setting, meter| {
+        stages::decide(10, Caller::Owner, false, setting, meter)
+    }),
+    decision("allow_10_memo", |setting, meter| {
+        stages::decide(10, Caller::Owner, true, setting, meter)
+    }),
+    decision("deny_10", |setting, meter| {
+        stages::decide(10, Caller::Stranger, false, setting, meter)
+    }),
+    decision("deny_10_memo", |setting, meter| {
+        stages::decide(10, Caller::Stranger, true, setting, meter)
+    }),
+    decision("agent_10", |setting, meter| {
+        stages::decide(10, Caller::Agent, false, setting, meter)
+    }),
+    decision("agent_10_memo", |setting, meter| {
+        stages::decide(10, Caller::Agent, true, setting, meter)
+    }),
+    decision("interpreter_10", |setting, meter| {
+        engines::interpreter(10, setting, meter)
+    }),
+    decision("native_10", |setting, meter| engines::native(10, setting, meter)),
+    decision("allow_10k", |setting, meter| {
+        stages::decide(10_000, Caller::Owner, false, setting, meter)
+    }),
+    decision("allow_10k_memo", |setting, meter| {
+        stages::decide(10_000, Caller::Owner, true, setting, meter)
+    }),
+    decision("deny_10k", |setting, meter| {
+        stages::decide(10_000, Caller::Stranger, false, setting, meter)
+    }),
+    decision("deny_10k_memo", |setting, meter| {
+        stages::decide(10_000, Caller::Stranger, true, setting, meter)
+    }),
+    decision("agent_10k", |setting, meter| {
+        stages::decide(10_000, Caller::Agent, false, setting, meter)
+    }),
+    decision("agent_10k_memo", |setting, meter| {
+        stages::decide(10_000, Caller::Agent, true, setting, meter)
+    }),
+    decision("interpreter_10k", |setting, meter| {
+        engines::interpreter(10_000, setting, meter)
+    }),
+    decision("native_10k", |setting, meter| engines::native(10_000, setting, meter)),
+    decision("allow_100k", |setting, meter| {
+        stages::decide(100_000, Caller::Owner, false, setting, meter)
+    }),
+    decision("allow_100k_memo", |setting, meter| {
+        stages::decide(100_000, Caller::Owner, true, setting, meter)
+    }),
+    decision("deny_100k", |setting, meter| {
+        stages::decide(100_000, Caller::Stranger, false, setting, meter)
+    }),
+    decision("deny_100k_memo", |setting, meter| {
+        stages::decide(100_000, Caller::Stranger, true, setting, meter)
+    }),
+    decision("agent_100k", |setting, meter| {
+        stages::decide(100_000, Caller::Agent, false, setting, meter)
+    }),
+    decision("agent_100k_memo", |setting, meter| {
+        stages::decide(100_000, Caller::Agent, true, setting, meter)
+    }),
+    decision("interpreter_100k", |setting, meter| {
+        engines::interpreter(100_000, setting, meter)
+    }),
+    decision("native_100k", |setting, meter| engines::native(100_000, setting, meter)),
     Scenario {
         name: "record_request",
         group: "record",

@@ -9,10 +9,24 @@ use std::time::Duration;
 use portcullis_core::audit::{AuditLog, AuditSettings, Step};
 use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::internal::{Known, Parse, Tokens};
+use portcullis_core::policy::MEMO_ENTRIES;
+use portcullis_fixtures::keys::Algorithm;
 
+use crate::material::Material;
 use crate::road::{self, Counting};
 use crate::scenario::{Meter, Setting, metered};
 use crate::world::{self, Account, CALL_BYTES, NOW, RESOURCE, Request};
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Caller {
+    /// A known agent, for the one whose account it is.
+    Agent,
+    /// The one whose account it is.
+    Owner,
+    /// Somebody whose account it is not.
+    Stranger,
+}
 
 /// Reads a call of `bytes`.
 ///
@@ -43,14 +57,25 @@ pub fn verify(tokens_cached_max: usize, setting: &Setting<'_>, meter: &mut dyn M
     })
 }
 
-/// Runs `operation` on a call whose caller is known and that is `account`'s.
+/// Runs `operation` on a call whose caller is known and that is `account`'s, with no memo of decisions.
 fn on_known(
     account: Account,
     setting: &Setting<'_>,
     meter: &mut dyn Meter,
     operation: impl Fn(&mut Known<'_, '_>, &Request) -> bool,
 ) -> Result<(), Box<dyn Error>> {
-    let (gate, _writer) = road::gate(setting.material, setting.subjects, 1)?;
+    on_known_with(0, account, setting, meter, operation)
+}
+
+/// The same with a memo of this many.
+fn on_known_with(
+    memo_entries: usize,
+    account: Account,
+    setting: &Setting<'_>,
+    meter: &mut dyn Meter,
+    operation: impl Fn(&mut Known<'_, '_>, &Request) -> bool,
+) -> Result<(), Box<dyn Error>> {
+    let (gate, _writer) = road::gate(setting.material, setting.subjects, 1, memo_entries)?;
     let request = Request::new(0, setting.subjects, setting.first_token()?, account, CALL_BYTES)?;
     let mut parse = Parse::new(&world::limits(1));
     let mut known = Known::new(&gate, &request.head(), &request.body, &mut parse, NOW).map_err(DenyReason::code)?;
@@ -89,6 +114,49 @@ pub fn decide_deny(setting: &Setting<'_>, meter: &mut dyn Meter) -> Result<(), B
     on_known(Account::Foreign, setting, meter, |known, _| {
         known.decide() == Err(DenyReason::PolicyDenied)
     })
+}
+
+/// Asks the same again: both answers come from memory.
+///
+/// # Errors
+/// As [`metered`].
+pub fn decide_memo_hit(setting: &Setting<'_>, meter: &mut dyn Meter) -> Result<(), Box<dyn Error>> {
+    on_known_with(MEMO_ENTRIES, Account::Foreign, setting, meter, |known, _| {
+        known.decide() == Err(DenyReason::PolicyDenied)
+    })
+}
+
+/// Asks the policy whether the tool is shown and the call allowed, over `subjects` subjects.
+///
+/// # Errors
+/// As [`metered`].
+pub fn decide(
+    subjects: usize,
+    caller: Caller,
+    memo: bool,
+    setting: &Setting<'_>,
+    meter: &mut dyn Meter,
+) -> Result<(), Box<dyn Error>> {
+    let acting;
+    let (material, account) = match caller {
+        Caller::Agent => {
+            acting = Material::acting(Algorithm::Es256, subjects);
+            (&acting, Account::Own)
+        }
+        Caller::Owner => (setting.material, Account::Own),
+        Caller::Stranger => (setting.material, Account::Foreign),
+    };
+    let setting = Setting {
+        material,
+        subjects: setting.scaled(subjects),
+        ..*setting
+    };
+    let expected = match account {
+        Account::Own => Ok(2),
+        Account::Foreign => Err(DenyReason::PolicyDenied),
+    };
+    let entries = if memo { MEMO_ENTRIES } else { 0 };
+    on_known_with(entries, account, &setting, meter, |known, _| known.decide() == expected)
 }
 
 /// Writes the record of an allowed request.

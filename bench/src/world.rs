@@ -82,25 +82,33 @@ pub fn key_set(material: &Material) -> Result<Arc<KeySet>, Box<dyn Error>> {
     Ok(Arc::new(KeySet::parse(material.jwks.as_bytes(), &bounds, NOW)?))
 }
 
-/// The CRM server with the sample policy over `subjects` subjects.
+/// The sample policy over `subjects` subjects, as its author would hand it over.
 ///
 /// # Errors
-/// When the policy does not compile.
-pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<dyn Error>> {
-    let tools = tool_table()?;
+/// When the tool table is none.
+pub fn policy_source(subjects: usize) -> Result<PolicySource, Box<dyn Error>> {
     let file = |name: &str, text: &str| SourceFile {
         name: name.to_owned(),
         text: text.to_owned(),
     };
-    let source = PolicySource {
+    Ok(PolicySource {
         modules: vec![
             file(policy::REQUEST_FILE, policy::REQUEST_REGO),
             file(policy::RESPONSE_FILE, policy::RESPONSE_REGO),
         ],
         data: vec![file(policy::DATA_FILE, &policy::sample_data_of(ISSUER, subjects))],
-        tools_json: tools.to_json(),
+        tools_json: tool_table()?.to_json(),
         ..PolicySource::default()
-    };
+    })
+}
+
+/// The CRM server with the sample policy over `subjects` subjects, of whose answers `memo_entries` are remembered.
+///
+/// # Errors
+/// When the policy does not compile.
+pub fn server(issuer: &Arc<Issuer>, subjects: usize, memo_entries: usize) -> Result<Arc<Server>, Box<dyn Error>> {
+    let tools = tool_table()?;
+    let policy = Policy::compile(&policy_source(subjects)?, 1)?.with_memo_entries(memo_entries);
     let endpoint = Endpoint {
         id: EndpointId::ONLY,
         authority: Arc::from("localhost"),

@@ -5,6 +5,9 @@
 //! conflict, an error, a limit, a panic or an obligation that cannot be carried out is a [`PolicyFailure`]. It never
 //! reads a file: sources come in as text.
 //!
+//! An answer is remembered by everything that it depends on, for those who ask the same again; a policy that reads what
+//! is new each time is asked each time.
+//!
 //! Where the machine is known to fail open, the text is repaired before it is compiled, or the tree interpreter must
 //! confirm each allow, or the policy is refused.
 //!
@@ -20,6 +23,8 @@ mod decision;
 mod directory;
 mod explain;
 mod input;
+mod key;
+mod memo;
 mod pointer;
 mod reads;
 mod syntax;
@@ -30,13 +35,18 @@ pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redacti
 pub(crate) use directory::{Directory, Row};
 pub use explain::{BodyReport, ConditionReport, Explanation, RuleReport, ShownValue};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
+pub use memo::MemoCounts;
 pub use pointer::{Pointer, PointerError, Step};
 pub use trial::{FileCoverage, TestRule, Tested, Trial, Verdict};
 pub use worker::{EvalLimits, Worker};
 
 use crate::time::Ticks;
-use compile::{Entry, Replica};
-use reads::Reads;
+use compile::{Basis, Entry, Replica};
+use memo::Remembered;
+
+/// How many answers each worker remembers of a policy by default. With keys and answers of usual length they take two
+/// or three mebibytes, and 36 at most.
+pub const MEMO_ENTRIES: usize = 4_096;
 
 /// A policy as its author wrote it.
 #[derive(Clone, Debug, Default)]
@@ -107,17 +117,32 @@ pub struct PolicyError(pub Finding);
 #[derive(Clone)]
 pub struct Policy {
     inner: Arc<Inner>,
+    memo_entries: usize,
 }
 
 struct Inner {
     confirmed: Vec<Finding>,
     directory: Directory,
-    has_visible: bool,
     modules_revision: Box<str>,
     replicas: Box<[Arc<Replica>]>,
-    request_reads: Reads,
-    response_reads: Reads,
+    request: Basis,
+    response: Basis,
     revision: Box<str>,
+    visible: Option<Basis>,
+}
+
+/// Whether an answer may come from memory, and go there.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Memory {
+    Passed,
+    Used,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Request(&'a RequestInput<'a>),
+    Response(&'a ResponseInput<'a>),
 }
 
 impl fmt::Debug for Policy {
@@ -144,13 +169,14 @@ impl Policy {
             inner: Arc::new(Inner {
                 confirmed: built.confirmed,
                 directory,
-                has_visible: built.has_visible,
                 modules_revision: compile::modules_revision(source).into_boxed_str(),
                 replicas: replicas.into_boxed_slice(),
-                request_reads: built.request_reads,
-                response_reads: built.response_reads,
+                request: built.request,
+                response: built.response,
                 revision: compile::revision(source).into_boxed_str(),
+                visible: built.visible,
             }),
+            memo_entries: MEMO_ENTRIES,
         })
     }
 
@@ -177,14 +203,45 @@ impl Policy {
             inner: Arc::new(Inner {
                 confirmed: inner.confirmed.clone(),
                 directory: Directory::of(directory),
-                has_visible: inner.has_visible,
                 modules_revision: inner.modules_revision.clone(),
-                request_reads: inner.request_reads.clone(),
-                response_reads: inner.response_reads.clone(),
+                request: inner.request.clone(),
+                response: inner.response.clone(),
+                visible: inner.visible.clone(),
                 revision: compile::revision(source).into_boxed_str(),
                 replicas,
             }),
+            memo_entries: self.memo_entries,
         })
+    }
+
+    /// The same policy with memos of at most `entries` answers at each worker; 0 turns them off.
+    #[must_use]
+    pub fn with_memo_entries(self, entries: usize) -> Self {
+        Self {
+            memo_entries: entries,
+            ..self
+        }
+    }
+
+    /// How many answers each worker remembers at most.
+    pub const fn memo_entries(&self) -> usize {
+        self.memo_entries
+    }
+
+    /// The questions about calls whose answers are not remembered, each at the rule that answers it, with the reason.
+    /// Nearly every review reads what the answer holds, and is never remembered then.
+    pub fn unmemoised(&self) -> impl Iterator<Item = &Finding> {
+        let questions = [Some(&self.inner.request), self.inner.visible.as_ref()];
+        questions
+            .into_iter()
+            .flatten()
+            .filter_map(|question| question.key.as_ref().err())
+    }
+
+    /// How often its questions were answered from memory, all workers together.
+    pub fn memo_counts(&self) -> MemoCounts {
+        let replicas = self.inner.replicas.iter();
+        replicas.fold(MemoCounts::default(), |sum, replica| sum.with(&replica.memo_counts))
     }
 
     /// What this policy is: the SHA-256 of its sources, in hexadecimal.
@@ -200,7 +257,7 @@ impl Policy {
 
     /// Whether a review reads the arguments of the call: only then need the input carry them.
     pub fn review_reads_arguments(&self) -> bool {
-        self.inner.response_reads.covers(&["request", "arguments"])
+        self.inner.response.reads.covers(&["request", "arguments"])
     }
 
     /// Whom the policy's data knows.
@@ -211,7 +268,8 @@ impl Policy {
     /// Whether a decision on a call, or on what a caller sees, may depend on this part of the input: `["subject",
     /// "issuer"]` for `input.subject.issuer`. A policy that takes the whole of something reads each part of it.
     pub fn decision_reads(&self, path: &[&str]) -> bool {
-        self.inner.request_reads.covers(path)
+        let visible = self.inner.visible.as_ref();
+        self.inner.request.reads.covers(path) || visible.is_some_and(|visible| visible.reads.covers(path))
     }
 
     /// Judges a call.
@@ -224,19 +282,19 @@ impl Policy {
         worker: &mut Worker,
         limits: &EvalLimits,
         ticks: &dyn Ticks,
-    ) -> Result<Decision, PolicyFailure> {
-        let value = input::request(input, &self.inner.request_reads, worker)?;
-        let answer = worker.evaluate(self.replica(worker)?, Entry::Request, value, limits, ticks)?;
-        decision::read(&answer)
+    ) -> Result<Arc<Decision>, PolicyFailure> {
+        let question = (Entry::Request, &self.inner.request);
+        self.decision_on(question, Asked::Request(input), worker, limits, ticks)
     }
 
     /// Whether the policy says which tools are shown to whom.
     pub(crate) fn has_visible(&self) -> bool {
-        self.inner.has_visible
+        self.inner.visible.is_some()
     }
 
     /// Says whether a tool is shown to the caller; `true` when the policy has no `visible`, since the scope table
-    /// alone then decides.
+    /// alone then decides. That it is not is never remembered: lists ask about every tool that there is, so that a quick
+    /// refusal would tell it from one that there is not.
     ///
     /// # Errors
     /// [`PolicyFailure`] when it could not be evaluated; the tool is then hidden.
@@ -247,12 +305,39 @@ impl Policy {
         limits: &EvalLimits,
         ticks: &dyn Ticks,
     ) -> Result<bool, PolicyFailure> {
-        if !self.inner.has_visible {
+        self.shows(Memory::Used, input, worker, limits, ticks)
+    }
+
+    /// The same of what has no row, whatever the answer: it takes the time that a refusal of what is hidden takes.
+    ///
+    /// # Errors
+    /// As [`Policy::visible`].
+    pub(crate) fn visible_anew(
+        &self,
+        input: &RequestInput<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<bool, PolicyFailure> {
+        self.shows(Memory::Passed, input, worker, limits, ticks)
+    }
+
+    fn shows(
+        &self,
+        memory: Memory,
+        input: &RequestInput<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<bool, PolicyFailure> {
+        let Some(visible) = &self.inner.visible else {
             return Ok(true);
+        };
+        let question = (Entry::Visible, visible, memory);
+        match self.answer(question, Asked::Request(input), worker, limits, ticks)? {
+            Remembered::Visible(visible) => Ok(visible),
+            Remembered::Decision(_) => Err(PolicyFailure::Shape),
         }
-        let value = input::request(input, &self.inner.request_reads, worker)?;
-        let answer = worker.evaluate(self.replica(worker)?, Entry::Visible, value, limits, ticks)?;
-        Ok(decision::is_true(&answer))
     }
 
     /// Judges an answer.
@@ -265,15 +350,65 @@ impl Policy {
         worker: &mut Worker,
         limits: &EvalLimits,
         ticks: &dyn Ticks,
-    ) -> Result<Decision, PolicyFailure> {
-        let value = input::response(input, &self.inner.response_reads, worker)?;
-        let answer = worker.evaluate(self.replica(worker)?, Entry::Response, value, limits, ticks)?;
-        let decision = decision::read(&answer)?;
-        // The call was made: no later login changes who made it.
-        if decision.obligations.authenticate.is_some() {
-            return Err(PolicyFailure::Obligation);
+    ) -> Result<Arc<Decision>, PolicyFailure> {
+        let question = (Entry::Response, &self.inner.response);
+        self.decision_on(question, Asked::Response(input), worker, limits, ticks)
+    }
+
+    fn decision_on(
+        &self,
+        (entry, question): (Entry, &Basis),
+        asked: Asked<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<Arc<Decision>, PolicyFailure> {
+        match self.answer((entry, question, Memory::Used), asked, worker, limits, ticks)? {
+            Remembered::Decision(decision) => Ok(decision),
+            Remembered::Visible(_) => Err(PolicyFailure::Shape),
         }
-        Ok(decision)
+    }
+
+    /// The answer to a question, from memory where there is one. What failed is asked again the next time.
+    fn answer(
+        &self,
+        (entry, question, memory): (Entry, &Basis, Memory),
+        asked: Asked<'_>,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<Remembered, PolicyFailure> {
+        let replica = self.replica(worker)?;
+        let keyed = 0 < self.memo_entries && asked.write_key(question, worker);
+        if keyed {
+            let remembered = worker.recall(replica, self.memo_entries, limits);
+            if let Some(answer) = remembered.filter(|_| memory == Memory::Used) {
+                replica.memo_counts.hit();
+                return Ok(answer);
+            }
+            replica.memo_counts.miss();
+        } else {
+            replica.memo_counts.bypass();
+        }
+        let value = asked.value(question, worker)?;
+        let value = worker.evaluate(replica, entry, value, limits, ticks)?;
+        let answer = match entry {
+            Entry::Visible => Remembered::Visible(decision::is_true(&value)),
+            Entry::Request => Remembered::Decision(Arc::new(decision::read(&value)?)),
+            Entry::Response => {
+                let decision = decision::read(&value)?;
+                // The call was made: no later login changes who made it.
+                if decision.obligations.authenticate.is_some() {
+                    return Err(PolicyFailure::Obligation);
+                }
+                Remembered::Decision(Arc::new(decision))
+            }
+        };
+        let told_apart = answer == Remembered::Visible(false) || memory == Memory::Passed;
+        if keyed && !told_apart {
+            worker.remember(replica, self.memo_entries, limits, &answer);
+        }
+        Ok(answer)
     }
 
     /// Judges an input that comes as JSON, such as one that was recorded, with the engine, the limits and the reading of the
@@ -290,7 +425,7 @@ impl Policy {
         ticks: &dyn Ticks,
     ) -> Result<Decision, PolicyFailure> {
         let input = compile::data::parse("input", input).map_err(|_| PolicyFailure::Input)?;
-        if question == Question::Visible && !self.inner.has_visible {
+        if question == Question::Visible && self.inner.visible.is_none() {
             return Ok(Decision::of_visible(true));
         }
         let answer = worker.evaluate(self.replica(worker)?, question.into(), input, limits, ticks)?;
@@ -305,6 +440,26 @@ impl Policy {
         let replicas = &self.inner.replicas;
         let index = worker.index().checked_rem(replicas.len()).unwrap_or(0);
         replicas.get(index).ok_or(PolicyFailure::Unloadable)
+    }
+}
+
+impl Asked<'_> {
+    /// Leaves the key of the answer with the worker; `false` when it has none.
+    fn write_key(self, question: &Basis, worker: &mut Worker) -> bool {
+        let Worker { claims, key, .. } = worker;
+        match (&question.key, self) {
+            (Ok(plan), Self::Request(input)) => plan.request(input, claims, key),
+            (Ok(plan), Self::Response(input)) => plan.response(input, claims, key),
+            (Err(_), _) => false,
+        }
+    }
+
+    /// What the machine is given: nothing that the key does not tell.
+    fn value(self, question: &Basis, worker: &mut Worker) -> Result<regorus::Value, PolicyFailure> {
+        match self {
+            Self::Request(input) => input::request(input, &question.reads, worker),
+            Self::Response(input) => input::response(input, &question.reads, worker),
+        }
     }
 }
 

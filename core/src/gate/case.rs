@@ -115,7 +115,7 @@ pub(super) struct Session {
 /// An allow of the policy, whose obligations can all be carried out.
 #[derive(Debug)]
 pub(super) struct Verdict {
-    decision: Decision,
+    decision: Arc<Decision>,
 }
 
 impl Verdict {
@@ -123,7 +123,7 @@ impl Verdict {
     ///
     /// # Errors
     /// The decision itself when it is anything but an allow.
-    pub(super) fn of(decision: Decision) -> Result<Self, Decision> {
+    pub(super) fn of(decision: Arc<Decision>) -> Result<Self, Arc<Decision>> {
         match decision.effect {
             Effect::Allow => Ok(Self { decision }),
             Effect::Deny => Err(decision),
@@ -133,13 +133,15 @@ impl Verdict {
     /// The verdict on what the protocol allows to any valid token.
     pub(super) fn of_protocol() -> Self {
         Self {
-            decision: Decision::of_protocol(),
+            decision: Arc::new(Decision::of_protocol()),
         }
     }
 
     /// The same with further demands on the answer.
     pub(super) fn with(mut self, redactions: Vec<Redaction>) -> Self {
-        self.decision.obligations.redact.extend(redactions);
+        if !redactions.is_empty() {
+            Arc::make_mut(&mut self.decision).obligations.redact.extend(redactions);
+        }
         self
     }
 

@@ -4,6 +4,7 @@
 //! too. Never waits, and records nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -22,7 +23,7 @@ mod subscriptions;
 /// A refusal, with the policy's decision when it was the policy that refused.
 pub(super) struct Refusal {
     pub(super) denial: Denial,
-    pub(super) decision: Option<Box<Decision>>,
+    pub(super) decision: Option<Arc<Decision>>,
 }
 
 impl From<Denial> for Refusal {
@@ -177,12 +178,12 @@ fn ask_of<'c>(
                 authentication: Some(demand.clone()),
                 ..challenge
             }),
-            decision: Some(Box::new(decision)),
+            decision: Some(decision),
         });
     }
     Verdict::of(decision).map_err(|decision| Refusal {
         denial: Denial::new(DenyReason::PolicyDenied, "the policy denies the call"),
-        decision: Some(Box::new(decision)),
+        decision: Some(decision),
     })
 }
 
@@ -228,8 +229,10 @@ fn uncovered_if_visible(case: &Case<'_>, call: &Call<'_>, needs: Needs<'_>, work
 fn unmapped_like_hidden(case: &Case<'_>, target: Target<'_>, worker: &mut Worker) -> Denial {
     let nothing = ScopeGrant::of_nothing();
     let input = case.input(target, nothing.needs(), None, case.now);
-    match input.map(|input| visible(case, &input, worker)) {
-        Some(Err(failed)) => failed,
+    let limits = super::eval_limits(case.snapshot.limits());
+    let policy = case.server.policy();
+    match input.map(|input| policy.visible_anew(&input, worker, &limits, &*case.gate.ticks)) {
+        Some(Err(failure)) => super::policy_failed(failure),
         Some(Ok(_)) | None => unmapped(target),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns no format ([`crate::audit`] does) and decides nothing.
 
+use std::sync::Arc;
+
 use super::case::Case;
 use crate::audit::{
     BatchElement, Effect, GateNode, Identities, Outcome, Party, RedactObligation, RefusalSummary, RequestRecord,
@@ -28,7 +30,7 @@ pub(super) struct PartFacts {
     pub(super) status: Option<u16>,
     pub(super) content_digest: Option<[u8; 32]>,
     pub(super) outcome: Outcome,
-    pub(super) decision: Option<Decision>,
+    pub(super) decision: Option<Arc<Decision>>,
     /// The code of a refusal, when one was made.
     pub(super) refusal: Option<&'static str>,
     pub(super) redactions: u64,
@@ -201,7 +203,7 @@ pub(super) fn write_close(out: &mut Vec<u8>, case: &Case<'_>, outcome: Outcome, 
 
 fn write_response(out: &mut Vec<u8>, case: &Case<'_>, phase: ResponsePhase, facts: &PartFacts, now: UnixTime) {
     let (server, call) = (&case.server, case.call.as_ref());
-    let decision = facts.decision.as_ref();
+    let decision = facts.decision.as_deref();
     let redact = obligations(decision.map_or(&[][..], |decision| &decision.obligations.redact));
     ResponseRecord {
         record_id: case.record_id,

@@ -4,6 +4,8 @@
 //! the policy does not allow, or that an obligation cannot be carried out on, is withheld. What passes is the
 //! upstream's own bytes, but for the parts that were taken out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Scratch;
@@ -368,7 +370,7 @@ fn decide(
     method: Option<&str>,
     now: UnixTime,
     tools: &mut Tools<'_>,
-) -> Result<Decision, Denial> {
+) -> Result<Arc<Decision>, Denial> {
     let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());

@@ -168,7 +168,8 @@ impl<'a> Rules<'a> {
         self.span_of(beneath)
     }
 
-    fn span_of(&self, path: &str) -> Option<&'a Span> {
+    /// Where the first definition of the rule at `path` stands.
+    pub(super) fn span_of(&self, path: &str) -> Option<&'a Span> {
         self.definitions(path).next().map(Rule::span)
     }
 }

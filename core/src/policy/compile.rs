@@ -12,7 +12,9 @@ use regorus::unstable::{Module, Ref, Span};
 use regorus::{Engine, Value};
 
 use super::checks::{self, Checked, Rules, TABLES};
-use super::reads::Reads;
+use super::key::{KeyPlan, Unmemoised};
+use super::memo::Counts;
+use super::reads::{self, Reads};
 use super::{Finding, PolicyError, PolicySource, Question, SourceFile};
 use crate::crypto::{self, Sha256};
 
@@ -53,16 +55,39 @@ pub(super) struct Replica {
     pub(super) data: Value,
     /// Present when each allow must be confirmed.
     pub(super) interpreter: Option<Engine>,
+    pub(super) memo_counts: Counts,
     pub(super) program: Arc<Program>,
 }
+
+/// What is known of one question before it is asked.
+#[derive(Clone)]
+pub(super) struct Basis {
+    /// The key of its answers; where it has none, why.
+    pub(super) key: Result<KeyPlan, Finding>,
+    pub(super) reads: Reads,
+}
+
+/// Builtins that may answer differently to the same arguments. Those that can be loaded are refused as well, and stand
+/// here so that no change of that makes the memo wrong.
+const IMPURE: [&str; 8] = [
+    "http.send",
+    "net.lookup_ip_addr",
+    "opa.runtime",
+    "rand.intn",
+    "test.sleep",
+    "time.now_ns",
+    "trace",
+    "uuid.rfc4122",
+];
 
 /// A replica and what was learnt while building it.
 pub(super) struct Built {
     pub(super) confirmed: Vec<Finding>,
-    pub(super) has_visible: bool,
     pub(super) replica: Replica,
-    pub(super) request_reads: Reads,
-    pub(super) response_reads: Reads,
+    pub(super) request: Basis,
+    pub(super) response: Basis,
+    /// Absent when the policy has no such rule.
+    pub(super) visible: Option<Basis>,
 }
 
 /// Compiles `source` once, for the questions that the gate asks.
@@ -73,21 +98,41 @@ pub(super) fn build(source: &PolicySource) -> Result<Built, PolicyError> {
     let entries = entries(source, &rules)?;
     let paths: Vec<&str> = entries.iter().map(|entry| entry.path()).collect();
     let assembled = assemble(source, &parsed, &rules, &paths)?;
-    let reads = |entries: &[Entry]| {
+    let program = &assembled.replica.program;
+    let compiled = reads::reads_by_rule(program);
+    let reads = |entry: Entry| {
         let mut reads = Reads::default();
         parsed.modules.iter().for_each(|module| reads.add_imports(module));
-        for path in entries
-            .iter()
-            .flat_map(|entry| assembled.checked.calls.reached_from(entry.path()))
-        {
+        for path in assembled.checked.calls.reached_from(entry.path()).chain([""]) {
             rules.definitions(path).for_each(|rule| reads.add_rule(rule));
+            compiled.get(path).into_iter().for_each(|more| reads.join(more));
         }
         reads
     };
+    let question = |entry: Entry| {
+        let reads = reads(entry);
+        let key = match impure(program) {
+            Some(builtin) => Err(Unmemoised::Impure(builtin.to_owned())),
+            None => KeyPlan::new(entry, &reads),
+        };
+        let key = key.map_err(|reason| {
+            let message = format!("no answer of `{}` is remembered: {reason}", entry.path());
+            match rules.span_of(entry.path()) {
+                Some(span) => finding_at(span, message),
+                None => Finding {
+                    message,
+                    ..first_of(source)
+                },
+            }
+        });
+        Basis { key, reads }
+    };
+    let (request, response) = (question(Entry::Request), question(Entry::Response));
+    let visible = entries.contains(&Entry::Visible).then(|| question(Entry::Visible));
     Ok(Built {
-        has_visible: entries.contains(&Entry::Visible),
-        request_reads: reads(&[Entry::Request, Entry::Visible]),
-        response_reads: reads(&[Entry::Response]),
+        request,
+        response,
+        visible,
         replica: assembled.replica,
         confirmed: assembled.checked.confirmed,
     })
@@ -139,6 +184,7 @@ fn assemble(
         replica: Replica {
             data,
             interpreter: (!checked.confirmed.is_empty()).then_some(engine),
+            memo_counts: Counts::default(),
             program,
         },
         checked,
@@ -174,8 +220,15 @@ pub(super) fn with_data(replica: &Replica, source: &PolicySource) -> Result<Repl
     Ok(Replica {
         data,
         interpreter,
+        memo_counts: Counts::default(),
         program: Arc::clone(&replica.program),
     })
+}
+
+/// The first builtin of `program` that may answer differently to the same arguments.
+fn impure(program: &Program) -> Option<&str> {
+    let mut builtins = program.builtin_info_table.iter().map(|builtin| builtin.name.as_str());
+    builtins.find(|builtin| program.has_host_await || IMPURE.contains(builtin))
 }
 
 /// Compiles what `paths` reach for the register machine.

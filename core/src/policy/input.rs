@@ -17,7 +17,7 @@ use crate::time::UnixTime;
 /// The version of the input's form.
 const VERSION: u64 = 1;
 /// The bounds of a token's claims; the token itself is bounded already.
-const CLAIMS_LIMITS: json::Limits = json::Limits {
+pub(super) const CLAIMS_LIMITS: json::Limits = json::Limits {
     depth: 32,
     members: 10_000,
 };

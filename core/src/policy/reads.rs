@@ -1,16 +1,21 @@
 //! Which parts of the input a policy reads: nothing else needs converting for it.
 //!
 //! Owns the analysis of references to `input`. It errs towards reading more: a path ends at its first computed step,
-//! and everything beneath its end counts as read.
+//! and everything beneath its end counts as read, unless a statement asks no more than whether it is there. What the
+//! text shows and what the compiled program shows are joined.
 
 use std::collections::BTreeMap;
 
-use regorus::unstable::{Expr, Module, Rule};
+use regorus::unstable::{Expr, Literal, Module, Rule};
 
 use super::syntax;
 
+mod program;
+
+pub(super) use program::reads_by_rule;
+
 /// A set of input paths.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Reads {
     /// Everything from here down.
     All,
@@ -27,7 +32,26 @@ impl Default for Reads {
 impl Reads {
     /// Adds what `rule` reads.
     pub(super) fn add_rule(&mut self, rule: &Rule) {
-        syntax::each_expr_of_rule(rule, &mut |expr| self.add_expr(expr));
+        let mut asked = Vec::new();
+        syntax::each_query(rule, &mut |query| {
+            for statement in &query.stmts {
+                if let Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } = &statement.literal
+                    && is_plain(expr)
+                {
+                    asked.push(std::ptr::from_ref::<Expr>(expr));
+                }
+            }
+        });
+        syntax::each_expr_of_rule(rule, &mut |expr| {
+            let existing = input_path(expr).filter(|_| asked.contains(&std::ptr::from_ref(expr)));
+            match existing {
+                Some(path) => {
+                    self.add_existing(&path);
+                    false
+                }
+                None => self.add_expr(expr),
+            }
+        });
     }
 
     /// Adds what the outermost part of `expr` reads; says whether its parts are still to be looked at.
@@ -70,6 +94,37 @@ impl Reads {
         match path {
             [] => true,
             [first, rest @ ..] => self.member(first).is_some_and(|inner| inner.covers(rest)),
+        }
+    }
+
+    /// Adds whatever `other` has.
+    pub(super) fn join(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (_, Self::All) => *self = Self::All,
+            (Self::Members(members), Self::Members(more)) => {
+                for (name, inner) in more {
+                    members.entry(name.clone()).or_default().join(inner);
+                }
+            }
+        }
+    }
+
+    /// The part at `path`, `None` when nothing of it is read.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+        match path {
+            [] => Some(self),
+            [first, rest @ ..] => self.member(first)?.at(rest),
+        }
+    }
+
+    /// Adds that there is something at `path`, and whether it is `false`: of an object then no member is read.
+    fn add_existing(&mut self, path: &[Box<str>]) {
+        match (self, path) {
+            (Self::All, _) | (_, []) => {}
+            (Self::Members(members), [first, rest @ ..]) => {
+                members.entry(first.clone()).or_default().add_existing(rest);
+            }
         }
     }
 

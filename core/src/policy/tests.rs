@@ -14,7 +14,9 @@ mod explain;
 mod faults;
 mod inputs;
 mod loading;
+mod memo;
 mod opa;
+mod reads;
 mod running;
 mod sample;
 mod scale;
@@ -118,11 +120,11 @@ fn call() -> RequestInput<'static> {
 }
 
 /// Decides a call with these arguments.
-fn decide(source: &PolicySource, arguments: &str) -> Result<Decision, PolicyFailure> {
+fn decide(source: &PolicySource, arguments: &str) -> Result<Arc<Decision>, PolicyFailure> {
     decide_with(&Policy::compile(source, 1).unwrap(), arguments)
 }
 
-fn decide_with(policy: &Policy, arguments: &str) -> Result<Decision, PolicyFailure> {
+fn decide_with(policy: &Policy, arguments: &str) -> Result<Arc<Decision>, PolicyFailure> {
     let mut scratch = json::Scratch::default();
     let limits = json::Limits {
         depth: 32,

@@ -1,6 +1,6 @@
 //! The part of a policy that belongs to one thread: its virtual machines and, where needed, its interpreters.
 //!
-//! Owns the evaluation and its limits. A machine is reused from call to call and thrown away after a panic. Never
+//! Owns the evaluation and its limits, and with each machine the memo of its answers, which goes when it goes. A machine is reused from call to call and thrown away after a panic. Never
 //! shares anything with another worker but what a replica gives it.
 
 use std::num::NonZeroU32;
@@ -15,6 +15,7 @@ use regorus::{Engine, Value};
 
 use super::compile::{Entry, Replica};
 use super::decision::{self, PolicyFailure};
+use super::memo::{Memo, Remembered};
 use crate::json;
 use crate::time::Ticks;
 
@@ -38,11 +39,14 @@ pub struct Worker {
     index: usize,
     loaded: Vec<Loaded>,
     pub(super) claims: json::Scratch,
+    /// The key of the question under way.
+    pub(super) key: Vec<u8>,
 }
 
 struct Loaded {
     interpreter: Option<Engine>,
     machine: RegoVM,
+    memo: Memo,
     replica: Arc<Replica>,
 }
 
@@ -59,12 +63,41 @@ impl Worker {
             index,
             loaded: Vec::new(),
             claims: json::Scratch::default(),
+            key: Vec::new(),
         }
     }
 
     /// Its number.
     pub const fn index(&self) -> usize {
         self.index
+    }
+
+    /// What `replica` answered to the key, among at most `entries_max` answers that kept to `limits`.
+    pub(super) fn recall(
+        &mut self,
+        replica: &Arc<Replica>,
+        entries_max: usize,
+        limits: &EvalLimits,
+    ) -> Option<Remembered> {
+        let position = self.position(replica)?;
+        let memo = &mut self.loaded.get_mut(position)?.memo;
+        memo.suit(entries_max, limits);
+        memo.recall(&self.key)
+    }
+
+    /// Remembers what `replica` answered to the key.
+    pub(super) fn remember(
+        &mut self,
+        replica: &Arc<Replica>,
+        entries_max: usize,
+        limits: &EvalLimits,
+        answer: &Remembered,
+    ) {
+        let position = self.position(replica);
+        if let Some(loaded) = position.and_then(|position| self.loaded.get_mut(position)) {
+            loaded.memo.suit(entries_max, limits);
+            loaded.memo.remember(&self.key, answer.clone());
+        }
     }
 
     /// Asks `replica` the question of `entry`.
@@ -127,6 +160,7 @@ impl Worker {
         self.loaded.push(Loaded {
             interpreter: replica.interpreter.clone(),
             machine,
+            memo: Memo::new(0),
             replica: Arc::clone(replica),
         });
         Ok(position)

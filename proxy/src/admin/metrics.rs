@@ -35,6 +35,7 @@ impl Metrics {
         registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Tokens(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Tools(Arc::clone(store.gate()))));
+        registry.register_collector(Box::new(Memos(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Endpoints(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Revocations(store)));
         registry.register_collector(Box::new(Process));
@@ -133,6 +134,35 @@ impl Collector for Tools {
                 MetricType::Counter,
             )?
             .encode_counter::<NoLabelSet, u64, f64>(&lists.failures(), None)
+    }
+}
+
+/// How often policies were answered for from memory.
+#[derive(Debug)]
+struct Memos(Arc<Gate>);
+
+impl Collector for Memos {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let snapshot = self.0.snapshot();
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_policy_questions",
+            "Questions to the policy since it was loaded, by what the decision memo had of them",
+            None,
+            MetricType::Counter,
+        )?;
+        for server in snapshot.servers() {
+            let counts = server.policy().memo_counts();
+            for (memo, count) in [
+                ("hit", counts.hits),
+                ("miss", counts.misses),
+                ("bypass", counts.bypassed),
+            ] {
+                metric
+                    .encode_family(&[("server", &**server.name()), ("memo", memo)])?
+                    .encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn schema() -> anyhow::Result<Exit> {
 }
 
 /// What is not wrong but worth knowing: for how long revoked tokens of each issuer still work, and places of policies
-/// that cost the slower interpreter on each allow, and key files that more than their owner can read.
+/// that cost the slower interpreter on each allow, questions that policies answer anew each time, and key files that more than their owner can read.
 fn notes(config: &Config, keys: &KeyStore) -> impl Iterator<Item = String> {
     let revoked = config
         .issuers
@@ -107,7 +107,12 @@ fn notes(config: &Config, keys: &KeyStore) -> impl Iterator<Item = String> {
     let confirmed = confirmed.map(|finding| format!("{finding} (each allow is confirmed by the interpreter)"));
     let readable = keys.readable_by_others().iter();
     let readable = readable.map(|path| format!("everybody on this machine can read the key file `{}`", path.display()));
-    revoked.chain(confirmed).chain(readable)
+    let unmemoised = config
+        .servers
+        .iter()
+        .flat_map(ServerPlan::unmemoised)
+        .map(ToString::to_string);
+    revoked.chain(confirmed).chain(unmemoised).chain(readable)
 }
 
 fn praise(config: &Config) -> String {

@@ -15,7 +15,7 @@ use portcullis_core::config::{Server, ServerError, ServerParts, Upstream};
 use portcullis_core::denial::DenyStyle;
 use portcullis_core::gate::SnapshotError;
 use portcullis_core::identity::{MachineIdentities, SharedSecret};
-use portcullis_core::policy::{Finding, Policy, PolicyError, PolicySource, SourceFile};
+use portcullis_core::policy::{Finding, MEMO_ENTRIES, Policy, PolicyError, PolicySource, SourceFile};
 use portcullis_core::scope::ScopeTableError;
 use portcullis_core::token::{Issuer, SenderRules};
 
@@ -102,6 +102,11 @@ impl ServerPlan {
     /// Places of its policy where every allow is confirmed by the slower interpreter.
     pub(crate) fn confirmed(&self) -> &[Finding] {
         self.policy.confirmed()
+    }
+
+    /// Questions to its policy about calls whose answers are not remembered, with the reason.
+    pub(crate) fn unmemoised(&self) -> impl Iterator<Item = &Finding> {
+        self.policy.unmemoised()
     }
 
     /// How its tools are listed.
@@ -312,8 +317,9 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Table
         return None;
     };
     let source = policy_source(lowering, &raw.value, tables)?;
+    let memo_entries = memo_entries(lowering, &raw.value)?;
     match lowering.ruling.renewed(&at.value.name.value, &source, lowering.workers) {
-        Ok(policy) => Some(Arc::new(policy)),
+        Ok(policy) => Some(Arc::new(policy.with_memo_entries(memo_entries))),
         Err(PolicyError(finding)) => {
             let place = Place {
                 line: u64::from(finding.line),
@@ -354,6 +360,20 @@ fn policy_source(lowering: &mut Lowering<'_>, raw: &RawPolicy, tables: Option<&T
     })
 }
 
+/// How many answers each worker remembers of the policy; `None` after a fault.
+fn memo_entries(lowering: &mut Lowering<'_>, raw: &RawPolicy) -> Option<usize> {
+    let Some(memo) = &raw.memo else {
+        return Some(MEMO_ENTRIES);
+    };
+    let entries = &memo.value.entries;
+    if MEMO_ENTRIES_MAX < entries.value {
+        let message = format!("`memo.entries` is at most {MEMO_ENTRIES_MAX}");
+        lowering.fault(Code::InvalidValue, entries.place, message);
+        return None;
+    }
+    usize::try_from(entries.value).ok()
+}
+
 /// How the upstream's tools are listed and held against what was accepted.
 fn tool_plan(lowering: &mut Lowering<'_>, raw: &RawServer) -> ToolPlan {
     let refresh = match &raw.tools_refresh {
@@ -376,6 +396,8 @@ fn tool_plan(lowering: &mut Lowering<'_>, raw: &RawServer) -> ToolPlan {
 }
 
 /// How often tools are listed.
+/// So many answers that memory, not time, is what a memo costs.
+const MEMO_ENTRIES_MAX: u32 = 1_000_000;
 const TOOLS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
 const TOOLS_REFRESH_DEFAULT: Duration = Duration::from_secs(300);
 

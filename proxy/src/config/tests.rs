@@ -13,6 +13,7 @@ mod issuers;
 mod keys;
 mod limits;
 mod machines;
+mod memo;
 mod pages;
 mod profiles;
 mod sender;

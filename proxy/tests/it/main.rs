@@ -49,6 +49,8 @@ mod kill;
 #[cfg(test)]
 mod machines;
 #[cfg(test)]
+mod memo;
+#[cfg(test)]
 mod oidc;
 #[cfg(test)]
 mod named;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::denial::AuthenticationDemand;
 
-fn answer(decision: &str) -> Result<Decision, PolicyFailure> {
+fn answer(decision: &str) -> Result<Arc<Decision>, PolicyFailure> {
     decide(&source(&format!("decision := {decision}")), "{}")
 }
 
@@ -95,7 +95,7 @@ fn knows_every_obligation_or_refuses() {
 fn reads_what_login_is_asked_for_or_refuses() {
     let obliged = |allow: bool, demand: &str| {
         let decision = format!(r#"{{"allow": {allow}, "rule": "r", "obligations": {{"authenticate": {demand}}}}}"#);
-        answer(&decision).map(|decision| (decision.allows(), decision.obligations.authenticate))
+        answer(&decision).map(|decision| (decision.allows(), decision.obligations.authenticate.clone()))
     };
     let demand = |acr_values: &[&str], max_age_s| {
         let acr_values = acr_values.iter().map(|&acr| acr.into()).collect();

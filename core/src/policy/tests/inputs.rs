@@ -76,7 +76,9 @@ fn knows_which_paths_a_policy_reads() {
         ("input.subject.id", false),
         ("input.request.tool", false),
         ("input.request.arguments.a", true),
-        ("input.request", true),
+        ("input.request", false),
+        ("not input.request", false),
+        ("x := input.request; x", true),
         ("input.request[input.tenant]", true),
         ("count(input) > 1", true),
         ("object.get(input, [\"request\", \"tool\"], 1)", false),
@@ -104,7 +106,7 @@ fn knows_which_paths_a_policy_reads() {
         );
         let policy = Policy::compile(&source, 1).unwrap();
         assert_eq!(policy.review_reads_arguments(), expected, "{condition}");
-        assert_eq!(policy.inner.response_reads.covers(&arguments), expected, "{condition}");
-        assert!(!policy.inner.request_reads.covers(&["subject"]), "{condition}");
+        assert_eq!(policy.inner.response.reads.covers(&arguments), expected, "{condition}");
+        assert!(!policy.inner.request.reads.covers(&["subject"]), "{condition}");
     }
 }

@@ -347,6 +347,16 @@ pub(crate) struct RawPolicy {
     /// JSON files whose members become `data`; `tools`, `prompts` and `resources` come from the scope tables alone.
     #[serde(default)]
     pub data: Vec<At<String>>,
+    /// The memory of decisions.
+    pub memo: Option<At<RawMemo>>,
+}
+
+/// The memory of decisions: who asks the same again gets the same answer without the policy being asked.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMemo {
+    /// Answers that each worker remembers of this policy, at most 1000000; 0 turns it off. Default: 4096.
+    pub entries: At<u32>,
 }
 
 /// A token bucket.
