@@ -19,6 +19,7 @@ mod compile;
 mod decision;
 mod directory;
 mod input;
+mod packages;
 mod pointer;
 mod reads;
 mod syntax;
@@ -27,6 +28,7 @@ mod worker;
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
 pub(crate) use directory::{Directory, Row};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
+pub(crate) use packages::packages;
 pub use pointer::{Pointer, PointerError, Step};
 pub use worker::{EvalLimits, Worker};
 
@@ -135,6 +137,23 @@ impl Policy {
                 revision: compile::revision(source).into_boxed_str(),
             }),
         })
+    }
+
+    /// The policy of a server that has none yet: nothing can be judged, so every call is refused as such and nothing is
+    /// listed.
+    pub fn absent() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                confirmed: Vec::new(),
+                directory: Directory::of(&regorus::Value::Undefined),
+                // Asked, and not answered: hidden.
+                has_visible: true,
+                replicas: Box::default(),
+                request_reads: Reads::default(),
+                response_reads: Reads::default(),
+                revision: Box::from("none"),
+            }),
+        }
     }
 
     /// What this policy is: the SHA-256 of its sources, in hexadecimal.

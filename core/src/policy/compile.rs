@@ -216,7 +216,7 @@ fn data_error(file: &str, message: String) -> PolicyError {
 }
 
 /// The beginning of `file`, with nothing said yet.
-fn start_of(file: &str) -> Finding {
+pub(super) fn start_of(file: &str) -> Finding {
     Finding {
         file: file.to_owned(),
         line: 1,
@@ -251,7 +251,7 @@ fn compiler_error(error: &SpannedCompilerError, rules: &Rules<'_>, first: impl F
 
 /// Reads the place out of a message in regorus' form, `\n--> file:line:column\n<source>\nerror: message`; `fallback`
 /// says where a message without a place belongs.
-fn located(error: &impl Display, fallback: impl FnOnce() -> Finding) -> PolicyError {
+pub(super) fn located(error: &impl Display, fallback: impl FnOnce() -> Finding) -> PolicyError {
     let text = error.to_string();
     let place = text
         .lines()

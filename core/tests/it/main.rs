@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod swaps;
+#[cfg(test)]
 mod threads;
 #[cfg(test)]
 mod wycheproof;
