@@ -39,7 +39,9 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<Exit> {
         Format::Pretty => {
             let mut text = String::new();
             for finding in policy.confirmed() {
-                text.push_str(&format!("note: {finding} (each allow is confirmed by the interpreter)\n"));
+                text.push_str(&format!(
+                    "note: {finding} (each allow is confirmed by the interpreter)\n"
+                ));
             }
             text.push_str(&format!("ok: revision {}\n", policy.revision()));
             text
