@@ -249,7 +249,7 @@ impl Policy {
     fn replica(&self, worker: &Worker) -> Result<&Arc<Replica>, PolicyFailure> {
         let replicas = &self.inner.replicas;
         let index = worker.index().checked_rem(replicas.len()).unwrap_or(0);
-        replicas.get(index).ok_or(PolicyFailure::Unloadable)
+        replicas.get(index).ok_or(PolicyFailure::Absent)
     }
 }
 
