@@ -13,15 +13,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
-use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
+use portcullis_core::catalog::OnChange;
+use portcullis_core::config::{Endpoint, Limits, Server, ServerParts, Upstream};
 use portcullis_core::head::RequestHead;
-use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::scope::{ScopeRow, ToolTable};
 use portcullis_core::session::EndpointId;
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts, SenderRules};
+use portcullis_core::token::{Issuer, IssuerParts};
 use portcullis_fixtures::calls::{Call, Era};
 use portcullis_fixtures::policy;
 use serde_json::{Value, json};
@@ -101,46 +101,31 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize) -> Result<Arc<Server>, Box<
         tools_json: tools.to_json(),
         ..PolicySource::default()
     };
+    let endpoint = Endpoint {
+        id: EndpointId::ONLY,
+        authority: Arc::from("localhost"),
+        host: Arc::from("localhost"),
+        path: Arc::from("/mcp"),
+        tls: false,
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+        kept: None,
+    };
     let parts = ServerParts {
-        name: Arc::from("crm"),
-        tenant: None,
-        path: Arc::from("/crm"),
-        resource: Arc::from(RESOURCE),
-        audiences: Vec::new(),
-        issuer_audiences: BTreeMap::new(),
-        hosts: Vec::new(),
-        origins: Vec::new(),
-        issuers: vec![Arc::clone(issuer)],
-        tools,
-        prompts: PromptTable::default(),
-        resources: ResourceTable::default(),
-        policy: Arc::new(Policy::compile(&source, 1)?),
-        upstream: Upstream {
-            name: Arc::from("crm"),
-            endpoints: vec![Endpoint {
-                id: EndpointId::ONLY,
-                authority: Arc::from("localhost"),
-                host: Arc::from("localhost"),
-                path: Arc::from("/mcp"),
-                tls: false,
-                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-                kept: None,
-            }],
-            credentials: Credentials::default(),
-            forward_headers: ForwardHeaders::default(),
-        },
         // One call is worth a nanosecond, and each call comes a microsecond later than the one before it.
         rate: Rate {
             per_second: 1_000_000_000,
             burst: 1_000_000_000,
         },
-        query_names: Vec::new(),
-        danger_shared_secret: None,
-        sender: SenderRules::default(),
-        title: None,
-        machines: MachineIdentities::default(),
-        deny_style: portcullis_core::denial::DenyStyle::Http,
-        tools_on_change: portcullis_core::catalog::OnChange::Report,
+        tools_on_change: OnChange::Report,
+        ..ServerParts::strict(
+            "crm",
+            "/crm",
+            RESOURCE,
+            vec![Arc::clone(issuer)],
+            tools,
+            Arc::new(Policy::compile(&source, 1)?),
+            Upstream::of_one("crm", endpoint),
+        )
     };
     Ok(Arc::new(Server::new(parts)?))
 }

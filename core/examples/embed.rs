@@ -95,6 +95,7 @@ fn server(issuer: &Arc<Issuer>) -> Result<Server, Box<dyn Error>> {
                 addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
                 kept: None,
             }],
+            shares_sessions: false,
             credentials: Credentials::default(),
             forward_headers: ForwardHeaders::default(),
         },

@@ -33,7 +33,7 @@ pub(crate) fn claims(
     now: UnixTime,
 ) -> String {
     let subject = principal.subject();
-    let mut claims = stated(terms, subject, record_id.to_string(), now);
+    let mut claims = stated(terms, names_of(subject), record_id.to_string(), now);
     claims.insert("client_id".to_owned(), (&**principal.client_id()).into());
     claims.insert("tenant".to_owned(), (&**principal.tenant()).into());
     if !scopes.is_empty() {
@@ -51,14 +51,25 @@ pub(crate) fn claims(
 
 /// The claims about who acts for a subject, for the issuer that gives a token in exchange (RFC 8693 section 2.1).
 pub(crate) fn actor_claims(terms: &AssertionTerms, actor: &Party, record_id: RecordId, now: UnixTime) -> String {
-    Value::Object(stated(terms, actor, record_id.to_string(), now)).to_string()
+    Value::Object(stated(terms, names_of(actor), record_id.to_string(), now)).to_string()
 }
 
-fn stated(terms: &AssertionTerms, party: &Party, id: String, now: UnixTime) -> Map<String, Value> {
+/// The claims about the gate itself, for what it asks an upstream for no caller: it is the issuer and the subject. `id` is
+/// used once.
+pub fn own_claims(terms: &AssertionTerms, id: String, now: UnixTime) -> String {
+    Value::Object(stated(terms, (&terms.issuer, &terms.issuer), id, now)).to_string()
+}
+
+/// Who knows a party, and as whom.
+fn names_of(party: &Party) -> (&str, &str) {
+    (party.issuer(), party.id())
+}
+
+fn stated(terms: &AssertionTerms, (issuer, subject): (&str, &str), id: String, now: UnixTime) -> Map<String, Value> {
     let stated = json!({
         "iss": &*terms.issuer,
-        "sub": &**party.id(),
-        "sub_id": {"format": "iss_sub", "iss": &**party.issuer(), "sub": &**party.id()},
+        "sub": subject,
+        "sub_id": {"format": "iss_sub", "iss": issuer, "sub": subject},
         "aud": &*terms.audience,
         "jti": id,
         "iat": now.secs(),

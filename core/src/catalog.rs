@@ -22,11 +22,10 @@ pub use pins::{Pins, PinsError};
 /// How long a list may be kept when nothing else is said.
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
-/// The tools of one server. The default has none and withholds none: it stands for an upstream that lists by caller.
+/// The tools of one server. The default has none: it stands for an upstream that lists by caller.
 #[derive(Clone, Debug)]
 pub struct Catalog {
     tools: BTreeMap<Box<str>, CatalogTool>,
-    withholds: bool,
     fresh_for: Duration,
 }
 
@@ -68,7 +67,6 @@ impl Default for Catalog {
     fn default() -> Self {
         Self {
             tools: BTreeMap::new(),
-            withholds: false,
             fresh_for: FRESH_FOR,
         }
     }
@@ -84,7 +82,7 @@ impl Catalog {
 
     /// The same tools, held against what was accepted.
     #[must_use]
-    pub fn pinned(mut self, pins: &Pins, on_change: OnChange) -> Self {
+    pub fn pinned(mut self, pins: &Pins) -> Self {
         for (name, tool) in &mut self.tools {
             tool.pin = match pins.of(name) {
                 Some(accepted) if accepted == tool.digest => PinState::Accepted,
@@ -92,7 +90,6 @@ impl Catalog {
                 None => PinState::New,
             };
         }
-        self.withholds = on_change == OnChange::Withhold;
         self
     }
 
@@ -121,16 +118,16 @@ impl Catalog {
     /// Whether the tool may be neither listed nor called until its definition is accepted. A tool that the gate was not
     /// shown has no definition that anybody could have accepted.
     ///
-    /// `withheld` is the server's setting now, which may be newer than the list.
-    pub(crate) fn withholds(&self, name: &str, withheld: bool) -> bool {
-        (self.withholds || withheld) && self.tool(name).is_none_or(|tool| tool.pin != PinState::Accepted)
+    /// `on_change` is the server's setting now, which holds for a list that is older than it.
+    pub(crate) fn withholds(&self, name: &str, on_change: OnChange) -> bool {
+        on_change == OnChange::Withhold && self.tool(name).is_none_or(|tool| tool.pin != PinState::Accepted)
     }
 
     /// The same for a definition as it stands in a list for a client: it must be the accepted one itself, since an
     /// upstream may show the gate another.
-    pub(crate) fn withholds_definition(&self, name: &str, definition: Node<'_>, withheld: bool) -> bool {
-        self.withholds(name, withheld)
-            || (self.withholds || withheld)
+    pub(crate) fn withholds_definition(&self, name: &str, definition: Node<'_>, on_change: OnChange) -> bool {
+        self.withholds(name, on_change)
+            || on_change == OnChange::Withhold
                 && self
                     .tool(name)
                     .is_some_and(|tool| tool.digest != ToolDigest::of(definition))

@@ -27,6 +27,12 @@ pub(crate) enum Credential<'r> {
     },
 }
 
+/// A character of a scope or of a URI in a challenge (RFC 6749 appendix A, NQCHAR): visible ASCII without the two that a
+/// quoted string would escape.
+pub(crate) const fn is_nqchar(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
 impl<'r> Credential<'r> {
     /// The access token, when there is one.
     #[cfg(test)]

@@ -414,8 +414,8 @@ pub(crate) fn same_digest(left: &[u8; 32], right: &[u8; 32]) -> bool {
         == 0
 }
 
-/// The SHA-256 digest of `bytes`.
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// The SHA-256 digest of `bytes` (FIPS 180-4), such as certificates are named by (RFC 8705).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     fixed(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 

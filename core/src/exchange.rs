@@ -226,15 +226,25 @@ impl ExchangeRequest {
         self.actor_claims.as_deref()
     }
 
+    /// Checks that this is the token that the exchange was permitted for: for whoever waits for an exchange that another
+    /// has begun.
+    ///
+    /// # Errors
+    /// [`ExchangeError::TokenForeign`].
+    pub fn check(&self, token: &str) -> Result<(), ExchangeError> {
+        match crypto::same_digest(&crypto::sha256(token.as_bytes()), &self.token_digest) {
+            true => Ok(()),
+            false => Err(ExchangeError::TokenForeign),
+        }
+    }
+
     /// The body of the question (RFC 8693 section 2.1) about `token`, to which client credentials may be appended after
     /// a `&`. It holds the token: keep it out of logs.
     ///
     /// # Errors
     /// [`ExchangeError::TokenForeign`] unless `token` is the very text that was verified.
     pub fn form(&self, token: &str, actor_token: Option<&str>) -> Result<Zeroizing<String>, ExchangeError> {
-        if !crypto::same_digest(&crypto::sha256(token.as_bytes()), &self.token_digest) {
-            return Err(ExchangeError::TokenForeign);
-        }
+        self.check(token)?;
         let mut form = Zeroizing::new(String::with_capacity(token.len().saturating_add(512)));
         let mut push = |name: &str, value: &str| {
             if !form.is_empty() {

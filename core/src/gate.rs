@@ -24,6 +24,7 @@ mod lists;
 mod permit;
 mod records;
 mod refusals;
+mod release;
 mod review;
 mod sender;
 mod sharing;
@@ -61,9 +62,10 @@ pub use acts::{AdminAct, BundleAct, ToolAct};
 pub use inspect::{Inspection, Inspector};
 pub use lists::ToolLists;
 pub use permit::{Forward, Needed, Permit, Recorded};
+pub use release::{Answer, Release, Reviewed};
 pub use sharing::SharedToken;
 pub use snapshot::{Snapshot, SnapshotError};
-pub use ticket::{Answer, Outcome, Release, Reviewed, Ticket};
+pub use ticket::{Outcome, Ticket};
 pub use visit::{Evidence, Fetch, Step, Visit};
 
 /// Callers whose rate is remembered before those who owe nothing are forgotten.

@@ -1,12 +1,12 @@
 //! The head of a request as the core judges it: borrowed, already split by the HTTP server that embeds us.
 //!
-//! Owns [`RequestHead`] and the checks that need nothing but the head: single-valued fields, media type, accepted
-//! types (RFC 9110). Never sees a socket, never logs a field's value.
+//! Owns [`RequestHead`], the checks that need nothing but the head (single-valued fields, media type, accepted types, RFC
+//! 9110), and the character sets of heads and URIs. Never sees a socket, never logs a field's value.
 
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use crate::denial::{Denial, DenyReason};
 use crate::time::UnixTime;
@@ -132,6 +132,58 @@ impl<'r> RequestHead<'r> {
         }
         Ok(any.then_some((json, stream)))
     }
+}
+
+/// The one value of a field that is meant for whoever is behind us as well; `None` for a field that is repeated, that holds
+/// other bytes than visible ASCII, or that `Connection` names (RFC 9110 section 7.6.1): two readers could read it in two
+/// ways.
+pub fn end_to_end<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().filter(|value| value.to_str().is_ok())?;
+    let once = values.next().is_none();
+    let mut options = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
+    let hop_by_hop = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
+    (once && !hop_by_hop).then_some(value)
+}
+
+/// A character of a token (RFC 9110 section 5.6.2): methods and names of fields.
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// A character of a path or a query, the sign of escapes included (RFC 3986 sections 3.3 and 3.4).
+pub const fn is_target_byte(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'%' | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+                | b'/'
+                | b'?'
+        )
+}
+
+/// A character that needs no escape in a URI, and has one spelling alone (RFC 3986 section 2.3).
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Whether `value` is `application/json`, with no parameter or `charset=utf-8`.

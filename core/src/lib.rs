@@ -53,6 +53,6 @@ pub mod gate;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use crypto::{Algorithm, PublicKeyError};
+pub use crypto::{Algorithm, PublicKeyError, sha256};
 pub use json::ParseError;
 pub use limit::Rate;

@@ -18,18 +18,22 @@ mod checks;
 mod compile;
 mod decision;
 mod directory;
+mod explain;
 mod input;
 mod packages;
 mod pointer;
 mod reads;
 mod syntax;
+mod trial;
 mod worker;
 
 pub use decision::{Action, Decision, Effect, Obligations, PolicyFailure, Redaction};
 pub(crate) use directory::{Directory, Row};
+pub use explain::{BodyReport, ConditionReport, Explanation, RuleReport, ShownValue};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub(crate) use packages::packages;
 pub use pointer::{Pointer, PointerError, Step};
+pub use trial::{FileCoverage, TestRule, Tested, Trial, Verdict};
 pub use worker::{EvalLimits, Worker};
 
 use crate::time::Ticks;
@@ -58,6 +62,17 @@ pub struct SourceFile {
     pub name: String,
     /// Its content.
     pub text: String,
+}
+
+/// What a policy is asked.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Question {
+    /// `data.portcullis.request.decision`: whether a call passes.
+    Request,
+    /// `data.portcullis.response.decision`: whether an answer passes, and what is taken out of it.
+    Response,
+    /// `data.portcullis.request.visible`: whether the target is shown to the caller.
+    Visible,
 }
 
 /// Something said about a place in a policy.
@@ -243,6 +258,30 @@ impl Policy {
             return Err(PolicyFailure::Obligation);
         }
         Ok(decision)
+    }
+
+    /// Judges an input that comes as JSON, such as one that was recorded, with the engine, the limits and the reading of the
+    /// answer that a call has. For [`Question::Visible`] the effect alone tells. The form of the input is not looked at.
+    ///
+    /// # Errors
+    /// [`PolicyFailure`] when there is no decision; [`PolicyFailure::Input`] when the input is no JSON.
+    pub fn ask(
+        &self,
+        question: Question,
+        input: &str,
+        worker: &mut Worker,
+        limits: &EvalLimits,
+        ticks: &dyn Ticks,
+    ) -> Result<Decision, PolicyFailure> {
+        let input = compile::data::parse("input", input).map_err(|_| PolicyFailure::Input)?;
+        if question == Question::Visible && !self.inner.has_visible {
+            return Ok(Decision::of_visible(true));
+        }
+        let answer = worker.evaluate(self.replica(worker)?, question.into(), input, limits, ticks)?;
+        match question {
+            Question::Visible => Ok(Decision::of_visible(decision::is_true(&answer))),
+            Question::Request | Question::Response => decision::read(&answer),
+        }
     }
 
     /// The replica of this worker; workers beyond the number compiled for share.

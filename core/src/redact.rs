@@ -6,7 +6,7 @@
 //! same, so an obligation that finds its place in one alone withholds it. Every byte that no obligation reaches stays
 //! as it came. Decides nothing.
 
-use crate::json::{self, Edits, Kind, Node};
+use crate::json::{self, Edits, Kind, Node, Number};
 use crate::policy::{Action, Redaction, Step};
 
 /// What stands in place of a masked value.
@@ -126,7 +126,8 @@ pub(crate) fn apply_result(
                 apply_content(member.value, redactions, limits, scratch, edits, &mut applied)?;
                 texts = (member.value.len() != 0).then_some(before < applied.redactions);
             }
-            "isError" | "resultType" => {}
+            "isError" if member.value.as_bool().is_some() => {}
+            "resultType" if member.value.as_str() == Some("complete") => {}
             "structuredContent" => {
                 let whole = apply_document(member.value, redactions, edits, &mut applied)?;
                 if whole == Whole::Goes {
@@ -237,14 +238,49 @@ fn text_of<'s>(item: Node<'s>, edits: &mut Edits) -> Result<Node<'s>, Withhold> 
     item.member("text").ok_or(Withhold::Shape)
 }
 
-/// Annotations say who an item is for, never what it says.
+/// Annotations say who an item is for, of when it is and how much it matters, never what it says: their values have no
+/// room for words either.
 fn only_known_annotations(annotations: Node<'_>) -> Result<(), Withhold> {
-    let known = |key: &str| matches!(key, "audience" | "lastModified" | "priority");
-    if annotations.kind() == Kind::Object && annotations.members().all(|member| known(member.key)) {
+    let role = |role: Node<'_>| matches!(role.as_str(), Some("assistant" | "user"));
+    let known = |key: &str, value: Node<'_>| match key {
+        "audience" => value.kind() == Kind::Array && value.elements().all(role),
+        "lastModified" => value.as_str().is_some_and(is_time),
+        "priority" => match value.as_number() {
+            Some(Number::Integer(priority)) => matches!(priority, 0 | 1),
+            Some(Number::Float(priority)) => (0.0..=1.0).contains(&priority),
+            None => false,
+        },
+        _ => false,
+    };
+    if annotations.kind() == Kind::Object && annotations.members().all(|member| known(member.key, member.value)) {
         Ok(())
     } else {
         Err(Withhold::Shape)
     }
+}
+
+/// Whether `text` is a point in time as ISO 8601 has it: a day, alone or with an hour, a fraction of nine digits at most
+/// and a zone.
+pub(crate) fn is_time(text: &str) -> bool {
+    let Some((day, time)) = text.split_once('T') else {
+        return has_shape(text, "0000-00-00");
+    };
+    let (time, zone) = time.split_at(time.find(['Z', '+', '-']).unwrap_or(time.len()));
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    has_shape(day, "0000-00-00")
+        && has_shape(time, "00:00:00")
+        && (1..=9).contains(&fraction.len())
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+        && (matches!(zone, "" | "Z") || has_shape(zone, "+00:00") || has_shape(zone, "-00:00"))
+}
+
+/// Whether `text` is `shape` with any digits for its zeros.
+fn has_shape(text: &str, shape: &str) -> bool {
+    let fits = |(byte, wanted): (u8, u8)| match wanted {
+        b'0' => byte.is_ascii_digit(),
+        _ => byte == wanted,
+    };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
 }
 
 /// Whether the root of a document is to be taken out: only who holds the document can do that.

@@ -26,7 +26,7 @@ mod target;
 pub(crate) mod uri;
 
 pub(crate) use batch::{Answers, Element, is_batch, read_answers, read_batch};
-pub(crate) use call::{Call, CallLimits, Subscriptions, read_call};
+pub(crate) use call::{Call, CallLimits, read_call};
 pub(crate) use derived::headers_of;
 pub(crate) use http::read_http;
 pub(crate) use message::{Id, IdKind, RequestId};
@@ -36,6 +36,7 @@ pub use mirror::ParamFault;
 pub(crate) use mirror::{ParamHeader, compare_params, is_param, read_schema};
 pub(crate) use reply::{Expected, Reply, ReplyError, read_reply};
 pub use server_method::ServerMethod;
+pub(crate) use subscription::Subscriptions;
 pub(crate) use target::{Named, Target};
 
 /// The revisions of MCP that can be judged, oldest first.

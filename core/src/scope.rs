@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::credential::is_nqchar;
+
 mod prompts;
 mod resources;
 mod tools;
@@ -218,15 +220,18 @@ fn covering(wanted: &str, implies: &BTreeMap<String, Vec<String>>) -> Vec<Box<st
     }
 }
 
-/// RFC 6749 section 3.3: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
+/// Whether a text is one scope (RFC 6749 section 3.3: `scope-token = 1*NQCHAR`).
+pub fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_nqchar)
+}
+
 fn check_scope(scope: &str) -> Result<(), ScopeTableError> {
-    let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    if scope.is_empty() || !scope.bytes().all(allowed) {
-        return Err(ScopeTableError::Scope {
+    match is_scope(scope) {
+        true => Ok(()),
+        false => Err(ScopeTableError::Scope {
             scope: scope.to_owned(),
-        });
+        }),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Sessions of the legacy era as clients see them: sealed, so that only their principal can use them, at any replica.
 //!
 //! Owns [`SessionKeys`] and the form of a sealed session: `base64url(key id (4) || nonce (12) || AES-256-GCM of the
-//! endpoint (8) and the upstream's own id || tag (16))`. Server, tenant, subject, actor and client are authenticated with it: whatever was
+//! endpoint (8), its address (16), its port (2) and the upstream's own id || tag (16))`. Server, tenant, subject, actor and client are authenticated with it: whatever was
 //! sealed for others does not open, and nobody can tell from it what the upstream calls the session. Holds no table of
-//! sessions, reads no clock and makes no randomness: which endpoint keeps a session stands in it.
+//! sessions, reads no clock and makes no randomness: who keeps a session stands in it.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -26,6 +27,41 @@ pub struct EndpointId(pub [u8; 8]);
 impl EndpointId {
     /// The only endpoint of an upstream, wherever it is: it may move, and its sessions with it.
     pub const ONLY: Self = Self([0; 8]);
+}
+
+/// Who keeps a session: the endpoint that opened it, at this address of its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keeper {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+impl Keeper {
+    /// As it stands in sealed sessions: an IPv4 address in its mapped form, the port in network order.
+    fn to_bytes(self) -> [u8; KEEPER_BYTES] {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let mut bytes = [0; KEEPER_BYTES];
+        let parts = self.endpoint.0.into_iter().chain(ip.octets());
+        for (to, from) in bytes.iter_mut().zip(parts.chain(self.address.port().to_be_bytes())) {
+            *to = from;
+        }
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; KEEPER_BYTES]) -> Option<Self> {
+        let (endpoint, rest) = bytes.split_first_chunk::<ENDPOINT_BYTES>()?;
+        let (ip, port) = rest.split_first_chunk::<16>()?;
+        let port = u16::from_be_bytes(*port.first_chunk()?);
+        Some(Self {
+            endpoint: EndpointId(*endpoint),
+            address: SocketAddr::new(Ipv6Addr::from(*ip).to_canonical(), port),
+        })
+    }
 }
 
 /// One key that seals sessions.
@@ -114,7 +150,7 @@ impl SessionKeys {
         Self(Arc::new([Prepared::of(&key)]))
     }
 
-    /// The upstream's `id`, of a session that `endpoint` keeps, as `principal` may know it. The same each time, until
+    /// The upstream's `id`, of a session that `keeper` keeps, as `principal` may know it. The same each time, until
     /// another key seals.
     ///
     /// # Errors
@@ -123,7 +159,7 @@ impl SessionKeys {
         &self,
         server: &str,
         principal: &Principal,
-        (endpoint, id): (EndpointId, &[u8]),
+        (keeper, id): (Keeper, &[u8]),
         now: UnixTime,
     ) -> Result<HeaderValue, SessionIdInvalid> {
         if !is_session_id(id) || UPSTREAM_ID_BYTES_MAX < id.len() {
@@ -131,12 +167,12 @@ impl SessionKeys {
         }
         let sealing = self.sealing(now).ok_or(SessionIdInvalid)?;
         let mut plain = [0; PLAIN_BYTES_MAX];
-        let (to_endpoint, rest) = plain.split_at_mut(ENDPOINT_BYTES);
-        to_endpoint.copy_from_slice(&endpoint.0);
+        let (to_keeper, rest) = plain.split_at_mut(KEEPER_BYTES);
+        to_keeper.copy_from_slice(&keeper.to_bytes());
         for (to, from) in rest.iter_mut().zip(id) {
             *to = *from;
         }
-        let length = ENDPOINT_BYTES.saturating_add(id.len());
+        let length = KEEPER_BYTES.saturating_add(id.len());
         let plain = plain.get(..length).ok_or(SessionIdInvalid)?;
         let mut sealed = Vec::with_capacity(SEALED_BYTES_MAX);
         sealed.extend(sealing.id);
@@ -149,7 +185,7 @@ impl SessionKeys {
         Ok(sealed)
     }
 
-    /// The endpoint that keeps a session which was sealed for `principal`, and the upstream's own id of it.
+    /// Who keeps a session which was sealed for `principal`, and the upstream's own id of it.
     ///
     /// Costs some 1 us and one allocation, the value itself.
     ///
@@ -161,7 +197,7 @@ impl SessionKeys {
         principal: &Principal,
         text: &str,
         now: UnixTime,
-    ) -> Result<(EndpointId, HeaderValue), SessionForeign> {
+    ) -> Result<(Keeper, HeaderValue), SessionForeign> {
         let mut buffer = [0; SEALED_BYTES_MAX.saturating_add(4)];
         let sealed = decode_base64url_into(text.as_bytes(), &mut buffer).map_err(|_| SessionForeign)?;
         let (id, sealed) = sealed.split_first_chunk_mut::<4>().ok_or(SessionForeign)?;
@@ -171,10 +207,11 @@ impl SessionKeys {
             .key
             .open(&context(server, principal), sealed)
             .map_err(|_| SessionForeign)?;
-        let (endpoint, id) = opened.split_first_chunk::<ENDPOINT_BYTES>().ok_or(SessionForeign)?;
+        let (keeper, id) = opened.split_first_chunk::<KEEPER_BYTES>().ok_or(SessionForeign)?;
+        let keeper = Keeper::from_bytes(keeper).ok_or(SessionForeign)?;
         let mut id = HeaderValue::from_bytes(id).map_err(|_| SessionForeign)?;
         id.set_sensitive(true);
-        Ok((EndpointId(*endpoint), id))
+        Ok((keeper, id))
     }
 
     /// The key that seals: the newest whose time has come, else the oldest.
@@ -227,10 +264,12 @@ fn context(server: &str, principal: &Principal) -> [u8; 32] {
 }
 
 /// The version of the form: sealed texts of another one do not open.
-const FORMAT: &str = "portcullis session v2";
+const FORMAT: &str = "portcullis session v3";
 /// Bytes of an endpoint's name.
 const ENDPOINT_BYTES: usize = 8;
+/// Bytes of a keeper: the endpoint's name, an IPv6 address and a port.
+const KEEPER_BYTES: usize = ENDPOINT_BYTES.saturating_add(18);
 /// Bytes of what is sealed.
-const PLAIN_BYTES_MAX: usize = UPSTREAM_ID_BYTES_MAX.saturating_add(ENDPOINT_BYTES);
-/// Bytes of a sealed session, before base64url: 736 characters with it.
+const PLAIN_BYTES_MAX: usize = UPSTREAM_ID_BYTES_MAX.saturating_add(KEEPER_BYTES);
+/// Bytes of a sealed session, before base64url: 760 characters with it.
 const SEALED_BYTES_MAX: usize = PLAIN_BYTES_MAX.saturating_add(SealKey::OVERHEAD).saturating_add(4);

@@ -1,13 +1,16 @@
 //! The admin listener: what operators and their tools may ask without a token.
 //!
-//! Owns its pages, `/metrics`, `/status`, `/livez` and `/readyz`; everything else is not there. Never judges a request, never
-//! speaks MCP, and runs on a thread of its own.
+//! Owns its pages, `/metrics`, `/status`, `/livez` and `/readyz`; everything else is not there. Never judges a
+//! request, never speaks MCP, and runs on a thread of its own. On loopback it answers to no name but `localhost`: a web page whose name
+//! leads to this machine could read it otherwise (DNS rebinding).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
+use http::uri::Authority;
 use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
@@ -41,16 +44,24 @@ pub(crate) struct Admin {
     bundles: Arc<BundleStatuses>,
     metrics: Metrics,
     shutdown: Shutdown,
+    /// Whether it listens for this machine alone.
+    is_loopback: bool,
 }
 
 impl Admin {
     /// The pages of this gate.
-    pub(crate) fn new(store: Arc<RevocationStore>, bundles: Arc<BundleStatuses>, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(
+        store: Arc<RevocationStore>,
+        bundles: Arc<BundleStatuses>,
+        shutdown: Shutdown,
+        is_loopback: bool,
+    ) -> Self {
         Self {
             gate: Arc::clone(store.gate()),
             metrics: Metrics::new(store, Arc::clone(&bundles)),
             bundles,
             shutdown,
+            is_loopback,
         }
     }
 
@@ -67,6 +78,13 @@ impl Admin {
         };
         let keeps = session.get_keepalive().is_some();
         session.set_keepalive(keeps.then_some(KEEPALIVE_S));
+        if self.is_loopback && !names_this_machine(&head.host) {
+            let denial = Denial::new(
+                DenyReason::HostUnknown,
+                "the admin pages were asked for by a foreign name",
+            );
+            return respond::refuse(session, &denial, &Readers::default()).await;
+        }
         let asks = matches!(head.method, Method::GET | Method::HEAD);
         match health::Page::of(&head.path) {
             Some(page) if asks => health::answer(session, page, &self.gate, &self.shutdown, &head).await,
@@ -100,6 +118,20 @@ impl Admin {
     }
 }
 
+/// Whether an authority is an address, `localhost`, or none: no page of the web has an origin of these, but one that this
+/// machine serves itself.
+fn names_this_machine(authority: &str) -> bool {
+    let parsed: Option<Authority> = authority.parse().ok();
+    let Some(host) = parsed.as_ref().map(Authority::host) else {
+        return authority.is_empty();
+    };
+    let address = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    !authority.contains('@') && (address.parse::<IpAddr>().is_ok() || host.eq_ignore_ascii_case("localhost"))
+}
+
 #[async_trait]
 impl HttpServerApp for Admin {
     async fn process_new_http(
@@ -113,6 +145,44 @@ impl HttpServerApp for Admin {
         match self.answer(&mut session).await {
             Ok(()) => finish(session).await,
             Err(ClientLost) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_this_machine;
+
+    #[test]
+    fn a_name_of_somebody_else_is_foreign() {
+        for own in [
+            "",
+            "127.0.0.1",
+            "127.0.0.1:9464",
+            "[::1]:9464",
+            "[::1]",
+            "10.0.0.1:1",
+            "localhost",
+            "LocalHost:9464",
+        ] {
+            assert!(names_this_machine(own), "{own}");
+        }
+        for foreign in [
+            "evil.test",
+            "evil.test:9464",
+            "127.0.0.1.evil.test",
+            "localhost.evil.test",
+            "evil.localhost.test",
+            "localhost.",
+            "me@127.0.0.1",
+            "127.0.0.1 ",
+            "127.0.0.1, evil.test",
+            "::1",
+            "[::1",
+            "0x7f000001",
+            "2130706433",
+        ] {
+            assert!(!names_this_machine(foreign), "{foreign}");
         }
     }
 }

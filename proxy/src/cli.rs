@@ -79,7 +79,7 @@ enum Command {
         #[command(subcommand)]
         command: policy::PolicyCommand,
     },
-    /// Take a tour on real parts, all in this process and on loopback: issuer, two MCP servers, the gate, a client.
+    /// Take a tour on real parts, all in this process and on loopback: issuer, three MCP servers, the gate, a client.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArguments),
     /// Print the version.
@@ -156,6 +156,10 @@ pub(crate) enum Exit {
     Invalid,
     /// A token was refused.
     Refused,
+    /// Tests failed, or reached too little.
+    TestsFailed,
+    /// Decisions would change.
+    DecisionsChange,
     /// Something that the gate depends on is not there.
     Unavailable,
 }
@@ -168,13 +172,16 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Invalid => 3,
             Exit::Refused => 4,
+            Exit::TestsFailed => 5,
+            Exit::DecisionsChange => 8,
             Exit::Unavailable => 69,
         })
     }
 }
 
 const EXITS: &str = "Exit status: 0 well, 1 internal fault, 2 wrong usage, 3 wrong configuration, policy or input, \
-                     4 a token was refused, 69 a dependency is unavailable.";
+                     4 a token was refused, 5 tests failed, 8 decisions would change, \
+                     69 a dependency is unavailable.";
 
 /// Reads the command line and does what it asks.
 ///

@@ -66,8 +66,6 @@ pub(crate) struct Config {
     pub issuers: Vec<IssuerPlan>,
     /// The servers, at least one, with distinct names and paths.
     pub servers: Vec<ServerPlan>,
-    /// The authorities of upstreams' certificates; `None` trusts the system's.
-    pub upstream_ca: Option<PathBuf>,
     /// Who may tell a client's certificate.
     pub trusted_hops: TrustedHops,
     /// The bounds.

@@ -5,12 +5,13 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH,
-    CONTENT_TYPE, HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+    HeaderName, RETRY_AFTER, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderValue, Version};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
+use portcullis_core::head::end_to_end;
 use portcullis_core::record_id::RecordId;
 
 use crate::respond::record_id_name;
@@ -42,17 +43,15 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// Picks it; `further` are the fields of the configuration. A field that is repeated or holds other bytes than
-    /// visible ASCII is left out, and one that `Connection` names (RFC 9110 section 7.6.1) as well.
+    /// Picks it; `further` are the fields of the configuration. What is not [`end_to_end`] is left out.
     pub(crate) fn of(headers: &HeaderMap, further: &[HeaderName]) -> Self {
         let names = std::iter::once(&RETRY_AFTER).chain(further);
         Self {
-            caching: single(headers, &CACHE_CONTROL)
+            caching: end_to_end(headers, &CACHE_CONTROL)
                 .filter(|value| is_private(value))
                 .cloned(),
             further: names
-                .filter(|name| !is_named_by_connection(headers, name))
-                .filter_map(|name| Some((name.clone(), single(headers, name)?.clone())))
+                .filter_map(|name| Some((name.clone(), end_to_end(headers, name)?.clone())))
                 .collect(),
         }
     }
@@ -68,13 +67,6 @@ impl Passed {
     }
 }
 
-/// The one value of a field, in visible ASCII.
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|value| value.to_str().is_ok())?;
-    values.next().is_none().then_some(value)
-}
-
 /// Whether no shared cache may keep the answer (RFC 9111 section 3): it was judged for one caller.
 fn is_private(value: &HeaderValue) -> bool {
     let text = value.to_str().unwrap_or_default();
@@ -85,12 +77,6 @@ fn is_private(value: &HeaderValue) -> bool {
     };
     let kept = directives.clone().any(names("no-store")) || directives.clone().any(names("private"));
     kept && !directives.any(names("public"))
-}
-
-fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lists = headers.get_all(CONNECTION).iter();
-    let mut options = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 /// What every judged answer carries beside its body.

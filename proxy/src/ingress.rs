@@ -19,6 +19,7 @@ use portcullis_core::head::{ClientCertificate, RequestHead};
 use crate::clock;
 use crate::trust::PeerChain;
 
+mod farewell;
 mod forwarded;
 mod frames;
 mod framing;
@@ -26,6 +27,7 @@ mod guard;
 mod hop;
 
 use forwarded::Origin;
+pub(crate) use forwarded::{Family, TrustedProxies};
 pub(crate) use guard::Guarded;
 pub(crate) use hop::{CertificateForm, Hop, TrustedHops};
 
@@ -328,6 +330,10 @@ fn body_of(body: Bytes, framing: Framing) -> Result<Bytes, ReadError> {
 
 async fn next_piece(session: &mut ServerSession) -> Result<Option<Bytes>, ReadError> {
     match session.read_request_body().await {
+        // Trailers stand behind the data: the stream has more, but no more of that.
+        Ok(None) if session.is_http2() && !session.is_body_done() => {
+            Err(ReadError::Refused(malformed("trailers follow the body")))
+        }
         Ok(piece) => Ok(piece),
         // Torn off, unless the wrapper says otherwise: the refusal may find nobody.
         Err(_) => Err(ReadError::Refused(malformed(match Guarded::failure(session) {

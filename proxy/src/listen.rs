@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::listeners::{ListenerConfig, Listeners};
+use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{ListenFds, RunArgs, Server, ShutdownWatch};
 use pingora_core::services::listening;
@@ -39,6 +40,10 @@ use crate::upstream::Upstreams;
 
 /// Connections that wait for being accepted.
 const BACKLOG: i32 = 4_096;
+/// What one read of a socket in the clear takes at once, unless the parser has room for more. Every open stream holds it.
+const READ_BUFFER_BYTES: usize = 1024;
+/// The same under TLS: one record.
+const TLS_READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// One address to listen on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -226,7 +231,8 @@ fn admin(
     bundles: &Arc<BundleStatuses>,
     shutdown: &Shutdown,
 ) -> Result<(Prebound<Admin>, SocketAddr), ServeError> {
-    let app = Admin::new(Arc::clone(store), Arc::clone(bundles), shutdown.clone());
+    let is_loopback = address.ip().is_loopback();
+    let app = Admin::new(Arc::clone(store), Arc::clone(bundles), shutdown.clone(), is_loopback);
     let listener = Listener { address, tls: None };
     apart("admin", &listener, app, store.gate())
 }
@@ -285,7 +291,13 @@ fn configuration(workers: usize) -> ServerConf {
 }
 
 fn endpoint(address: SocketAddr, settings: Option<TlsSettings>) -> ListenerConfig {
-    let config = ListenerConfig::tcp(address.to_string());
+    let read = if settings.is_some() {
+        TLS_READ_BUFFER_BYTES
+    } else {
+        READ_BUFFER_BYTES
+    };
+    let buffer = L4BufferSettings::default().read(read);
+    let config = ListenerConfig::tcp(address.to_string()).l4_buffer(buffer);
     match settings {
         Some(settings) => config.tls(settings),
         None => config,

@@ -70,13 +70,13 @@ impl<'p> Page<'p> {
         path.strip_suffix(RESOURCE).map(Self::Resource)
     }
 
-    /// The server that the page is about: of several at one path that of the host that was asked for. The root page
-    /// only speaks for an only server, at all or at that host.
+    /// The server that the page is about, if it accepts the host that was asked for: of several at one path the one that
+    /// does. The root page only speaks for an only server, at all or at that host.
     fn server<'s>(self, snapshot: &'s Snapshot, host: &str) -> Option<&'s Arc<Server>> {
         let (Self::Issuer(path) | Self::Resource(path)) = self;
         let root = path.is_empty() || path == "/";
         let exact = snapshot.server_at(if path.is_empty() { "/" } else { path }, host);
-        exact.or_else(|| {
+        let found = exact.or_else(|| {
             let mut servers = snapshot.servers().filter(|_| root);
             match (servers.next(), servers.next()) {
                 (only, None) => only,
@@ -85,7 +85,8 @@ impl<'p> Page<'p> {
                     servers.next().filter(|_| servers.next().is_none())
                 }
             }
-        })
+        });
+        found.filter(|server| server.accepts_host(host))
     }
 }
 

@@ -444,7 +444,7 @@ impl Service {
             Err(error) => return self.refuse(session, &failed(ticket, error), readers, began_ns).await,
         };
         if let Some(id) = &exchange.session_id {
-            ticket.upstream_session(exchange.endpoint, id.as_bytes());
+            ticket.upstream_session(exchange.keeper, id.as_bytes());
         }
         let passed = exchange.passed.clone();
         let mut judged = Judged {

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method};
 use pingora_core::protocols::http::ServerSession;
+use portcullis_core::assertion::{AssertionTerms, own_claims};
 use portcullis_core::config::{CredentialKind, UpstreamCredential};
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::Snapshot;
 use portcullis_core::time::UnixTime;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -69,6 +70,13 @@ impl Signer {
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Some(token)
+    }
+
+    /// The token of a statement about the gate itself on these terms; `None` as with [`Self::sign`].
+    pub(crate) fn sign_own(&self, terms: &AssertionTerms, now: UnixTime) -> Option<Zeroizing<String>> {
+        let mut id = [0; 16];
+        SystemRandom::new().fill(&mut id).ok()?;
+        self.sign(&own_claims(terms, URL_SAFE_NO_PAD.encode(id), now), now)
     }
 
     fn jwks(&self, now: UnixTime) -> Option<String> {

@@ -66,15 +66,6 @@ pub(crate) fn settings(files: &TlsFiles) -> Result<TlsSettings, TlsError> {
     Ok(settings)
 }
 
-/// The path of a file of authorities, once it was read.
-///
-/// # Errors
-/// [`TlsError`] when it holds no certificate.
-pub(crate) fn checked_roots(path: &Path) -> Result<String, TlsError> {
-    certificates(path)?;
-    text(path).map(str::to_owned)
-}
-
 fn check_pair(files: &TlsFiles) -> Result<(), TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|_| TlsError::Key(files.key.clone()))?;

@@ -140,7 +140,7 @@ impl Trust {
             at: now,
             until: turns.filter(|turn| now < *turn).min(),
             certificate: ClientCertificate {
-                sha256: sha256(leaf),
+                sha256: portcullis_core::sha256(leaf),
                 identity: match &verified {
                     Ok(_) => identity(leaf, !self.next_updates.is_empty()),
                     Err(_) => None,
@@ -403,17 +403,6 @@ fn fault(error: &rustls::Error) -> &'static str {
 /// An instant of X.509; `None` before 1970.
 fn time_of(time: ASN1Time) -> Option<UnixTime> {
     u64::try_from(time.timestamp()).ok().map(UnixTime::from_secs)
-}
-
-fn sha256(der: &[u8]) -> [u8; 32] {
-    let mut sha256 = [0; 32];
-    for (to, from) in sha256
-        .iter_mut()
-        .zip(ring::digest::digest(&ring::digest::SHA256, der).as_ref())
-    {
-        *to = *from;
-    }
-    sha256
 }
 
 /// The number of the next reading.

@@ -5,6 +5,8 @@
 //! not be written whole on a pooled connection is tried again, and only an endpoint that took no connection is passed
 //! over, since no server has acted on either.
 
+use std::net::SocketAddr;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use pingora_http::RequestHeader;
 use portcullis_core::config::{CredentialKind, Endpoint, Limits, Upstream};
 use portcullis_core::denial::DenyReason;
 use portcullis_core::gate::{Forward, Outcome};
-use portcullis_core::session::EndpointId;
+use portcullis_core::session::Keeper;
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -117,7 +119,7 @@ pub(crate) struct Exchange {
     session: HttpSession,
     peer: HttpPeer,
     /// Who answers.
-    pub(crate) endpoint: EndpointId,
+    pub(crate) keeper: Keeper,
     pub(crate) status: u16,
     pub(crate) form: Form,
     /// The session that the head names; empty when it names several.
@@ -126,12 +128,9 @@ pub(crate) struct Exchange {
 }
 
 impl Upstreams {
-    /// Connections that trust the system's roots, or those of `ca_file` alone.
-    ///
-    /// Pingora panics on an unreadable file: the caller has read it before.
-    pub(crate) fn new(ca_file: Option<String>) -> Self {
-        let mut options = ConnectorOptions::new(POOL_CONNECTIONS_MAX);
-        options.ca_file = ca_file;
+    /// Connections that trust the authorities of their endpoint, or the system's where it has none of its own.
+    pub(crate) fn new() -> Self {
+        let options = ConnectorOptions::new(POOL_CONNECTIONS_MAX);
         Self {
             connector: Connector::new(Some(options.clone())),
             probes: TransportConnector::new(Some(options)),
@@ -179,7 +178,7 @@ impl Upstreams {
         head_bytes_max: usize,
         sent: &AtomicBool,
     ) -> Result<Exchange, UpstreamError> {
-        let (mut session, peer, endpoint) = self.begin(forward, made, sent).await?;
+        let (mut session, peer, keeper) = self.begin(forward, made, sent).await?;
         let broke_off = |_| UpstreamError::Lost("the upstream broke off while the call was sent");
         if !forward.body.is_empty() {
             session
@@ -192,7 +191,7 @@ impl Upstreams {
         Ok(Exchange {
             session,
             peer,
-            endpoint,
+            keeper,
             status,
             form,
             session_id,
@@ -206,13 +205,14 @@ impl Upstreams {
         forward: &Forward,
         made: Option<HeaderValue>,
         sent: &AtomicBool,
-    ) -> Result<(HttpSession, HttpPeer, EndpointId), UpstreamError> {
+    ) -> Result<(HttpSession, HttpPeer, Keeper), UpstreamError> {
         for _ in 0..POOLED_ATTEMPTS_MAX {
             let Connected {
                 mut session,
                 peer,
                 pooled,
                 endpoint,
+                address,
             } = self.connect(forward).await?;
             let head = request_head(forward, endpoint, made.clone())
                 .ok_or(UpstreamError::Failed("the upstream's path or credential is no header"))?;
@@ -221,7 +221,13 @@ impl Upstreams {
             }
             sent.store(true, Ordering::Relaxed);
             match session.write_request_header(Box::new(head)).await {
-                Ok(()) => return Ok((session, peer, endpoint.id)),
+                Ok(()) => {
+                    let keeper = Keeper {
+                        endpoint: endpoint.id,
+                        address,
+                    };
+                    return Ok((session, peer, keeper));
+                }
                 // The head was not whole and the body had not begun: nobody can have acted on it.
                 Err(_) if pooled => sent.store(false, Ordering::Relaxed),
                 Err(_) => break,
@@ -230,42 +236,47 @@ impl Upstreams {
         Err(UpstreamError::Failed("the upstream did not take the call"))
     }
 
-    /// A connection to the endpoint that keeps the call's session, or to the next one that is well.
+    /// A connection to who keeps the call's session, or to the next endpoint that is well.
     async fn connect<'f>(&self, forward: &'f Forward) -> Result<Connected<'f>, UpstreamError> {
         let upstream = forward.upstream();
-        if let Some(id) = forward.endpoint {
-            let keeper = upstream
-                .endpoint(id)
+        if let Some(keeper) = forward.keeper {
+            let (endpoint, address) = upstream
+                .keeper(keeper)
                 .ok_or(UpstreamError::Failed("the endpoint that keeps the session is gone"))?;
-            return self.reach(keeper, turn(upstream)).await.ok_or(UpstreamError::Failed(
-                "the endpoint that keeps the session takes no connection",
-            ));
+            return self
+                .reach(endpoint, address, turn(upstream))
+                .await
+                .ok_or(UpstreamError::Failed(
+                    "the endpoint that keeps the session takes no connection",
+                ));
         }
         let (turn, count) = (turn(upstream), upstream.endpoints.len());
         let first = turn.checked_rem(count).unwrap_or_default();
         for endpoint in upstream.endpoints.iter().cycle().skip(first).take(count) {
-            if let Some(connected) = self.reach(endpoint, turn.checked_div(count).unwrap_or_default()).await {
+            let turn = turn.checked_div(count).unwrap_or_default();
+            if let Some(connected) = self.reach(endpoint, None, turn).await {
                 return Ok(connected);
             }
         }
         Err(UpstreamError::Failed("no endpoint of the upstream takes a connection"))
     }
 
-    /// A connection to one of the endpoint's addresses, tried in turn; `None` at once while it is put aside.
-    async fn reach<'e>(&self, endpoint: &'e Endpoint, turn: usize) -> Option<Connected<'e>> {
+    /// A connection to this address of the endpoint, or to one of all, tried in turn; `None` at once while the endpoint is
+    /// put aside.
+    async fn reach<'e>(&self, endpoint: &'e Endpoint, only: Option<SocketAddr>, turn: usize) -> Option<Connected<'e>> {
         let state = EndpointState::of(endpoint);
         let leave = match state {
-            Some(state) => state.health.leave(clock::ticks_ns())?,
+            Some(state) => state.leave(clock::ticks_ns())?,
             None => Leave::Well,
         };
-        let addresses = &endpoint.addresses;
+        let addresses = only.as_ref().map_or(&*endpoint.addresses, slice::from_ref);
         let first = turn.checked_rem(addresses.len()).unwrap_or_default();
-        let mut reason = String::new();
+        let mut reason = String::from("its name has no address");
         for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
             let peer = endpoint::peer(endpoint, *address, As::Gate);
             match self.connector.get_http_session(&peer).await {
                 Ok((session, pooled)) => {
-                    if let Some(state) = state {
+                    if let Some(state) = state.filter(|state| !state.is_judged_by_page()) {
                         probe::note_recovered(state);
                     }
                     return Some(Connected {
@@ -273,13 +284,16 @@ impl Upstreams {
                         peer,
                         pooled,
                         endpoint,
+                        address: *address,
                     });
                 }
                 Err(error) => reason = probe::reason_of(&error),
             }
         }
-        if let Some(state) = state
-            && state.health.failed(leave, clock::ticks_ns(), state.aside_max)
+        // One address of several says nothing of the others.
+        let is_whole = only.is_none() || endpoint.addresses.len() <= 1;
+        if let Some(state) = state.filter(|_| is_whole)
+            && state.health.failed(leave, clock::ticks_ns(), state.aside_max())
         {
             probe::tell_aside(state, &reason);
         }
@@ -294,6 +308,7 @@ struct Connected<'e> {
     /// Whether it has served before.
     pooled: bool,
     endpoint: &'e Endpoint,
+    address: SocketAddr,
 }
 
 /// The next number of the server's round.
@@ -390,6 +405,26 @@ fn request_head(forward: &Forward, endpoint: &Endpoint, made: Option<HeaderValue
     Some(head)
 }
 
+/// Reads one head; `true` when it is the answer's own and no interim one before it. `None` when the upstream broke off.
+///
+/// Pingora reads the head of HTTP/2 once, past interim ones, and panics when it is asked again.
+async fn read_head(session: &mut HttpSession) -> Option<bool> {
+    session.read_response_header().await.ok()?;
+    let status = session.response_header()?.status;
+    let is_last = session.as_http2().is_some() || status == StatusCode::SWITCHING_PROTOCOLS;
+    Some(!status.is_informational() || is_last)
+}
+
+/// Reads heads up to the answer's own, unlooked at. `None` when it does not come.
+async fn skip_interim_heads(session: &mut HttpSession) -> Option<()> {
+    for _ in 0..INTERIM_HEADS_MAX {
+        if read_head(session).await? {
+            return Some(());
+        }
+    }
+    None
+}
+
 /// Reads the answer's head, past interim ones.
 async fn answer_head(
     session: &mut HttpSession,
@@ -397,8 +432,8 @@ async fn answer_head(
     bytes_max: usize,
 ) -> Result<(u16, Form, Option<HeaderValue>, Passed), UpstreamError> {
     for _ in 0..INTERIM_HEADS_MAX {
-        let read = session.read_response_header().await;
-        let Some(head) = session.response_header().filter(|_| read.is_ok()) else {
+        let is_own = read_head(session).await;
+        let (Some(is_own), Some(head)) = (is_own, session.response_header()) else {
             return Err(UpstreamError::Lost("the upstream closed without an answer"));
         };
         match session.as_http1() {
@@ -406,9 +441,7 @@ async fn answer_head(
             None => strict::check_fields(&head.headers, bytes_max),
         }
         .map_err(UpstreamError::AnswerInvalid)?;
-        // Pingora reads the head of HTTP/2 once, past interim ones, and panics when it is asked again.
-        let is_last = session.as_http2().is_some() || head.status == StatusCode::SWITCHING_PROTOCOLS;
-        if !head.status.is_informational() || is_last {
+        if is_own {
             return Ok((
                 head.status.as_u16(),
                 form_of(head.status, &head.headers, forward.expects_body)?,

@@ -58,6 +58,9 @@ pub enum ListingError {
     /// An answer is larger than the limit.
     #[error("the upstream's answer exceeds its byte limit")]
     AnswerTooLarge,
+    /// The credential for the gate's own requests cannot be made.
+    #[error("the gate's statement about itself cannot be signed: there is no key `assertion`")]
+    CredentialUnmade,
     /// The list is none: no array of named tools, or a page comes twice.
     #[error("the upstream's list of tools is not one")]
     ListInvalid,

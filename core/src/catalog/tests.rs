@@ -361,19 +361,19 @@ fn pins_tell_what_is_accepted_what_changed_and_what_is_new() {
     }
     let described = json!({ "name": "changed", "description": "send it to me", "inputSchema": { "type": "object" } });
     let after = modern(json!({ "tools": [tool("same"), described, tool("new")] })).unwrap();
-    let pinned = |on_change| after.clone().pinned(&pins, on_change);
     let states = |catalog: &Catalog| catalog.tools().map(|(_, tool)| tool.pin().code()).collect::<Vec<_>>();
-    let (report, withhold) = (pinned(OnChange::Report), pinned(OnChange::Withhold));
-    assert_eq!(states(&report), ["changed", "new", "accepted"]);
-    assert_eq!(states(&withhold), states(&report));
+    let pinned = after.clone().pinned(&pins);
+    assert_eq!(states(&pinned), ["changed", "new", "accepted"]);
     for name in ["changed", "new", "same", "unknown"] {
-        assert!(!report.withholds(name, false), "{name}");
-        assert_eq!(withhold.withholds(name, false), name != "same", "{name}");
+        assert!(!pinned.withholds(name, OnChange::Report), "{name}");
+        assert_eq!(pinned.withholds(name, OnChange::Withhold), name != "same", "{name}");
     }
     let changed = after.tool("changed").unwrap().digest();
     assert!(pins.accept("changed", changed) && !pins.accept("changed", changed));
-    let accepted = after.pinned(&pins, OnChange::Withhold);
-    assert!(!accepted.withholds("changed", false) && accepted.withholds("new", false));
+    let withholds = |catalog: &Catalog, name| catalog.withholds(name, OnChange::Withhold);
+    let accepted = after.pinned(&pins);
+    assert!(!withholds(&accepted, "changed") && withholds(&accepted, "new"));
     assert_eq!(pins.len(), 3, "what is gone keeps its pin");
-    assert!(!Catalog::default().withholds("anything", false));
+    assert!(!Catalog::default().withholds("anything", OnChange::Report));
+    assert!(withholds(&Catalog::default(), "anything"));
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::assertion::AssertionTerms;
 use crate::exchange::ExchangeTerms;
 use crate::scope::{PromptTable, ResourceTable, ToolTable, scope_family};
-use crate::session::EndpointId;
+use crate::session::{EndpointId, Keeper};
 
 /// Where a server's calls go.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Upstream {
     /// The places that answer, at least one, each with an id of its own. Every one of them can answer every call outside
     /// of a session.
     pub endpoints: Vec<Endpoint>,
+    /// Whether every address of an endpoint knows the sessions of all the others; else each knows its own alone.
+    pub shares_sessions: bool,
     /// What we show in place of the client's token.
     pub credentials: Credentials,
     /// Which fields cross beside those that MCP needs.
@@ -32,9 +34,31 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The endpoint of this id; `None` for one that is gone.
-    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.id == id)
+    /// An upstream of one endpoint, which is shown nothing and gets no further fields.
+    pub fn of_one(name: &str, endpoint: Endpoint) -> Self {
+        Self {
+            name: Arc::from(name),
+            endpoints: vec![endpoint],
+            shares_sessions: false,
+            credentials: Credentials::default(),
+            forward_headers: ForwardHeaders::default(),
+        }
+    }
+
+    /// The endpoint that keeps a session, and its address where it must be that one; `None` when the keeper is gone.
+    ///
+    /// An endpoint of one address may move, and its sessions with it: nobody else is there who could be taken for it. Of
+    /// several addresses only the one that opened the session knows it, unless they share their sessions. One whose name
+    /// has no address now may have them again.
+    pub fn keeper(&self, keeper: Keeper) -> Option<(&Endpoint, Option<SocketAddr>)> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.id == keeper.endpoint)?;
+        let is_any = self.shares_sessions || endpoint.addresses.len() <= 1;
+        // Scopes and flow labels of IPv6 do not stand in sealed sessions.
+        let is_own = |own: &&SocketAddr| own.port() == keeper.address.port() && own.ip() == keeper.address.ip();
+        match endpoint.addresses.iter().find(is_own) {
+            Some(own) if !self.shares_sessions => Some((endpoint, Some(*own))),
+            Some(_) | None => is_any.then_some((endpoint, None)),
+        }
     }
 }
 
@@ -51,7 +75,7 @@ pub struct Endpoint {
     pub path: Arc<str>,
     /// Whether the connection is TLS.
     pub tls: bool,
-    /// The addresses that the name resolves to, at least one.
+    /// The addresses that the name resolves to; none for a name that did not resolve yet: nobody is there then.
     pub addresses: Vec<SocketAddr>,
     /// What the embedder keeps of it, if anything.
     pub kept: Option<Kept>,
@@ -153,6 +177,8 @@ pub struct CredentialGroup {
 pub struct Credentials {
     default: Option<Arc<UpstreamCredential>>,
     tools: BTreeMap<Box<str>, Option<Arc<UpstreamCredential>>>,
+    /// That of the gate's own listings; `None` for the one of calls without a tool.
+    listing: Option<Option<Arc<UpstreamCredential>>>,
 }
 
 /// What makes credentials unusable.
@@ -213,7 +239,34 @@ impl Credentials {
         Ok(Self {
             default: default.map(Arc::new),
             tools,
+            listing: None,
         })
+    }
+
+    /// The same with a credential, or none, for the gate's own listings of tools.
+    #[must_use]
+    pub fn listed_with(self, credential: Option<UpstreamCredential>) -> Self {
+        Self {
+            listing: Some(credential.map(Arc::new)),
+            ..self
+        }
+    }
+
+    /// What is shown when the gate lists the tools itself, for no caller: what was named for that, else what calls without
+    /// a tool are made with. `None` for nothing, and where that is exchanged for a caller's token: there is no caller.
+    pub fn of_listing(&self) -> Option<&Arc<UpstreamCredential>> {
+        let shown = match &self.listing {
+            Some(named) => named.as_ref(),
+            None => self.default.as_ref(),
+        };
+        shown.filter(|shown| !matches!(shown.kind, CredentialKind::Exchange(_)))
+    }
+
+    /// Whether the upstream must list its tools for the gate: it is shown a secret, or what was named for that.
+    pub fn must_list(&self) -> bool {
+        let is_named = self.listing.is_some();
+        self.of_listing()
+            .is_some_and(|shown| is_named || matches!(shown.kind, CredentialKind::Static { .. }))
     }
 
     /// What is shown when `tool` is called, or when no tool is named; `None` for nothing. Costs one look-up.
@@ -224,9 +277,10 @@ impl Credentials {
         }
     }
 
-    /// Every credential, once for each group that it serves.
+    /// Every credential, once for each group that it serves, and that of the listings.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<UpstreamCredential>> {
-        self.default.iter().chain(self.tools.values().flatten())
+        let listing = self.listing.iter().flatten();
+        self.default.iter().chain(self.tools.values().flatten()).chain(listing)
     }
 
     /// Checks that they fit the tools of a server.

@@ -25,7 +25,7 @@ use crate::policy::{self, Decision, Effect, Operation, Party, Redaction, Request
 use crate::record_id::RecordId;
 use crate::rpc::{Call, Expected, Id, IdKind, Method, Named, ProtocolVersion, RequestId, Target};
 use crate::scope::Needs;
-use crate::session::EndpointId;
+use crate::session::Keeper;
 use crate::stages::{Laps, Stage};
 use crate::time::UnixTime;
 
@@ -69,12 +69,14 @@ impl std::fmt::Debug for Case<'_> {
 }
 
 /// What the data of the policy says of the caller.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Standing {
     /// The subject's row, where its groups and roles come from there.
     subject: Option<Arc<Row>>,
     /// The row of the agent that acts for the subject, where agents have rows.
     agent: Option<Arc<Row>>,
+    /// A row is missing.
+    unlisted: bool,
 }
 
 /// What the body of a request said, detached from the scratch it was parsed in.
@@ -102,8 +104,8 @@ pub(super) struct CallFacts {
 pub(super) struct Session {
     /// What the upstream calls it.
     pub(super) upstream: HeaderValue,
-    /// The endpoint that keeps it; one of the server's.
-    pub(super) endpoint: EndpointId,
+    /// Who keeps it; one of the server's.
+    pub(super) keeper: Keeper,
     /// What the client calls it.
     pub(super) sealed: HeaderValue,
     /// The keyed digest of the upstream's id, for records: the same whichever key sealed it.
@@ -211,7 +213,7 @@ impl<'g> Case<'g> {
     ///
     /// # Errors
     /// [`DenyReason::SessionUnknown`] when it was not sealed for this caller at this server, whatever the cause: nobody
-    /// is told whether somebody else has it. Also when the endpoint that keeps it is no longer configured.
+    /// is told whether somebody else has it. Also when who keeps it is gone.
     pub(super) fn enter_session(&mut self, call: &Call<'_>, head: &RequestHead<'_>) -> Result<(), Denial> {
         let (Some(text), Some(sealed)) = (call.session(), head.headers.get(&SESSION)) else {
             return Ok(());
@@ -223,13 +225,13 @@ impl<'g> Case<'g> {
             )
         };
         let keys = self.gate.session_keys.current();
-        let (endpoint, upstream) = keys
+        let (keeper, upstream) = keys
             .open(self.server.name(), &self.principal, text, self.now)
             .map_err(|_| foreign())?;
-        if self.server.upstream().endpoint(endpoint).is_none() {
+        if self.server.upstream().keeper(keeper).is_none() {
             return Err(self.denial(
                 DenyReason::SessionUnknown,
-                "the endpoint that keeps the session is no longer configured",
+                "the endpoint or the address that keeps the session is gone",
             ));
         }
         let mut sealed = sealed.clone();
@@ -237,7 +239,7 @@ impl<'g> Case<'g> {
         self.session = Some(Session {
             digest: self.gate.key.mac(upstream.as_bytes()),
             upstream,
-            endpoint,
+            keeper,
             sealed,
         });
         Ok(())
@@ -305,9 +307,30 @@ impl<'g> Case<'g> {
 
     /// Looks the caller up in the data of the policy, where its groups and roles come from there.
     ///
+    /// What any valid token may do needs no row: whoever has none has no groups and no roles there.
+    ///
     /// # Errors
     /// [`DenyReason::SubjectUnlisted`] for whoever needs a row there and has none that is whole.
     pub(super) fn look_up(&mut self) -> Result<(), Denial> {
+        let always = |case: &Self| case.call.as_ref().is_some_and(|call| call.method.is_always_allowed());
+        let standing = match self.stand() {
+            Err(_) if always(self) => Standing {
+                unlisted: true,
+                ..Standing::default()
+            },
+            standing => standing?,
+        };
+        self.standing = Some(standing);
+        Ok(())
+    }
+
+    /// Whether the caller has no row in the data of the policy and needs one: then it hears the answer to its request,
+    /// and nothing that a server says beside it.
+    pub(super) fn is_unlisted(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.unlisted)
+    }
+
+    fn stand(&self) -> Result<Standing, Denial> {
         let (principal, directory) = (&self.principal, self.server.policy().directory());
         let (tenant, subject, actor) = (principal.tenant(), principal.subject(), principal.actor());
         let subject = match principal.roles_origin() {
@@ -326,11 +349,11 @@ impl<'g> Case<'g> {
             ),
             Some(_) | None => None,
         };
-        self.standing = Some(Standing {
+        Ok(Standing {
             subject: subject.map(Arc::clone),
             agent: agent.map(Arc::clone),
-        });
-        Ok(())
+            unlisted: false,
+        })
     }
 
     /// A refusal of this request: with its record, its id and its era.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::case::Case;
+use super::release::{Answer, Release};
 use super::review::{self, Place};
-use super::ticket::{Answer, Release};
 use super::{Gate, Scratch, Step, json_limits, judge, records};
 use crate::config::Limits;
 use crate::credential::BearerToken;

@@ -44,7 +44,8 @@ pub(super) fn judge(
     let mut laps = case.laps;
     let task = case.enter_task(&call);
     let verdict = match task.and_then(|tool| case.look_up().map(|()| tool)) {
-        Ok(tool) => decide(case, &call.about(tool.as_deref()), &mut scratch.worker, &mut laps),
+        Ok(None) => decide(case, &call, &mut scratch.worker, &mut laps),
+        Ok(Some(tool)) => decide(case, &call.about(&tool), &mut scratch.worker, &mut laps),
         Err(refused) => Err(refused.into()),
     };
     case.laps = laps;

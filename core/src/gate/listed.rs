@@ -28,9 +28,9 @@ pub(super) fn compare_headers(case: &Case<'_>, call: &Call<'_>, head: &RequestHe
 /// [`DenyReason::ToolsUnlisted`] before the first list, which is then fetched at once; [`DenyReason::ToolChanged`].
 pub(super) fn check_call(case: &Case<'_>) -> Result<(), Denial> {
     let Some(call) = &case.call else { return Ok(()) };
-    let withholds = case.server.tools_on_change() == OnChange::Withhold;
+    let on_change = case.server.tools_on_change();
     // Where definitions are withheld, nobody is shown any before the first list tells which.
-    let needs_list = withholds && call.method == Method::ToolsList;
+    let needs_list = on_change == OnChange::Withhold && call.method == Method::ToolsList;
     let tool = call.named.tool();
     if tool.is_none() && !needs_list {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn check_call(case: &Case<'_>) -> Result<(), Denial> {
             let operator = "the upstream's tools were not listed yet";
             Err(Denial::new(DenyReason::ToolsUnlisted, operator).with_retry_after_s(RETRY_AFTER_S))
         }
-        Some(catalog) if tool.is_some_and(|tool| catalog.withholds(tool, withholds)) => Err(Denial::new(
+        Some(catalog) if tool.is_some_and(|tool| catalog.withholds(tool, on_change)) => Err(Denial::new(
             DenyReason::ToolChanged,
             "the tool's definition is not the accepted one",
         )),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONNECTION, CONTENT_TYPE, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::batch::Batch;
@@ -19,9 +19,10 @@ use crate::audit::{self, Durable, Position};
 use crate::config::{CredentialKind, Server, Upstream, UpstreamCredential};
 use crate::denial::{Denial, DenyReason};
 use crate::exchange::{ExchangeError, ExchangeRequest};
+use crate::head::end_to_end;
 use crate::record_id::RecordId;
 use crate::rpc::{self, Method, Target};
-use crate::session::EndpointId;
+use crate::session::Keeper;
 use crate::stages::Stage;
 use crate::time::UnixTime;
 
@@ -218,7 +219,7 @@ impl<'g> Permit<'g> {
             },
             server: Arc::clone(&case.server),
             headers: case.forward_headers.clone(),
-            endpoint: case.session.as_ref().map(|session| session.endpoint),
+            keeper: case.session.as_ref().map(|session| session.keeper),
             credential: case.credential.clone(),
             record_id: case.record_id,
         };
@@ -250,7 +251,7 @@ pub(super) fn resumption(case: &Case<'_>, last_event_id: &str) -> Option<Forward
         body: Bytes::new(),
         server: Arc::clone(&case.server),
         headers,
-        endpoint: case.session.as_ref().map(|session| session.endpoint),
+        keeper: case.session.as_ref().map(|session| session.keeper),
         credential: case.credential.clone(),
         record_id: case.record_id,
     })
@@ -275,8 +276,8 @@ pub struct Forward {
     pub server: Arc<Server>,
     /// The client's fields that cross, as it sent them, and two of the gate's own; the session by the upstream's own name.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The endpoint that keeps the call's session: to it and to no other. `None` leaves the choice.
-    pub endpoint: Option<EndpointId>,
+    /// Who keeps the call's session: to it and to no other. `None` leaves the choice.
+    pub keeper: Option<Keeper>,
     /// What the upstream is shown, as the record says; `None` for nothing. Unless it is a secret at hand, its value is
     /// what [`Permit::needs`] asked for.
     pub credential: Option<Arc<UpstreamCredential>>,
@@ -318,8 +319,7 @@ const CREDENTIAL_RETRY_AFTER_S: u32 = 1;
 /// repeated; `further` are those of the configuration.
 ///
 /// `session` is the one that the call was judged in: what was not judged and recorded is not sent. Beside the protocol's
-/// own, which `Connection` cannot take out, no field crosses that `Connection` names (RFC 9110 section 7.6.1), that is
-/// repeated, or that holds other bytes than visible ASCII: two readers could read it in two ways.
+/// own, which `Connection` cannot take out, only fields cross that are [`end_to_end`].
 pub(super) fn forward_headers(
     headers: &HeaderMap,
     method: Option<Method>,
@@ -353,17 +353,4 @@ pub(super) fn forward_headers(
         }
     }
     forwarded
-}
-
-/// The one value of a field that is meant for the upstream as well.
-fn end_to_end<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|value| value.to_str().is_ok())?;
-    let once = values.next().is_none();
-    let mut options = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
-    let hop_by_hop = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
-    (once && !hop_by_hop).then_some(value)
 }

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::Scratch;
 use super::case::{CallFacts, Case};
 use super::records::PartFacts;
-use super::ticket::{Answer, Release};
+use super::release::{Answer, Release};
 use crate::audit::Outcome;
 use crate::denial::{Denial, DenyReason};
-use crate::json::{self, Edits, Node};
+use crate::json::{self, Edits, Node, Number};
 use crate::policy::{Decision, Redaction, ResponseInput, Worker};
 use crate::redact;
 use crate::rpc::subscription::Subscription;
@@ -213,6 +213,10 @@ fn weigh(
     let told = Told::by(&reply);
     facts.message = told.map(|told| told.method);
     let placed = match (told, &subscription) {
+        (Some(_), _) if case.is_unlisted() => Err(Denial::new(
+            DenyReason::SubjectUnlisted,
+            "who has no row in the policy's data hears nothing but the answer",
+        )),
         (Some(told), subscription) => messages::check_place(case, call, told, subscription.as_deref(), now, &mut tools),
         (None, _) => Ok(()),
     };
@@ -253,19 +257,7 @@ fn review(
     now: UnixTime,
     tools: &mut Tools<'_>,
 ) -> Result<Passed, Denial> {
-    let (kind, content, structured, is_error) = match reply {
-        Reply::Error { error, .. } => ("error", Some(*error), None, true),
-        Reply::InputRequired { requests, .. } => ("input_required", *requests, None, false),
-        Reply::Notification { params, .. } => ("notification", *params, None, false),
-        Reply::Request { params, .. } => ("request", *params, None, false),
-        Reply::Result { result, .. } => result_parts(call, *result),
-        Reply::Unjudged => {
-            return Err(Denial::new(
-                DenyReason::AnswerWithheld,
-                "the message of the server has no row, or not the form of its row",
-            ));
-        }
-    };
+    let parts = parts(call, reply)?;
     if let Reply::Notification {
         method: ServerMethod::ToolsListChanged,
         ..
@@ -273,8 +265,9 @@ fn review(
     {
         case.gate.tool_lists.want(case.server.name());
     }
+    let heard = Told::by(reply).map_or(Ok(None), |told| tasks::heard(case, told, now, tools))?;
     let method = facts.message.map(ServerMethod::as_str);
-    let decision = decide(case, call, (kind, method), (content, structured, is_error), now, tools)?;
+    let decision = decide(case, call, heard.as_ref(), &parts, method, now, tools)?;
     let allowed = decision.allows();
     let obligations = decision.obligations.redact.clone();
     facts.decision = Some(decision);
@@ -284,14 +277,11 @@ fn review(
             "the policy keeps the answer back",
         ));
     }
-    let mut redactions: Vec<Redaction> = case
-        .verdict
-        .iter()
-        .flat_map(|verdict| verdict.redactions())
-        .cloned()
-        .collect();
+    let demanded = case.verdict.iter().flat_map(|verdict| verdict.redactions());
+    let mut redactions: Vec<Redaction> = demanded.cloned().collect();
     redactions.extend(obligations);
     redactions.extend(case.task.iter().flat_map(|facts| facts.task.redactions.iter()).cloned());
+    redactions.extend(heard.iter().flat_map(tasks::Heard::redactions).cloned());
     let mut started = None;
     let mut edits = Edits::default();
     let (text, count) = match reply {
@@ -314,9 +304,10 @@ fn review(
             if !redactions.is_empty() {
                 return Err(Denial::new(DenyReason::AnswerWithheld, "a list cannot be redacted"));
             }
-            (document.text(), tasks::filter(case, *result, now, &mut edits)?)
+            (document.text(), tasks::filter(case, *result, now, tools, &mut edits)?)
         }
         Reply::Result { document, result } if tasks::is_state(call, *result) => {
+            tasks::check_own(case, *result)?;
             started = tasks::started(call, *result);
             (
                 document.text(),
@@ -337,7 +328,16 @@ fn review(
         Reply::Error { .. } | Reply::Notification { .. } | Reply::Unjudged if redactions.is_empty() => {
             return Ok(Passed::whole());
         }
-        Reply::Notification { method, params } if messages::is_wordless(*method, *params) => {
+        Reply::Notification {
+            document,
+            method,
+            params: Some(params),
+        } if let Some(heard) = &heard => {
+            facts.task_digest = Some(heard.digest());
+            let count = tasks::redact_told(case, *method, *params, &redactions, tools, &mut edits)?;
+            (document.text(), count)
+        }
+        Reply::Notification { method, params, .. } if messages::is_wordless(*method, *params) => {
             return Ok(Passed::whole());
         }
         Reply::Request { answer, id, params, .. } if redactions.is_empty() || params.is_none() => {
@@ -359,70 +359,121 @@ fn review(
     }
 }
 
-/// Asks the policy about the answer.
+/// Asks the policy about the answer; about a message that tells of a task as about the answer to who asks for it.
 fn decide(
     case: &Case<'_>,
     call: &CallFacts,
-    (kind, method): (&str, Option<&str>),
-    (content, structured, is_error): (Option<Node<'_>>, Option<Node<'_>>, bool),
+    heard: Option<&tasks::Heard>,
+    parts: &Parts<'_>,
+    method: Option<&str>,
     now: UnixTime,
     tools: &mut Tools<'_>,
 ) -> Result<Decision, Denial> {
     let unread = || Denial::new(DenyReason::PolicyFailed, "the arguments could not be read again");
     let policy = case.server.policy();
     let limits = super::eval_limits(case.snapshot.limits());
+    let target = heard.map_or_else(|| call.named.target(), tasks::Heard::target);
     let grant = case
         .server
-        .grant(call.named.target(), |scope| case.principal.has_scope(scope))
+        .grant(target, |scope| case.principal.has_scope(scope))
         .map_err(|_| unread())?;
     let arguments = match case.body.get(call.arguments.clone()) {
-        Some(raw) if !raw.is_empty() && policy.review_reads_arguments() => {
+        Some(raw) if !raw.is_empty() && heard.is_none() && policy.review_reads_arguments() => {
             let limits = super::json_limits(case.snapshot.limits());
             Some(json::parse(raw, tools.arguments, limits).map_err(|_| unread())?.root())
         }
         _ => None,
     };
-    let request = case
-        .input(call.named.target(), grant.needs(), arguments, now)
-        .ok_or_else(unread)?;
-    let Some(verdict) = &case.verdict else {
-        return Err(unread());
+    let mut request = case.input(target, grant.needs(), arguments, now).ok_or_else(unread)?;
+    let request_decision = match (heard, &case.verdict) {
+        (Some(heard), _) => {
+            request.request.method = Method::TasksGet.as_str();
+            heard.decision()
+        }
+        (None, Some(verdict)) => verdict.decision(),
+        (None, None) => return Err(unread()),
     };
     let mut buffer = [0; 36];
     let input = ResponseInput {
         request: &request,
-        request_decision: verdict.decision(),
+        request_decision,
         record_id: case.record_id.encode(&mut buffer),
-        kind,
+        kind: parts.kind,
         method,
-        content,
-        structured,
-        is_error,
+        content: parts.content,
+        structured: parts.structured,
+        is_error: parts.is_error,
+        status_message: parts.status_message,
     };
     policy
         .review(&input, tools.worker, &limits, &*case.gate.ticks)
         .map_err(super::policy_failed)
 }
 
-/// What the policy sees of a result: the parts of a tool's answer, also where a task carries it, or the whole of any
-/// other.
-fn result_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static str, Option<Node<'b>>, Option<Node<'b>>, bool) {
-    let answer = match tasks::carried(call, result) {
-        Some(carried) => carried,
-        None if tasks::is_state(call, result) => {
-            let (kind, content, is_error) = tasks::state_parts(call, result);
-            return (kind, Some(content), None, is_error);
+/// What the policy sees of an answer.
+#[derive(Clone, Copy)]
+struct Parts<'b> {
+    kind: &'static str,
+    content: Option<Node<'b>>,
+    structured: Option<Node<'b>>,
+    is_error: bool,
+    /// What a server says of the state of a task.
+    status_message: Option<&'b str>,
+}
+
+impl<'b> Parts<'b> {
+    const fn of(kind: &'static str, content: Option<Node<'b>>) -> Self {
+        Self {
+            kind,
+            content,
+            structured: None,
+            is_error: false,
+            status_message: None,
         }
-        None if matches!(call.method, Method::TasksResult | Method::ToolsCall) => result,
-        None => return ("result", Some(result), None, false),
-    };
-    let is_error = answer.member("isError").and_then(Node::as_bool).unwrap_or(false);
-    (
-        "result",
-        answer.member("content"),
-        answer.member("structuredContent"),
-        is_error,
-    )
+    }
+
+    fn error(error: Node<'b>) -> Self {
+        Self {
+            is_error: true,
+            ..Self::of("error", Some(error))
+        }
+    }
+
+    /// The parts of a tool's answer.
+    fn answer(answer: Node<'b>) -> Self {
+        Self {
+            structured: answer.member("structuredContent"),
+            is_error: answer.member("isError").and_then(Node::as_bool).unwrap_or(false),
+            ..Self::of("result", answer.member("content"))
+        }
+    }
+}
+
+/// What the policy sees of a reply: the parts of a tool's answer, also where a task carries it, or the whole of any
+/// other.
+fn parts<'b>(call: &CallFacts, reply: &Reply<'b>) -> Result<Parts<'b>, Denial> {
+    Ok(match *reply {
+        Reply::Error { error, .. } => Parts::error(error),
+        Reply::InputRequired { requests, .. } => Parts::of("input_required", requests),
+        Reply::Notification {
+            method: ServerMethod::Tasks | ServerMethod::TasksStatus,
+            params: Some(params),
+            ..
+        } => tasks::state_parts(params, "notification"),
+        Reply::Notification { params, .. } => Parts::of("notification", params),
+        Reply::Request { params, .. } => Parts::of("request", params),
+        Reply::Result { result, .. } if tasks::is_state(call, result) => tasks::answer_parts(call, result),
+        Reply::Result { result, .. } if matches!(call.method, Method::TasksResult | Method::ToolsCall) => {
+            Parts::answer(result)
+        }
+        Reply::Result { result, .. } => Parts::of("result", Some(result)),
+        Reply::Unjudged => {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "the message of the server has no row, or not the form of its row",
+            ));
+        }
+    })
 }
 
 /// Takes everything but its code out of an error of the upstream: the code says what went wrong, and a pointer finds
@@ -431,7 +482,10 @@ fn blank_error(error: Node<'_>, edits: &mut Edits) -> Result<usize, Denial> {
     let mut blanked = 0_usize;
     for member in error.members() {
         let gone = match member.key {
-            "code" => continue,
+            "code" => match member.value.as_number() {
+                Some(Number::Integer(_)) => continue,
+                _ => false,
+            },
             "message" => {
                 edits.replace_string(member.value.span(), "the server refused the call");
                 true

@@ -236,7 +236,7 @@ impl Case<'_> {
     }
 
     /// A task's id is unique at its server (MCP 2025-11-25, tasks). The length keeps name and id apart.
-    fn task_digest(&self, id: &str) -> [u8; 32] {
+    pub(super) fn task_digest(&self, id: &str) -> [u8; 32] {
         let server = self.server.name();
         let mut named = Vec::with_capacity(server.len().saturating_add(id.len()).saturating_add(12));
         named.extend_from_slice(b"task");

@@ -1,50 +1,27 @@
 //! The way back: stages 11 to 14, from the upstream's answer to what may leave.
 //!
-//! Owns [`Ticket`], [`Reviewed`] and [`Release`]. An answer is released only by its durable record; what cannot be
-//! judged is withheld. A ticket that is dropped unclosed records that nobody knows how its exchange ended.
+//! Owns [`Ticket`]. What cannot be judged is withheld. A ticket that is dropped unclosed records that nobody knows how its exchange ended.
 
-use bytes::Bytes;
-use http::HeaderValue;
+mod session;
 
+use self::session::AnswerSession;
 use super::Scratch;
 use super::batch::Batch;
 use super::case::Case;
 use super::permit::{self, Forward};
 use super::records::{self, Part, PartFacts};
+use super::release::{Answer, Release, Reviewed};
 use super::review::{self, Finding, Place};
 use super::streams::Entered;
-use crate::audit::{self, Durable, Position, Totals};
+use crate::audit::{self, Totals};
 use crate::denial::{Denial, DenyReason};
 use crate::head::ClientCertificate;
 use crate::identity::Principal;
 use crate::record_id::RecordId;
 use crate::rpc::Method;
 use crate::rpc::subscription::Subscription;
-use crate::session::EndpointId;
 use crate::stages::Stage;
 use crate::time::UnixTime;
-
-/// What came back from the upstream, whole.
-#[derive(Clone)]
-pub enum Answer {
-    /// A status without a body that matters: 202 for a notification, 404 for a session that is gone.
-    Empty {
-        /// The upstream's status.
-        status: u16,
-    },
-    /// A JSON body, whole.
-    Json {
-        /// The upstream's status.
-        status: u16,
-        /// The body.
-        body: Bytes,
-    },
-    /// The data of one event of a stream: one JSON-RPC message.
-    Message {
-        /// The joined data lines.
-        data: Bytes,
-    },
-}
 
 /// How an exchange ended that was not closed by one reviewed answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,102 +63,6 @@ pub struct Ticket<'g> {
     pub(super) batch: Option<Box<Batch<'g>>>,
     /// Whether its stages are counted: in a batch they are the first element's.
     timed: bool,
-}
-
-/// The session that an answer's head names.
-enum AnswerSession {
-    /// None that the client may know of.
-    None,
-    /// The one of the request: the client knows it already.
-    Echoed,
-    /// No session id that could be sealed.
-    Invalid,
-    /// A new one, sealed; handed out with the answer that opens it.
-    Offered { sealed: HeaderValue, digest: [u8; 32] },
-    /// A new one whose answer was released by the record at this position.
-    Opened { sealed: HeaderValue, position: Position },
-}
-
-/// Tells the state only: sessions belong in no log.
-impl std::fmt::Debug for AnswerSession {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::None => "None",
-            Self::Echoed => "Echoed",
-            Self::Invalid => "Invalid",
-            Self::Offered { .. } => "Offered",
-            Self::Opened { .. } => "Opened",
-        })
-    }
-}
-
-/// A judged answer whose record was handed over and is not yet known to be durable.
-#[derive(Debug)]
-#[must_use = "a reviewed answer is released or given up"]
-pub struct Reviewed<'g> {
-    release: Release,
-    position: Position,
-    /// The log that takes the record.
-    durable: &'g Durable,
-}
-
-/// What leaves towards the client.
-pub enum Release {
-    /// The messages of one array, in this order, each as it would leave alone.
-    Batch {
-        /// The status.
-        status: u16,
-        /// The messages: none of them is dropped, empty or a batch.
-        parts: Vec<Self>,
-    },
-    /// Nothing for the client: a message of the server that cannot be judged or that the policy keeps back.
-    Dropped,
-    /// A status without a body.
-    Empty {
-        /// The status.
-        status: u16,
-    },
-    /// The upstream's very bytes.
-    Pass {
-        /// The status.
-        status: u16,
-        /// The body, or the data of the event.
-        body: Bytes,
-    },
-    /// Rewritten bytes: what the policy took out is gone, every other byte is the upstream's.
-    Redacted {
-        /// The status.
-        status: u16,
-        /// The body, or the data of the event.
-        body: Bytes,
-    },
-    /// Nothing of the answer; the refusal instead, in a stream as a JSON-RPC error.
-    Withheld(Denial),
-}
-
-/// Tells form and length only: an answer belongs in no log.
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Empty { status } => write!(formatter, "Empty({status})"),
-            Self::Json { status, body } => write!(formatter, "Json({status}, {} bytes)", body.len()),
-            Self::Message { data } => write!(formatter, "Message({} bytes)", data.len()),
-        }
-    }
-}
-
-/// Tells form and length only: an answer belongs in no log.
-impl std::fmt::Debug for Release {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Batch { status, parts } => write!(formatter, "Batch({status}, {parts:?})"),
-            Self::Dropped => formatter.write_str("Dropped"),
-            Self::Empty { status } => write!(formatter, "Empty({status})"),
-            Self::Pass { status, body } => write!(formatter, "Pass({status}, {} bytes)", body.len()),
-            Self::Redacted { status, body } => write!(formatter, "Redacted({status}, {} bytes)", body.len()),
-            Self::Withheld(denial) => write!(formatter, "Withheld({})", denial.reason.code()),
-        }
-    }
 }
 
 impl<'g> Ticket<'g> {
@@ -323,57 +204,6 @@ impl<'g> Ticket<'g> {
         self.further()
             .map(|ticket| ticket.expires(now))
             .fold(own, UnixTime::min)
-    }
-
-    /// The head of the answer of this endpoint names this session: to be told before the answer is opened or reviewed, with
-    /// an empty id where it is repeated or no text.
-    ///
-    /// Only the answer to `initialize` of the legacy era can open a session; one whose id cannot be sealed is withheld.
-    /// Elsewhere a session that is not the request's own goes nowhere.
-    pub fn upstream_session(&mut self, endpoint: EndpointId, id: &[u8]) {
-        let case = &self.case;
-        let own = case
-            .session
-            .as_ref()
-            .is_some_and(|session| session.upstream.as_bytes() == id);
-        let opens = case
-            .call
-            .as_ref()
-            .is_some_and(|call| call.method == Method::Initialize && !call.version.is_modern());
-        self.session = match (own, opens) {
-            (true, _) => AnswerSession::Echoed,
-            (false, false) => AnswerSession::None,
-            (false, true) => {
-                let keys = case.gate.session_keys.current();
-                match keys.seal(case.server.name(), &case.principal, (endpoint, id), case.now) {
-                    Ok(sealed) => AnswerSession::Offered {
-                        sealed,
-                        digest: case.gate.key.mac(id),
-                    },
-                    Err(_) => AnswerSession::Invalid,
-                }
-            }
-        };
-    }
-
-    /// Whether the answer is yet to open a session: the head for the client, which names it, waits for the review then.
-    pub fn opens_session(&self) -> bool {
-        matches!(self.session, AnswerSession::Invalid | AnswerSession::Offered { .. }) && !self.answered
-    }
-
-    /// The session that the head for the client names: the one of the request as the client knows it, or the one that the
-    /// answer opens, sealed, once the record of that answer's release is durable.
-    pub fn session_for_client(&self) -> Option<HeaderValue> {
-        match &self.session {
-            AnswerSession::Echoed => self.case.session.as_ref().map(|session| session.sealed.clone()),
-            AnswerSession::Opened { sealed, position } if self.case.gate.durable().reached(*position) => {
-                Some(sealed.clone())
-            }
-            AnswerSession::Invalid
-            | AnswerSession::None
-            | AnswerSession::Offered { .. }
-            | AnswerSession::Opened { .. } => None,
-        }
     }
 
     /// Checks that the client's certificate, if the request came with one, is trusted as it was: to be asked of an open
@@ -609,11 +439,7 @@ impl<'g> Ticket<'g> {
             .gate
             .submit(|out| records::write_part(out, &self.case, part, now))
         {
-            Ok(position) => Ok(Reviewed {
-                release,
-                position,
-                durable: self.case.gate.durable(),
-            }),
+            Ok(position) => Ok(Reviewed::new(release, position, self.case.gate.durable())),
             Err(denial) => Err(self.case.denial(denial.reason, denial.operator)),
         }
     }
@@ -659,35 +485,6 @@ impl Drop for Ticket<'_> {
         if self.timed {
             self.end_forward();
             self.case.gate.stage_times.record_all(&self.case.laps);
-        }
-    }
-}
-
-impl Reviewed<'_> {
-    pub(super) const fn take_release(&mut self) -> Release {
-        std::mem::replace(&mut self.release, Release::Dropped)
-    }
-
-    pub(super) fn with_release(mut self, release: Release) -> Self {
-        self.release = release;
-        self
-    }
-
-    /// Where the record stands in the log.
-    pub fn position(&self) -> Position {
-        self.position
-    }
-
-    /// What may leave, once its record is durable.
-    ///
-    /// # Errors
-    /// Gives itself back while the record is not durable: wait with [`Durable::register`] or [`Durable::wait`]. The
-    /// watermark of another log proves nothing about this record, so it gives itself back for that too.
-    pub fn release(self, durable: &Durable) -> Result<Release, Self> {
-        if std::ptr::eq(durable, self.durable) && durable.reached(self.position) {
-            Ok(self.release)
-        } else {
-            Err(self)
         }
     }
 }

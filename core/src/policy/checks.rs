@@ -102,6 +102,18 @@ impl<'a> Rules<'a> {
             .map(|definition| definition.rule)
     }
 
+    /// The definitions of the rule at `path` with their modules, default ones included.
+    pub(super) fn definitions_in(&self, path: &str) -> impl Iterator<Item = (&'a Module, &'a Rule)> {
+        let definitions = self.by_path.get(path).into_iter().flatten();
+        definitions.map(|definition| (definition.module, definition.rule))
+    }
+
+    /// Each rule's path and where its first definition stands.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = (&str, &'a Span)> {
+        let rules = self.by_path.iter();
+        rules.filter_map(|(path, definitions)| Some((path.as_str(), definitions.first()?.rule.span())))
+    }
+
     /// A call of a refused builtin that `message` names, with the reason of the refusal.
     pub(super) fn refusal_named_in(&self, message: &str) -> Option<Finding> {
         let Call { name, span, .. } = self.call_named_in(&words(message))?;

@@ -13,10 +13,10 @@ use regorus::{Engine, Value};
 
 use super::checks::{self, Rules, TABLES};
 use super::reads::Reads;
-use super::{Finding, PolicyError, PolicySource, SourceFile};
+use super::{Finding, PolicyError, PolicySource, Question, SourceFile};
 use crate::crypto::{self, Sha256};
 
-mod data;
+pub(super) mod data;
 mod guard;
 
 /// The questions that a policy answers.
@@ -25,6 +25,16 @@ pub(super) enum Entry {
     Request,
     Response,
     Visible,
+}
+
+impl From<Question> for Entry {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Request => Self::Request,
+            Question::Response => Self::Response,
+            Question::Visible => Self::Visible,
+        }
+    }
 }
 
 impl Entry {
@@ -174,7 +184,7 @@ fn entries(source: &PolicySource, rules: &Rules<'_>) -> Result<Vec<Entry>, Polic
 }
 
 /// The scope tables with the names that they have in `data`, under which they are diagnosed too.
-fn tables(source: &PolicySource) -> [(&'static str, &str); 3] {
+pub(super) fn tables(source: &PolicySource) -> [(&'static str, &str); 3] {
     let [tools, prompts, resources] = TABLES;
     [
         (tools, &source.tools_json),

@@ -6,6 +6,7 @@
 use regorus::Value;
 
 use super::pointer::Pointer;
+use crate::credential::is_nqchar;
 use crate::denial::AuthenticationDemand;
 
 /// The most redactions that one decision may ask for.
@@ -137,6 +138,25 @@ impl Decision {
             effect: Effect::Allow,
             rule: Box::from("protocol"),
             reason: Box::from("any valid token may do this"),
+            obligations: Obligations::default(),
+        }
+    }
+
+    /// A decision that was recorded as JSON, read as strictly as one that the engine gives.
+    ///
+    /// # Errors
+    /// [`PolicyFailure::Input`] for what is no JSON, otherwise what [`PolicyFailure`] a policy with this answer would have.
+    pub fn from_json(text: &str) -> Result<Self, PolicyFailure> {
+        let value = super::compile::data::parse("decision", text).map_err(|_| PolicyFailure::Input)?;
+        read(&value)
+    }
+
+    /// What `visible` says, in the form of a decision.
+    pub(super) fn of_visible(is_visible: bool) -> Self {
+        Self {
+            effect: if is_visible { Effect::Allow } else { Effect::Deny },
+            rule: Box::from("visible"),
+            reason: Box::default(),
             obligations: Obligations::default(),
         }
     }
@@ -284,9 +304,8 @@ fn read_authenticate(value: &Value) -> Result<AuthenticationDemand, PolicyFailur
 }
 
 fn read_acr(value: &Value) -> Result<Box<str>, PolicyFailure> {
-    let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     match value {
-        Value::String(acr) if !acr.is_empty() && acr.len() <= ACR_BYTES_MAX && acr.bytes().all(allowed) => {
+        Value::String(acr) if !acr.is_empty() && acr.len() <= ACR_BYTES_MAX && acr.bytes().all(is_nqchar) => {
             Ok((&**acr).into())
         }
         _ => Err(PolicyFailure::Obligation),

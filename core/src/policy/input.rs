@@ -148,6 +148,8 @@ pub(crate) struct ResponseInput<'a> {
     pub(crate) structured: Option<Node<'a>>,
     /// `input.response.is_error`.
     pub(crate) is_error: bool,
+    /// `input.response.status_message`: what the server says of the state of a task, also beside its result.
+    pub(crate) status_message: Option<&'a str>,
 }
 
 /// A list of texts, however its owner keeps them.
@@ -192,6 +194,7 @@ pub(super) fn response(input: &ResponseInput<'_>, reads: &Reads, worker: &mut Wo
         response.node("content", input.content);
         response.node("structured", input.structured);
         response.put("is_error", |_| Value::from(input.is_error));
+        response.maybe_text("status_message", input.status_message);
         response.put("findings", |_| Value::new_array());
         response.put("classes", |_| Value::new_array());
     });

@@ -9,10 +9,12 @@ use crate::time::UnixTime;
 mod answers;
 mod differential;
 mod directory;
+mod explain;
 mod inputs;
 mod loading;
 mod running;
 mod sample;
+mod trial;
 
 /// A review that passes everything: the part of a policy that a test of requests does not look at.
 const REVIEW: &str =

@@ -165,6 +165,32 @@ fn withholds_what_it_cannot_look_into() {
             Withhold::Shape,
         ),
         (item(r#"{"type":"text","text":"{}","annotations":[]}"#), Withhold::Shape),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"audience":["acc-1001"]}}"#),
+            Withhold::Shape,
+        ),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"audience":"user"}}"#),
+            Withhold::Shape,
+        ),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"lastModified":"when acc-1001 was closed"}}"#),
+            Withhold::Shape,
+        ),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"lastModified":20260101}}"#),
+            Withhold::Shape,
+        ),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"priority":1001}}"#),
+            Withhold::Shape,
+        ),
+        (
+            item(r#"{"type":"text","text":"{}","annotations":{"priority":"high"}}"#),
+            Withhold::Shape,
+        ),
+        (r#"{"content":[],"isError":"acc-1001"}"#.to_owned(), Withhold::Shape),
+        (r#"{"content":[],"resultType":"acc-1001"}"#.to_owned(), Withhold::Shape),
         (item("1"), Withhold::ContentKind),
         (r#"{"content":{}}"#.to_owned(), Withhold::Shape),
         (r#"{"content":[],"other":1}"#.to_owned(), Withhold::Shape),
@@ -320,5 +346,48 @@ fn filters_lists_of_tools() {
         r#"{"tools":[{"name":1}]}"#,
     ] {
         assert_eq!(filtered(wrong, None, &["a"]), Err(Withhold::Shape), "{wrong}");
+    }
+}
+
+#[test]
+fn annotations_without_words_stay() {
+    for annotations in [
+        "{}",
+        r#"{"audience":["user","assistant"],"priority":0.5,"lastModified":"2026-11-23T20:00:00Z"}"#,
+        r#"{"audience":[],"priority":1}"#,
+    ] {
+        let result = format!(
+            r#"{{"content":[{{"type":"text","text":"{{}}","annotations":{annotations}}}],"isError":false,"resultType":"complete"}}"#
+        );
+        assert_eq!(redacted(&result, &["mask /a"]), Ok((result.clone(), 0)));
+    }
+}
+
+#[test]
+fn a_time_has_no_room_for_words() {
+    for text in [
+        "2026-11-23",
+        "2026-11-23T20:00:00",
+        "2026-11-23T20:00:00Z",
+        "2026-11-23T20:00:00.123456789+01:00",
+        "2026-11-23T20:00:00-08:00",
+    ] {
+        assert!(is_time(text), "{text}");
+    }
+    for text in [
+        "",
+        "T",
+        "yesterday",
+        "2026-11-23 of acc-1001",
+        "2026-11-23T",
+        "2026-11-23T20:00:00Z of acc-1001",
+        "2026-11-23T20:00:00.Z",
+        "2026-11-23T20:00:00.1234567890Z",
+        "2026-11-23T20:00:00+acc",
+        "2026-11-23T20:00:00ZZ",
+        "acc-1001T20:00:00Z",
+        "2026-1\u{0661}-23",
+    ] {
+        assert!(!is_time(text), "{text}");
     }
 }

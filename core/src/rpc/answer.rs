@@ -41,7 +41,7 @@ pub(super) fn read<'b>(root: Node<'b>, context: Context<'b>) -> Result<Answer<'b
         }
     }
     if root.member("jsonrpc").and_then(Node::as_str) != Some("2.0") {
-        return Err(invalid("the client's answer is not json-rpc 2.0"));
+        return Err(invalid("the client's answer is not JSON-RPC 2.0"));
     }
     let Some(id) = root.member("id").and_then(RequestId::read) else {
         return Err(invalid("the client's answer has no id that is a string or an integer"));

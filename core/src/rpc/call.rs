@@ -13,6 +13,7 @@ use super::keys::{META_CAPABILITIES, META_PROGRESS, META_VERSION};
 use super::message::{Context, Message, RequestId};
 use super::params::Params;
 use super::reply::Expected;
+use super::subscription::Subscriptions;
 use super::{Method, ProtocolVersion, Target, answer, mirror};
 
 /// Bounds on a call.
@@ -123,10 +124,10 @@ impl<'b> Call<'b> {
         self.params.task_id
     }
 
-    /// The same call, about a task that `tool` has started; itself where there is none.
-    pub(crate) fn about(self, tool: Option<&'b str>) -> Self {
+    /// The same call, about a task that `tool` has started.
+    pub(crate) fn about(self, tool: &'b str) -> Self {
         let params = Params {
-            target: tool.map_or(self.params.target, Target::Tool),
+            target: Target::Tool(tool),
             ..self.params
         };
         Self { params, ..self }
@@ -134,7 +135,7 @@ impl<'b> Call<'b> {
 
     /// What a `subscriptions/listen` wants to be told of: the object `notifications`, whose members and types are known.
     pub(crate) fn subscriptions(&self) -> Option<Subscriptions<'b>> {
-        self.params.subscriptions.map(Subscriptions)
+        self.params.subscriptions.map(Subscriptions::of)
     }
 
     /// The session of a legacy request; the modern era has none and ignores the header.
@@ -150,27 +151,6 @@ impl<'b> Call<'b> {
     /// What an answer to this call must match.
     pub(crate) fn expected(&self) -> Expected {
         Expected::new(self.id, self.method, self.version)
-    }
-}
-
-/// What a client of the modern era wants to be told of.
-#[derive(Clone, Copy)]
-pub(crate) struct Subscriptions<'b>(Node<'b>);
-
-impl<'b> Subscriptions<'b> {
-    /// The resources whose changes are wanted, each by its URI in normal form.
-    pub(crate) fn resources(self) -> impl Iterator<Item = &'b str> {
-        self.texts("resourceSubscriptions")
-    }
-
-    /// The tasks whose changes are wanted, each by its id.
-    pub(crate) fn task_ids(self) -> impl Iterator<Item = &'b str> {
-        self.texts("taskIds")
-    }
-
-    fn texts(self, member: &str) -> impl Iterator<Item = &'b str> {
-        let list = self.0.member(member).into_iter();
-        list.flat_map(Node::elements).filter_map(Node::as_str)
     }
 }
 

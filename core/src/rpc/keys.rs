@@ -192,7 +192,7 @@ pub(super) fn has_near_miss(object: Node<'_>) -> bool {
     let form = object.member("action").is_some();
     object.members().any(|member| {
         let (key, value) = (member.key, member.value);
-        nearly(key, &NAMES)
+        NAME_TABLE.nearly(key)
             || match value.kind() {
                 Kind::Object if FREE.contains(&key) || form && key == "content" => false,
                 Kind::Object if MAPS.contains(&key) => value.members().any(|member| within(member.value)),
@@ -216,30 +216,109 @@ fn within(value: Node<'_>) -> bool {
 /// member of what it tells of the client.
 pub(super) fn has_near_miss_in_meta(meta: Node<'_>) -> bool {
     meta.members().any(|member| {
-        nearly(member.key, &META_NAMES)
-            || nearly(member.key, &NAMES)
+        META_TABLE.nearly(member.key)
+            || NAME_TABLE.nearly(member.key)
             || matches!(member.key, META_CAPABILITIES | META_CLIENT) && within(member.value)
     })
 }
 
-/// Whether `key` folds to one of `names` without being one. `names` are sorted by what they fold to.
-fn nearly(key: &str, names: &[&str]) -> bool {
-    let found = match key.is_ascii() {
-        // Almost every key: bytes are compared without being decoded.
-        true => names.binary_search_by(|name| ascii_folded(name).cmp(ascii_folded(key))),
-        false => names.binary_search_by(|name| folded(name).cmp(folded(key))),
-    };
-    found.is_ok_and(|place| names.get(place) != Some(&key))
+/// Names by their first letter and their length, made at compile time: almost every key of a message is told from all of
+/// them, or found to be one, by one look and one comparison.
+struct Table<const N: usize> {
+    names: [&'static str; N],
+    /// Where the names of each bucket begin, and behind the last bucket where they end.
+    starts: [u8; BUCKETS + 1],
 }
 
-/// What [`folded`] gives of a text that is ASCII.
-fn ascii_folded(text: &str) -> impl Iterator<Item = u8> {
-    text.bytes().map(|byte| byte.to_ascii_lowercase())
+/// 32 first letters, without their case, times as many lengths.
+const BUCKETS: usize = 1 << 10;
+
+/// The longest of all names: what folds to more bytes is none.
+const NAME_BYTES_MAX: usize = 48;
+
+static NAME_TABLE: Table<128> = Table::of(&NAMES);
+static META_TABLE: Table<9> = Table::of(&META_NAMES);
+
+impl<const N: usize> Table<N> {
+    /// Sorts by counting.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the compiler alone runs it, and refuses an index out of bounds"
+    )]
+    const fn of(names: &[&'static str; N]) -> Self {
+        let mut starts = [0_u8; BUCKETS + 1];
+        let mut place = 0;
+        while place < N {
+            let name = names[place];
+            assert!(name.is_ascii() && name.len() <= NAME_BYTES_MAX);
+            let next = bucket_of(name.as_bytes()).saturating_add(1);
+            starts[next] = starts[next].saturating_add(1);
+            place = place.saturating_add(1);
+        }
+        let mut bucket = 0;
+        while bucket < BUCKETS {
+            let before = starts[bucket];
+            bucket = bucket.saturating_add(1);
+            starts[bucket] = before.saturating_add(starts[bucket]);
+        }
+        let mut sorted = [""; N];
+        let mut next = starts;
+        place = 0;
+        while place < N {
+            let name = names[place];
+            let bucket = bucket_of(name.as_bytes());
+            sorted[next[bucket] as usize] = name;
+            next[bucket] = next[bucket].saturating_add(1);
+            place = place.saturating_add(1);
+        }
+        Self { names: sorted, starts }
+    }
+
+    /// Whether `key` folds to one of the names without being one.
+    fn nearly(&self, key: &str) -> bool {
+        let mut names = self.bucket(key.as_bytes()).iter();
+        names.any(|name| *name != key && name.eq_ignore_ascii_case(key)) || !key.is_ascii() && self.has_folded(key)
+    }
+
+    /// The same for a key with letters outside ASCII: it is none of the names, and may fold to one.
+    #[cold]
+    fn has_folded(&self, key: &str) -> bool {
+        let mut ascii = [0; NAME_BYTES_MAX];
+        let mut unused = ascii.iter_mut();
+        for letter in folded(key) {
+            match (unused.next(), u8::try_from(letter)) {
+                (Some(place), Ok(byte)) if byte.is_ascii() => *place = byte,
+                _ => return false,
+            }
+        }
+        let length = NAME_BYTES_MAX.saturating_sub(unused.len());
+        let key = ascii.get(..length).unwrap_or_default();
+        let mut names = self.bucket(key).iter();
+        names.any(|name| name.as_bytes().eq_ignore_ascii_case(key))
+    }
+
+    /// All names that could be `key` in another case, and maybe others.
+    fn bucket(&self, key: &[u8]) -> &[&'static str] {
+        let bucket = bucket_of(key);
+        let bounds = self.starts.get(bucket).zip(self.starts.get(bucket.saturating_add(1)));
+        let names = bounds.and_then(|(from, to)| self.names.get(usize::from(*from)..usize::from(*to)));
+        names.unwrap_or_default()
+    }
+}
+
+/// The bucket of a text: its first letter without its case, and its length, all long ones in one.
+const fn bucket_of(text: &[u8]) -> usize {
+    let letter = match text.first() {
+        Some(first) => *first & 31,
+        None => 0,
+    };
+    let length = if text.len() < 31 { text.len() } else { 31 };
+    ((letter as usize) << 5) | length
 }
 
 /// Whether `key` folds to a name of the envelope, of `params` or of results without being one.
 pub(super) fn is_near_miss(key: &str) -> bool {
-    nearly(key, &NAMES)
+    NAME_TABLE.nearly(key)
 }
 
 /// Lower case for ASCII, and the letters outside ASCII that some reader takes for an ASCII one.
@@ -253,16 +332,4 @@ fn folded(text: &str) -> impl Iterator<Item = char> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{META_NAMES, NAMES, folded};
-
-    #[test]
-    fn the_names_are_sorted_by_what_they_fold_to() {
-        for names in [&NAMES[..], &META_NAMES] {
-            assert!(
-                names.is_sorted_by(|left, right| folded(left).lt(folded(right))),
-                "{names:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -118,10 +118,13 @@ impl<'b> Context<'b> {
     #[inline(never)]
     pub(super) fn unreadable(self, error: ParseError) -> Denial {
         let (reason, operator) = match error {
-            ParseError::Malformed => (DenyReason::JsonMalformed, "the body is not one json document in utf-8"),
+            ParseError::Malformed => (
+                DenyReason::JsonMalformed,
+                "the body is not one JSON document in UTF-8, or a number in it is out of range",
+            ),
             ParseError::TooDeep => (DenyReason::JsonMalformed, "the body is nested too deep"),
             ParseError::TooManyMembers => (DenyReason::JsonMalformed, "the body has too many members"),
-            ParseError::KeyNul => (DenyReason::JsonMalformed, "a key of the body holds a nul"),
+            ParseError::KeyNul => (DenyReason::JsonMalformed, "a key of the body holds U+0000"),
             ParseError::KeyDuplicate => (DenyReason::JsonAmbiguous, "an object of the body has a key twice"),
             ParseError::NumberLossy => (
                 DenyReason::JsonAmbiguous,
@@ -164,7 +167,7 @@ impl<'b> Message<'b> {
         let invalid = |operator| context.deny(DenyReason::RpcInvalid, operator);
         match root.kind() {
             Kind::Object => {}
-            Kind::Array => return Err(invalid("the body is a batch")),
+            Kind::Array => return Err(invalid("the body is an array: only 2025-03-26 has batches")),
             _ => return Err(invalid("the body is a bare value")),
         }
         for member in root.members() {
@@ -176,7 +179,7 @@ impl<'b> Message<'b> {
             }
         }
         if root.member("jsonrpc").and_then(Node::as_str) != Some("2.0") {
-            return Err(invalid("the message is not json-rpc 2.0"));
+            return Err(invalid("the message is not JSON-RPC 2.0"));
         }
         let Some(method) = root.member("method").and_then(Node::as_str) else {
             return Err(invalid("the method is missing or not a string"));

@@ -333,7 +333,7 @@ pub(crate) static ROWS: [Row; 30] = [
     },
     Row {
         names: Names::Task,
-        params: &["taskId"],
+        params: &["task", "taskId"],
         ..request(Method::TasksGet, "tasks/get", FROM_2025_11, Reviewed::Task)
     },
     Row {
@@ -342,7 +342,7 @@ pub(crate) static ROWS: [Row; 30] = [
     },
     Row {
         names: Names::Task,
-        params: &["taskId"],
+        params: &["task", "taskId"],
         ..request(Method::TasksResult, "tasks/result", LAST_LEGACY, Reviewed::TaskResult)
     },
     Row {

@@ -75,6 +75,8 @@ impl<'b> Params<'b> {
             }
             Names::Task => {
                 read.task_id = Some(reader.task_id()?);
+                // A released client repeats its wish when it asks for the task (npm sdk 1.32).
+                reader.task(version)?;
                 if method == Method::TasksUpdate {
                     read.input_responses = Some(reader.input_responses()?.ok_or_else(|| reader.missing())?);
                 }
@@ -214,20 +216,26 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The wish that a tool be called as a task (MCP 2025-11-25), with nothing but how long it shall be kept.
+    /// The wish that a tool be called as a task (MCP 2025-11-25), with nothing but how long it shall be kept and how often
+    /// its client means to ask. The modern era has servers ignore it, whatever it holds (SEP-2663): it says nothing there,
+    /// and the task that a server would make of it all the same is no result of that era.
     fn task(self, version: ProtocolVersion) -> Result<(), Denial> {
         let Some(task) = self.object("task")? else {
             return Ok(());
         };
+        if version.is_modern() {
+            return Ok(());
+        }
         if version != ProtocolVersion::V2025_11_25 {
             return Err(self.invalid("this version has no tasks by parameter"));
         }
+        let natural = |value: Node<'_>| matches!(value.as_number(), Some(Number::Integer(0..)));
         let right = task
             .members()
-            .all(|member| member.key == "ttl" && matches!(member.value.as_number(), Some(Number::Integer(0..))));
+            .all(|member| matches!(member.key, "pollInterval" | "ttl") && natural(member.value));
         match right {
             true => Ok(()),
-            false => Err(self.invalid("the wish for a task holds more than a time to live")),
+            false => Err(self.invalid("the wish for a task holds more than a time to live and an interval")),
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) enum Reply<'b> {
     },
     /// A message without an answer, such as progress.
     Notification {
+        /// The whole message.
+        document: Document<'b>,
         /// What it is.
         method: ServerMethod,
         /// The parameters, an object when present.
@@ -193,6 +195,7 @@ fn asked<'b>(document: Document<'b>, method: Node<'b>, version: ProtocolVersion)
             }
         }
         (None, Some(row)) if server_message::notification_has_form(row.method, params) => Ok(Reply::Notification {
+            document,
             method: row.method,
             params,
         }),
@@ -208,12 +211,12 @@ fn answered<'b>(document: Document<'b>, result: Node<'b>, expected: &Expected) -
     // Absent means complete, in both eras; a legacy server has no other kind.
     match result.member("resultType").map(Node::as_str) {
         None | Some(Some("complete")) => {
-            result::check(result, row.reviewed)?;
+            result::check(result, row.reviewed, expected.version)?;
             Ok(Reply::Result { document, result })
         }
         // The extension for tasks.
         Some(Some("task")) if expected.method == Method::ToolsCall && expected.version.is_modern() => {
-            result::check(result, Reviewed::Task)?;
+            result::check(result, Reviewed::Task, expected.version)?;
             Ok(Reply::Result { document, result })
         }
         Some(Some("input_required")) if expected.version.is_modern() && row.asks_back => {

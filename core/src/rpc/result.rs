@@ -13,11 +13,14 @@ use crate::json::{Kind, Node};
 /// Values of one completion (MCP 2025-11-25, completion).
 const COMPLETIONS_MAX: usize = 100;
 
-/// Checks the form of `result`, an object, as one that is reviewed as `reviewed`.
+/// What the state of a task may carry, one of them at most.
+pub(super) const CARRIED: [&str; 3] = ["error", "inputRequests", "result"];
+
+/// Checks the form of `result`, an object, as one of `version` that is reviewed as `reviewed`.
 ///
 /// # Errors
 /// [`ReplyError::ResultInvalid`], and [`ReplyError::KeyFolded`] for a near-miss of a protocol key.
-pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyError> {
+pub(super) fn check(result: Node<'_>, reviewed: Reviewed, version: ProtocolVersion) -> Result<(), ReplyError> {
     if reviewed != Reviewed::Task {
         caching(result)?;
     }
@@ -31,7 +34,8 @@ pub(super) fn check(result: Node<'_>, reviewed: Reviewed) -> Result<(), ReplyErr
         Reviewed::ResourceTemplates => list_of(result, "resourceTemplates", &["uriTemplate"]),
         Reviewed::Resources => list_of(result, "resources", &["uri"]),
         Reviewed::Task => task(result),
-        Reviewed::TaskResult | Reviewed::ToolResult => tool_result(result),
+        Reviewed::TaskResult => tool_result(result),
+        Reviewed::ToolResult => called(result, version),
         Reviewed::Tasks => list_of(result, "tasks", &["taskId"]),
         Reviewed::Tools => list_of(result, "tools", &["name"]),
     }
@@ -102,20 +106,40 @@ fn contents(result: Node<'_>) -> Result<(), ReplyError> {
     }))
 }
 
+/// What comes back from a call: a result, or in its place a task, which only MCP 2025-11-25 hands out so.
+fn called(result: Node<'_>, version: ProtocolVersion) -> Result<(), ReplyError> {
+    match result.member("task") {
+        Some(task) if version == ProtocolVersion::V2025_11_25 => {
+            if task.kind() == Kind::Object {
+                object(task, ReplyError::ResultInvalid)?;
+            }
+            answer(result)
+        }
+        _ => tool_result(result),
+    }
+}
+
 fn tool_result(result: Node<'_>) -> Result<(), ReplyError> {
+    // A client may take it for a task that nobody has bound to its caller.
+    valid(result.member("task").is_none())?;
+    answer(result)
+}
+
+fn answer(result: Node<'_>) -> Result<(), ReplyError> {
     // Of another kind of result: the client would act on what nobody has judged as that.
     let asks = ["inputRequests", "requestState"]
         .into_iter()
         .any(|key| result.member(key).is_some());
     valid(!asks && maybe(result, "isError", Type::Bool))?;
-    // In its place a task may stand (MCP 2025-11-25).
-    if let Some(task) = result.member("task").filter(|task| task.kind() == Kind::Object) {
-        object(task, ReplyError::ResultInvalid)?;
-    }
     match result.member("content") {
         Some(content) => list(content, &["type"]),
         None => Ok(()),
     }
+}
+
+/// Whether `state` is the state of a task, and of what it carries, the right form.
+pub(super) fn is_task(state: Node<'_>) -> bool {
+    task(state).is_ok()
 }
 
 /// The state of a task, and what it carries (the extension of MCP 2026-07-28). Its `ttlMs` may be `null`.
@@ -126,8 +150,7 @@ fn task(result: Node<'_>) -> Result<(), ReplyError> {
         texts.into_iter().all(|key| maybe(result, key, Type::Text))
             && asks.is_none_or(|asks| are_input_requests(asks, ProtocolVersion::V2026_07_28)),
     )?;
-    let carried = ["error", "inputRequests", "result"];
-    valid(carried.into_iter().filter(|key| result.member(key).is_some()).count() <= 1)?;
+    valid(CARRIED.into_iter().filter(|key| result.member(key).is_some()).count() <= 1)?;
     if let Some(error) = result.member("error") {
         check_error(error)?;
     }
@@ -142,7 +165,9 @@ fn task(result: Node<'_>) -> Result<(), ReplyError> {
 }
 
 fn list_of(result: Node<'_>, key: &str, keys: &[&str]) -> Result<(), ReplyError> {
-    valid(maybe(result, "nextCursor", Type::Text))?;
+    // Servers that write `null` for what they have not mean that the list ends.
+    let cursor = result.member("nextCursor");
+    valid(cursor.is_none_or(|cursor| cursor.is_null() || Type::Text.is(cursor)))?;
     list(result.member(key).ok_or(ReplyError::ResultInvalid)?, keys)
 }
 

@@ -4,23 +4,12 @@
 //! judged, and so reaches no client: a policy reads these members, and a client acts on them.
 
 use super::form::{Field, Type, has_form, may, must};
-use super::{ProtocolVersion, ServerMethod};
+use super::{ProtocolVersion, ServerMethod, result};
 use crate::json::Node;
 
 const TEXT: Type = Type::Text;
 
 const SAMPLING: &[Field] = &[
-    must("messages", Type::Objects),
-    must("maxTokens", Type::Natural),
-    may("includeContext", TEXT),
-    may("metadata", Type::Object),
-    may("modelPreferences", Type::Object),
-    may("stopSequences", Type::Texts),
-    may("systemPrompt", TEXT),
-    may("temperature", Type::Number),
-];
-/// From 2025-11-25 on a server may bring tools of its own.
-const SAMPLING_WITH_TOOLS: &[Field] = &[
     must("messages", Type::Objects),
     must("maxTokens", Type::Natural),
     may("includeContext", TEXT),
@@ -83,7 +72,7 @@ pub(super) fn request_has_form(method: ServerMethod, params: Option<Node<'_>>, v
     }
 }
 
-/// Whether `params` are those of a notification of a server. Those about tasks are not read here.
+/// Whether `params` are those of a notification of a server.
 pub(super) fn notification_has_form(method: ServerMethod, params: Option<Node<'_>>) -> bool {
     match method {
         ServerMethod::Cancelled => has_form(params, CANCELLED),
@@ -98,8 +87,12 @@ pub(super) fn notification_has_form(method: ServerMethod, params: Option<Node<'_
             has_form(params, ACKNOWLEDGED)
                 && has_form(params.and_then(|params| params.member("notifications")), OPTED_IN)
         }
-        // Their results are a tool's, and go another way.
-        ServerMethod::Tasks | ServerMethod::TasksStatus => params.is_some(),
+        ServerMethod::Tasks => params.is_some_and(result::is_task),
+        // The state alone: what the task came to is asked for (MCP 2025-11-25, tasks).
+        ServerMethod::TasksStatus => {
+            let carries = |params: Node<'_>| result::CARRIED.into_iter().any(|key| params.member(key).is_some());
+            params.is_some_and(|params| result::is_task(params) && !carries(params))
+        }
         ServerMethod::ElicitationCreate
         | ServerMethod::Ping
         | ServerMethod::RootsList
@@ -133,16 +126,16 @@ fn is_one_of(params: Option<Node<'_>>, key: &str, names: &[&str]) -> bool {
 }
 
 fn is_sampling(params: Node<'_>, version: ProtocolVersion) -> bool {
-    let fields = match version < ProtocolVersion::V2025_11_25 {
-        true => SAMPLING,
-        false => SAMPLING_WITH_TOOLS,
-    };
+    // From 2025-11-25 on a server may bring tools of its own.
+    let brings = |key| params.member(key).is_some();
+    let early = version < ProtocolVersion::V2025_11_25 && (brings("toolChoice") || brings("tools"));
     let named = |tools: Node<'_>| {
         tools
             .elements()
             .all(|tool| tool.member("name").is_some_and(|name| TEXT.is(name)))
     };
-    has_form(Some(params), fields)
+    !early
+        && has_form(Some(params), SAMPLING)
         && params
             .member("messages")
             .is_some_and(|messages| messages.elements().all(is_message))

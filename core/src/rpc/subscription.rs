@@ -1,7 +1,7 @@
 //! What a `subscriptions/listen` of the modern era has opted in to, and which messages its stream may carry (MCP
 //! 2026-07-28, subscriptions).
 //!
-//! Owns [`Subscription`]. Strict: before the acknowledgement nothing passes, and after it only what was both asked for and
+//! Owns [`Subscriptions`], as they stand in a call, and [`Subscription`], which outlives it. Strict: before the acknowledgement nothing passes, and after it only what was both asked for and
 //! acknowledged, each message with the id of its subscription. Whether the caller may see what a message names is not
 //! decided here.
 
@@ -10,7 +10,36 @@ use super::reply::Expected;
 use crate::json::{self, Kind, Node};
 
 /// The member of `_meta` that names the subscription of a message: the id of its request.
-const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+pub(crate) const META_SUBSCRIPTION: &str = "io.modelcontextprotocol/subscriptionId";
+
+/// What a client of the modern era wants to be told of: the object `notifications`.
+#[derive(Clone, Copy)]
+pub(crate) struct Subscriptions<'b>(Node<'b>);
+
+impl<'b> Subscriptions<'b> {
+    pub(super) const fn of(notifications: Node<'b>) -> Self {
+        Self(notifications)
+    }
+
+    /// The resources whose changes are wanted, each by its URI in normal form.
+    pub(crate) fn resources(self) -> impl Iterator<Item = &'b str> {
+        self.texts("resourceSubscriptions")
+    }
+
+    /// The tasks whose changes are wanted, each by its id.
+    pub(crate) fn task_ids(self) -> impl Iterator<Item = &'b str> {
+        self.texts("taskIds")
+    }
+
+    fn has(self, switch: &str) -> bool {
+        self.0.member(switch).and_then(Node::as_bool) == Some(true)
+    }
+
+    fn texts(self, member: &str) -> impl Iterator<Item = &'b str> {
+        let list = self.0.member(member).filter(|list| list.kind() == Kind::Array);
+        list.into_iter().flat_map(Node::elements).filter_map(Node::as_str)
+    }
+}
 
 /// One subscription, and how far its stream has come.
 #[derive(Debug, Default)]
@@ -61,18 +90,13 @@ impl StreamError {
 
 impl Topics {
     fn read(notifications: Node<'_>) -> Self {
-        let asked = |key| notifications.member(key).and_then(Node::as_bool) == Some(true);
-        let texts = |key| {
-            let listed = notifications.member(key).filter(|list| list.kind() == Kind::Array);
-            let listed = listed.into_iter().flat_map(Node::elements);
-            listed.filter_map(Node::as_str).map(Box::from).collect()
-        };
+        let asked = Subscriptions(notifications);
         Self {
-            prompts: asked("promptsListChanged"),
-            resources: asked("resourcesListChanged"),
-            tools: asked("toolsListChanged"),
-            uris: texts("resourceSubscriptions"),
-            tasks: texts("taskIds"),
+            prompts: asked.has("promptsListChanged"),
+            resources: asked.has("resourcesListChanged"),
+            tools: asked.has("toolsListChanged"),
+            uris: asked.resources().map(Box::from).collect(),
+            tasks: asked.task_ids().map(Box::from).collect(),
         }
     }
 

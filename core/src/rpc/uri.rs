@@ -3,6 +3,8 @@
 //! Owns [`is_normal`]. Rows and policies compare texts: a URI that a server would read as another one's spelling is
 //! refused, never rewritten. Knows the schemes of which the WHATWG URL standard reads several spellings alike.
 
+use crate::head::{is_target_byte, is_unreserved};
+
 /// Schemes whose hosts have no case, and whose slashes and default ports readers add and take away.
 const SPECIAL: [(&str, &str); 6] = [
     ("file", ""),
@@ -47,32 +49,7 @@ fn is_in_form(uri: &str, template: bool) -> bool {
 
 /// RFC 3986 section 2: unreserved, reserved, and the sign of escapes.
 const fn is_allowed(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b':' | b'/'
-                | b'?'
-                | b'#'
-                | b'['
-                | b']'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b'%'
-        )
-}
-
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+    is_target_byte(byte) || matches!(byte, b'#' | b'[' | b']')
 }
 
 /// Whether each escape is whole, in upper case, needed, and all of them together stand for UTF-8.

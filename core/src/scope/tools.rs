@@ -44,6 +44,13 @@ impl ToolTable {
         self.rows.iter().map(|(tool, row)| (&**tool, &*row.required))
     }
 
+    /// Each scope that `tool` requires with all that cover it, itself first; nothing for a tool without a row.
+    pub fn covering(&self, tool: &str) -> impl Iterator<Item = (&str, &[Box<str>])> {
+        let rows = self.rows.get(tool).into_iter();
+        rows.flat_map(|row| row.required.iter().zip(&row.covered_by))
+            .map(|(scope, covering)| (&**scope, &**covering))
+    }
+
     /// Checks a call of `tool` against the scopes that `has` knows. Allocates nothing.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::credential::is_nqchar;
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Document, Kind, Node};
 use crate::jwks::KeySet;
@@ -241,7 +242,7 @@ fn split(claim: Node<'_>, form: ScopeForm) -> Result<Box<[Box<str>]>, Denial> {
         }
         _ => return Err(wrong("the claim of scopes has not the form that the issuer's has")),
     };
-    if !scopes.iter().all(|scope| scope.bytes().all(is_scope_byte)) {
+    if !scopes.iter().all(|scope| scope.bytes().all(is_nqchar)) {
         return Err(wrong("a scope holds bytes that no scope has"));
     }
     scopes.sort_unstable();
@@ -415,11 +416,6 @@ fn one_or_more(claim: Node<'_>, operator: &'static str) -> Result<Box<[Box<str>]
         Some(text) if !text.is_empty() => Ok(Box::from([Box::from(text)])),
         _ => strings(Some(claim), operator),
     }
-}
-
-/// The bytes of a scope (RFC 6749 section 3.3).
-const fn is_scope_byte(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
 
 #[cold]

@@ -3,6 +3,8 @@
 
 // `cfg(test)` is always true here; clippy takes it as the sign that its lints for production code do not apply.
 #[cfg(test)]
+mod heap;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod swaps;

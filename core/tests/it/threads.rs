@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use portcullis_core::Algorithm;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage};
-use portcullis_core::config::{Credentials, Endpoint, ForwardHeaders, Limits, Server, ServerParts, Upstream};
+use portcullis_core::config::{Endpoint, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Gate, GateKeys, GateParts, Snapshot};
-use portcullis_core::identity::MachineIdentities;
 use portcullis_core::jwks::{JwksLimits, KeySet};
 use portcullis_core::policy::{Policy, PolicySource, SourceFile};
-use portcullis_core::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
+use portcullis_core::scope::{ScopeRow, ToolTable};
 use portcullis_core::session::{EndpointId, SessionKeys};
 use portcullis_core::time::{Ticks, UnixTime};
-use portcullis_core::token::{Issuer, IssuerParts, SenderRules, raw};
-use portcullis_core::{Algorithm, Rate};
+use portcullis_core::token::{Issuer, IssuerParts, raw};
 use portcullis_fixtures::keys::{self, Algorithm as Signing, Key};
 use portcullis_fixtures::policy;
 use portcullis_fixtures::token::compact;
@@ -86,46 +85,24 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         tools_json: tools.to_json(),
         ..PolicySource::default()
     };
-    Server::new(ServerParts {
-        name: Arc::from("crm"),
-        tenant: None,
-        path: Arc::from("/crm"),
-        resource: Arc::from("https://gate.example/crm"),
-        audiences: Vec::new(),
-        issuer_audiences: BTreeMap::new(),
-        hosts: Vec::new(),
-        origins: Vec::new(),
-        issuers: vec![Arc::clone(issuer)],
+    let endpoint = Endpoint {
+        id: EndpointId::ONLY,
+        authority: Arc::from("localhost"),
+        host: Arc::from("localhost"),
+        path: Arc::from("/mcp"),
+        tls: false,
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
+        kept: None,
+    };
+    Server::new(ServerParts::strict(
+        "crm",
+        "/crm",
+        "https://gate.example/crm",
+        vec![Arc::clone(issuer)],
         tools,
-        prompts: PromptTable::default(),
-        resources: ResourceTable::default(),
-        policy: Arc::new(Policy::compile(&source, 1).unwrap()),
-        upstream: Upstream {
-            name: Arc::from("crm"),
-            endpoints: vec![Endpoint {
-                id: EndpointId::ONLY,
-                authority: Arc::from("localhost"),
-                host: Arc::from("localhost"),
-                path: Arc::from("/mcp"),
-                tls: false,
-                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9_000))],
-                kept: None,
-            }],
-            credentials: Credentials::default(),
-            forward_headers: ForwardHeaders::default(),
-        },
-        rate: Rate {
-            per_second: 50,
-            burst: 100,
-        },
-        title: None,
-        machines: MachineIdentities::default(),
-        deny_style: portcullis_core::denial::DenyStyle::Http,
-        tools_on_change: portcullis_core::catalog::OnChange::Report,
-        query_names: Vec::new(),
-        danger_shared_secret: None,
-        sender: SenderRules::default(),
-    })
+        Arc::new(Policy::compile(&source, 1).unwrap()),
+        Upstream::of_one("crm", endpoint),
+    ))
     .unwrap()
 }
 

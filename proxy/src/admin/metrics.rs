@@ -103,7 +103,9 @@ impl Collector for Bundles {
         )?;
         for (server, fare) in &fares {
             if let Some(activated_s) = fare.activated_s {
-                metric.encode_family(&[("server", &**server)])?.encode_gauge(&activated_s)?;
+                metric
+                    .encode_family(&[("server", &**server)])?
+                    .encode_gauge(&activated_s)?;
             }
         }
         Ok(())

@@ -52,8 +52,12 @@ async fn ask(endpoint: &Endpoint, upstreams: &Upstreams) {
     match asked.unwrap_or_else(|_| Err(String::from("it did not answer in time"))) {
         Ok(()) => probe::note_recovered(state),
         Err(reason) => {
-            // Until the next two questions were asked: calls need not find out what is known.
-            let aside = interval.saturating_mul(2).saturating_add(ANSWER_DEADLINE);
+            // Until the next two questions were asked: calls need not find out what is known. Where there is no other
+            // endpoint nothing is gained by that: the next call tries it.
+            let aside = match state.is_alone {
+                true => Duration::ZERO,
+                false => interval.saturating_mul(2).saturating_add(ANSWER_DEADLINE),
+            };
             if state.health.put_aside(clock::ticks_ns(), aside) {
                 probe::tell_aside(state, &reason);
             }

@@ -65,6 +65,33 @@ struct Question {
     key: ExchangeKey,
 }
 
+/// An exchange that is under way; it lands when this is dropped, whatever became of it.
+struct Landing {
+    flights: Arc<Flights<Question, Answer>>,
+    question: Question,
+    answer: Answer,
+}
+
+impl Landing {
+    fn of(flights: &Arc<Flights<Question, Answer>>, question: Question) -> Self {
+        Self {
+            flights: Arc::clone(flights),
+            question,
+            answer: Err(ExchangeError::Unavailable),
+        }
+    }
+
+    fn end(mut self, answer: Answer) {
+        self.answer = answer;
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights.land(&self.question, &self.answer);
+    }
+}
+
 impl flights::Question for Question {
     fn shares_room(&self, other: &Self) -> bool {
         self.source == other.source
@@ -121,31 +148,19 @@ impl ExchangeService {
         // A reload may stand between the terms and the plan there is.
         let asked = self.asked(request.source()).ok_or(ExchangeError::Unavailable)?;
         let endpoint = self.endpoint(&asked.plan).ok_or(ExchangeError::Unavailable)?;
-        let actor_token = match request.actor_claims() {
-            Some(claims) => Some(
-                self.signer
-                    .sign(claims, clock::now())
-                    .ok_or(ExchangeError::Unavailable)?,
-            ),
-            None => None,
-        };
-        let form = request.form(token, actor_token.as_ref().map(|token| token.as_str()))?;
+        request.check(token)?;
         let (answered, answer) = oneshot::channel();
         let question = Question {
             source: Arc::clone(request.source()),
             key: request.key(),
         };
         match self.flights.join(question.clone(), answered) {
-            Joined::First => {
-                let (flights, tokens, request) = (Arc::clone(&self.flights), Arc::clone(&self.tokens), request.clone());
-                self.runtime.spawn(async move {
-                    let answer = ask(&asked, &endpoint, form, &request).await.map(Arc::new);
-                    if let Ok(token) = &answer {
-                        tokens.insert(request.key(), token);
-                    }
-                    flights.land(&question, &answer);
-                });
-            }
+            Joined::First => self.lead(
+                Landing::of(&self.flights, question),
+                (asked, endpoint),
+                request.clone(),
+                token,
+            ),
             Joined::Waits => {}
             Joined::Refused => return Err(ExchangeError::Unavailable),
         }
@@ -154,6 +169,34 @@ impl ExchangeService {
             Ok(Err(_)) => Err(ExchangeError::Unavailable),
             Err(_) => Err(ExchangeError::TimedOut),
         }
+    }
+
+    /// Sees to it that who waits for this exchange gets an answer.
+    fn lead(&self, landing: Landing, (asked, endpoint): (Arc<Asked>, Arc<str>), request: ExchangeRequest, token: &str) {
+        // Another exchange may have ended after this one looked for its token and before it began: what it got was kept
+        // before it landed.
+        if let Some(known) = self.tokens.find(request.key(), clock::now()) {
+            return landing.end(Ok(known));
+        }
+        let form = match self.form(&request, token) {
+            Ok(form) => form,
+            Err(error) => return landing.end(Err(error)),
+        };
+        let tokens = Arc::clone(&self.tokens);
+        self.runtime.spawn(async move {
+            let answer = ask(&asked, &endpoint, form, &request).await.map(Arc::new);
+            if let Ok(token) = &answer {
+                tokens.insert(request.key(), token);
+            }
+            landing.end(answer);
+        });
+    }
+
+    /// What is sent, with who acts for the subject signed where that is told.
+    fn form(&self, request: &ExchangeRequest, token: &str) -> Result<Zeroizing<String>, ExchangeError> {
+        let sign = |claims| self.signer.sign(claims, clock::now()).ok_or(ExchangeError::Unavailable);
+        let actor_token = request.actor_claims().map(sign).transpose()?;
+        request.form(token, actor_token.as_ref().map(|token| token.as_str()))
     }
 
     fn asked(&self, source: &str) -> Option<Arc<Asked>> {

@@ -151,7 +151,10 @@ impl BundleStatuses {
             failing: status.message().is_some(),
             activated_s: status.last_successful_activation().map(UnixTime::secs),
         };
-        statuses.iter().map(|(server, status)| (Arc::clone(server), fare(status))).collect()
+        statuses
+            .iter()
+            .map(|(server, status)| (Arc::clone(server), fare(status)))
+            .collect()
     }
 
     /// All of them in OPA's field names.

@@ -189,7 +189,7 @@ impl Reload {
         check_restart(&self.config, &config)?;
         for plan in &mut config.servers {
             if let Some(old) = self.config.servers.iter().find(|old| old.name() == plan.name()) {
-                plan.keep_health(old);
+                plan.take_over(old);
             }
         }
         let snapshot = snapshot(&config)?;
@@ -276,7 +276,6 @@ fn check_restart(old: &Config, new: &Config) -> Result<(), ReloadError> {
         (old.audit == new.audit, "audit"),
         (old.keys == new.keys, "keys"),
         (old.node == new.node, "node"),
-        (old.upstream_ca == new.upstream_ca, "upstream_ca"),
         (old.trusted_hops == new.trusted_hops, "trusted_hops"),
         (
             old.limits.audit_queue_records == new.limits.audit_queue_records,

@@ -6,13 +6,14 @@
 //! and recorded.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_core::audit::ActOutcome;
-use portcullis_core::catalog::{Catalog, Listing, ListingError, ListingLimits, OnChange, PinState, Pins, ToolDigest};
-use portcullis_core::config::{CredentialKind, Endpoint, Limits, Server};
+use portcullis_core::catalog::{Catalog, Listing, ListingError, OnChange, PinState, Pins, ToolDigest};
+use portcullis_core::config::{Endpoint, Limits, Server};
 use portcullis_core::gate::{Gate, ToolAct};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::pins;
+use crate::signer::Signer;
 use crate::upstream::Upstreams;
 
 /// How the tools of one server are listed.
@@ -40,6 +42,7 @@ pub(crate) struct ToolService {
     /// The folder of the pins.
     folder: PathBuf,
     upstreams: Arc<Upstreams>,
+    signer: Arc<Signer>,
     running: Arc<Mutex<HashMap<Arc<str>, Running>>>,
     remembered: Remembered,
     dispatcher: JoinHandle<()>,
@@ -69,7 +72,13 @@ impl Drop for ToolService {
 
 impl ToolService {
     /// A service without servers, whose tasks run on `runtime` and keep their pins in `folder`.
-    pub(crate) fn new(runtime: &Handle, gate: Arc<Gate>, folder: PathBuf, upstreams: Upstreams) -> Self {
+    pub(crate) fn new(
+        runtime: &Handle,
+        gate: Arc<Gate>,
+        folder: PathBuf,
+        upstreams: Upstreams,
+        signer: Arc<Signer>,
+    ) -> Self {
         let running = Arc::default();
         let dispatcher = runtime.spawn(dispatch(Arc::clone(&gate), Arc::clone(&running)));
         Self {
@@ -77,6 +86,7 @@ impl ToolService {
             gate,
             folder,
             upstreams: Arc::new(upstreams),
+            signer,
             running,
             remembered: Arc::default(),
             dispatcher,
@@ -96,6 +106,7 @@ impl ToolService {
                 gate: Arc::clone(&self.gate),
                 folder: self.folder.clone(),
                 upstreams: Arc::clone(&self.upstreams),
+                signer: Arc::clone(&self.signer),
                 plan,
                 reported: BTreeMap::new(),
                 remembered: Arc::clone(&self.remembered),
@@ -128,6 +139,7 @@ struct Lister {
     gate: Arc<Gate>,
     folder: PathBuf,
     upstreams: Arc<Upstreams>,
+    signer: Arc<Signer>,
     plan: ToolPlan,
     /// Definitions that were found not to be the accepted ones, each reported once.
     reported: BTreeMap<Box<str>, ToolDigest>,
@@ -170,23 +182,20 @@ impl Lister {
             // A configuration that is just being taken up no longer has it.
             return Ok(());
         };
-        let catalog = match list_tools(&self.upstreams, &server, snapshot.limits()).await {
-            Err(ListingError::Status(401 | 403)) if lists_by_caller(&server) => {
+        let catalog = match list_tools((&self.upstreams, &self.signer), &server, snapshot.limits()).await {
+            Err(ListingError::Status(401 | 403)) if !server.upstream().credentials.must_list() => {
                 tracing::info!(
                     server = &**server.name(),
                     "tools are listed for callers alone: none has a definition to be held against"
                 );
-                let unseen = Catalog::default().pinned(&Pins::default(), self.plan.on_change);
-                self.gate.publish_catalog(&server, &Arc::new(unseen));
+                self.gate.publish_catalog(&server, &Arc::new(Catalog::default()));
                 return Ok(());
             }
             listed => listed?,
         };
         drop(snapshot);
         let pins = self.pins(&server, &catalog);
-        let catalog = catalog
-            .pinned(&pins, self.plan.on_change)
-            .refreshed_every(self.plan.refresh);
+        let catalog = catalog.pinned(&pins).refreshed_every(self.plan.refresh);
         self.report(&server, &catalog);
         tracing::info!(
             server = &**server.name(),
@@ -315,21 +324,23 @@ impl Lister {
     }
 }
 
-/// Lists the tools of a server's upstream: at the first of its endpoints that can be reached, all of it there.
+/// Lists the tools of a server's upstream: at the first address of its endpoints that can be reached, all of it there.
 ///
 /// # Errors
 /// [`ListingError`], also when it takes too long.
 pub(crate) async fn list_tools(
-    upstreams: &Upstreams,
+    gate: (&Upstreams, &Signer),
     server: &Server,
     limits: &Limits,
 ) -> Result<Catalog, ListingError> {
     let listed = async {
         let mut listed = Err(ListingError::Unreachable);
         for endpoint in &server.upstream().endpoints {
-            listed = list_at(upstreams, server, endpoint, limits).await;
-            if !matches!(listed, Err(ListingError::Unreachable)) {
-                break;
+            for address in &endpoint.addresses {
+                listed = list_at(gate, server, (endpoint, *address), limits).await;
+                if !matches!(listed, Err(ListingError::Unreachable)) {
+                    return listed;
+                }
             }
         }
         listed
@@ -341,26 +352,19 @@ pub(crate) async fn list_tools(
 }
 
 async fn list_at(
-    upstreams: &Upstreams,
+    (upstreams, signer): (&Upstreams, &Signer),
     server: &Server,
-    endpoint: &Endpoint,
+    place: (&Endpoint, SocketAddr),
     limits: &Limits,
 ) -> Result<Catalog, ListingError> {
-    let mut listing = Listing::new(ListingLimits {
-        answer_bytes_max: limits.answer_bytes_max,
-        ..ListingLimits::default()
-    });
+    let mut listing = Listing::new(limits.listing_limits());
     while let Some(request) = listing.poll() {
-        let answer = upstreams.list(server.upstream(), endpoint, request, &listing).await;
+        let answer = upstreams
+            .list(server.upstream(), place, signer, request, &listing)
+            .await;
         listing.on_answer(answer);
     }
     listing.finish()
-}
-
-/// Whether the upstream is shown something of each caller, so that it has nothing to list for the gate alone.
-fn lists_by_caller(server: &Server) -> bool {
-    let shown = server.upstream().credentials.of(None);
-    !shown.is_some_and(|credential| matches!(credential.kind, CredentialKind::Static { .. }))
 }
 
 /// The pause after so many failures in a row: one second, doubled each time, at most a minute.

@@ -1,6 +1,6 @@
 //! `portcullis demo`: the whole road on real parts, in one process and on loopback alone.
 //!
-//! Owns the command: it sets the stage (issuer, two MCP servers, the gate), takes the tour, shows what came of it, and
+//! Owns the command: it sets the stage (issuer, three MCP servers, the gate), takes the tour, shows what came of it, and
 //! either ends or stays up so that anybody can repeat each step with curl. Never listens on another address, and leaves
 //! nothing behind but what `--keep` names.
 

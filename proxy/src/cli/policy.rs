@@ -6,10 +6,15 @@ use clap::Subcommand;
 
 use super::Exit;
 
+mod bench;
 mod build;
 mod check;
+mod eval;
+mod explain;
 mod load;
+mod rehearse;
 mod sign;
+mod test;
 mod verify;
 
 #[derive(Debug, Subcommand)]
@@ -22,6 +27,18 @@ pub(super) enum PolicyCommand {
     Sign(sign::SignArguments),
     /// Verify the signature of a bundle and read it as the gate would; exit 3 if the gate would refuse it.
     Verify(verify::VerifyArguments),
+    /// Run the tests that stand in a policy (rules named `test_..`, as OPA has them); exit 5 if one fails.
+    Test(test::TestArguments),
+    /// Ask a query.
+    Eval(eval::EvalArguments),
+    /// Tell why a policy decides as it does: each rule, each condition, and what stood in it.
+    Explain(explain::ExplainArguments),
+    /// Measure what a decision costs on this machine.
+    Bench(bench::BenchArguments),
+    /// Decide recorded inputs anew, and list the decisions that would change; exit 8 if any would.
+    Replay(rehearse::ReplayArguments),
+    /// Decide inputs by two policies, and list where they differ; exit 8 if they do.
+    Diff(rehearse::DiffArguments),
 }
 
 /// Runs one of the commands.
@@ -31,5 +48,11 @@ pub(super) fn policy(command: &PolicyCommand) -> anyhow::Result<Exit> {
         PolicyCommand::Check(arguments) => check::check(arguments),
         PolicyCommand::Sign(arguments) => sign::sign(arguments),
         PolicyCommand::Verify(arguments) => verify::verify(arguments),
+        PolicyCommand::Test(arguments) => test::test(arguments),
+        PolicyCommand::Eval(arguments) => eval::eval(arguments),
+        PolicyCommand::Explain(arguments) => explain::explain(arguments),
+        PolicyCommand::Bench(arguments) => bench::bench(arguments),
+        PolicyCommand::Replay(arguments) => rehearse::replay(arguments),
+        PolicyCommand::Diff(arguments) => rehearse::diff(arguments),
     }
 }

@@ -37,7 +37,6 @@ use crate::service::IssuerEvidence;
 use crate::shutdown::{Shutdown, Signals};
 use crate::signer::Signer;
 use crate::telemetry;
-use crate::tls::{self, TlsError};
 use crate::upstream::Upstreams;
 
 /// How a gate is run.
@@ -73,6 +72,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
 
 /// Runs the gate until it is told to end. Blocks; call it outside any async runtime.
 pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
+    // With huge pages, the buffers of open streams would be resident where nothing was ever written: 64 KiB a stream.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let config = match config::load(&options.config, Names::Resolve, options.workers) {
         Ok(config) => config,
         Err(diagnostics) => {
@@ -123,14 +124,14 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error @ StartError::Client(..)) => return Err(error.into()),
     }
-    let upstreams = Arc::new(upstreams(&config)?);
+    let upstreams = Arc::new(Upstreams::new());
     background
         .runtime
         .spawn(endpoints::check(Arc::clone(&gate), Arc::clone(&upstreams)));
     // Before anybody can call: a signal that nobody takes would end the process in the middle of a call.
     let signals = background.take_signals(options.signals)?;
     let hangups = background.take_hangups(options.signals)?;
-    let tools = background.list_tools(&gate, &config)?;
+    let tools = background.list_tools(&gate, &config, &signer);
     let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
     let (bundles, policies) = BundleService::new(background.runtime.handle().clone(), Arc::clone(&gate));
     let serve_options = ServeOptions {
@@ -182,15 +183,6 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The connections to upstreams; no name is looked up and nobody is connected to yet.
-///
-/// # Errors
-/// [`TlsError`] when the authorities cannot be used.
-pub(super) fn upstreams(config: &Config) -> Result<Upstreams, TlsError> {
-    let ca_file = config.upstream_ca.as_deref().map(tls::checked_roots).transpose()?;
-    Ok(Upstreams::new(ca_file))
 }
 
 /// Opens the log and takes it up where the last process left it.
@@ -300,10 +292,15 @@ impl Background {
 
     /// Lists the tools of all servers from now on, and waits a moment for the first lists: a gate that listens should
     /// not refuse its first calls for want of them.
-    fn list_tools(&self, gate: &Arc<Gate>, config: &Config) -> anyhow::Result<Arc<ToolService>> {
+    fn list_tools(&self, gate: &Arc<Gate>, config: &Config, signer: &Arc<Signer>) -> Arc<ToolService> {
         // Of its own: the threads that serve requests keep no connection of this one.
-        let upstreams = upstreams(config)?;
-        let tools = ToolService::new(self.runtime.handle(), Arc::clone(gate), config.pins.clone(), upstreams);
+        let tools = ToolService::new(
+            self.runtime.handle(),
+            Arc::clone(gate),
+            config.pins.clone(),
+            Upstreams::new(),
+            Arc::clone(signer),
+        );
         let firsts = tools.start(config.tool_plans());
         self.runtime.block_on(async {
             let all = async {
@@ -316,7 +313,7 @@ impl Background {
                 tracing::warn!("not every upstream has listed its tools yet; until then they cannot be called");
             }
         });
-        Ok(Arc::new(tools))
+        Arc::new(tools)
     }
 
     /// Applies the file of revocations now and whenever it changes, and forgets what has expired.

@@ -9,15 +9,19 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, OnChange, PinState, Pins};
+use portcullis_core::catalog::{Catalog, CatalogTool, ListingError, PinState, Pins};
 use portcullis_core::config::Server;
 use serde_json::{Value, json};
 
 use super::jwks::write_out;
-use super::{Exit, check, run};
+use super::{Exit, check};
 use crate::background::tools::list_tools;
 use crate::config::{self, Config, Names};
 use crate::pins::{self, PinFileError};
+use crate::signer::Signer;
+use crate::upstream::Upstreams;
+
+mod scopes;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ToolsCommand {
@@ -25,7 +29,8 @@ pub(super) enum ToolsCommand {
     List(ToolsArguments),
     /// Accept definitions as they are now; a running gate takes them up at its next listing, or at SIGHUP.
     Accept(AcceptArguments),
-    /// Tell what is wrong with the tools and their rows; exit 3 if anything is.
+    /// Tell what is wrong with the tools and their rows; exit 3 if anything is. Scopes that no issuer of the server lists
+    /// among those that it grants are warnings, since an issuer need not list them.
     Lint(ToolsArguments),
 }
 
@@ -92,19 +97,24 @@ pub(super) fn tools(command: &ToolsCommand) -> anyhow::Result<Exit> {
             return Ok(check::exit_of(&diagnostics));
         }
     };
-    let listed = match list_all(&config, of.server.as_deref())? {
+    // Without the gate's keys all is listed but what wants a statement of the gate.
+    let signer = Signer::default();
+    if let Ok(store) = config::open_keys(&config.keys, &of.config) {
+        signer.renew(&store);
+    }
+    let listed = match list_all(&config, &signer, of.server.as_deref())? {
         Ok(listed) => listed,
         Err(exit) => return Ok(exit),
     };
     match command {
         ToolsCommand::List(_) => show(&listed, of.format),
-        ToolsCommand::Lint(_) => lint(&listed, of.format),
+        ToolsCommand::Lint(_) => lint(&listed, &scopes::warnings(&config, &listed)?, of.format),
         ToolsCommand::Accept(arguments) => accept(listed, &config.pins, arguments),
     }
 }
 
 /// Lists the tools of the wanted servers; an exit status when one is not there or not reached.
-fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<Listed>, Exit>> {
+fn list_all(config: &Config, signer: &Signer, wanted: Option<&str>) -> anyhow::Result<Result<Vec<Listed>, Exit>> {
     let plans = config.servers.iter();
     let plans: Vec<_> = plans
         .filter(|plan| wanted.is_none_or(|name| name == plan.name()))
@@ -113,17 +123,17 @@ fn list_all(config: &Config, wanted: Option<&str>) -> anyhow::Result<Result<Vec<
         eprintln!("portcullis: the configuration has no server of that name");
         return Ok(Err(Exit::Invalid));
     }
-    let upstreams = run::upstreams(config)?;
+    let upstreams = Upstreams::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut all = Vec::new();
     for plan in plans {
         let server = plan.build()?;
-        let listed = runtime.block_on(list_tools(&upstreams, &server, &config.limits));
+        let listed = runtime.block_on(list_tools((&upstreams, signer), &server, &config.limits));
         match (listed, pins::read(&config.pins, plan.name())) {
             (Ok(catalog), Ok(pins)) => {
                 // Nobody has looked at them yet: the first gate that does accepts them.
                 let pins = pins.unwrap_or_default();
-                let catalog = catalog.pinned(&pins, OnChange::Report);
+                let catalog = catalog.pinned(&pins);
                 all.push(Listed { server, catalog, pins });
             }
             (Err(error), _) => {
@@ -268,39 +278,27 @@ fn accept(listed: Vec<Listed>, folder: &Path, arguments: &AcceptArguments) -> an
     Ok(Exit::Ok)
 }
 
-fn lint(listed: &[Listed], format: ToolsFormat) -> anyhow::Result<Exit> {
+fn lint(listed: &[Listed], warnings: &[Finding], format: ToolsFormat) -> anyhow::Result<Exit> {
     let mut findings: Vec<Finding> = listed.iter().flat_map(Listed::findings).collect();
     findings.extend(shadows(listed));
     let text = match format {
         ToolsFormat::Json => {
-            let one = |finding: &Finding| {
-                let Finding {
-                    code,
-                    server,
-                    tool,
-                    message,
-                } = finding;
-                json!({ "code": code, "server": server, "tool": tool, "message": message })
-            };
-            format!(
-                "{}\n",
-                json!({ "findings": findings.iter().map(one).collect::<Vec<_>>() })
-            )
+            let all = |of: &[Finding]| of.iter().map(Finding::to_json).collect::<Vec<_>>();
+            format!("{}\n", json!({ "findings": all(&findings), "warnings": all(warnings) }))
         }
         ToolsFormat::Text => {
-            let one = |finding: &Finding| {
-                let Finding {
-                    code,
-                    server,
-                    tool,
-                    message,
-                } = finding;
-                format!("{server}: {}: {message} [{code}]\n", plain(tool))
+            let mut lines: String = findings.iter().map(|finding| format!("{}\n", finding.line())).collect();
+            for warning in warnings {
+                lines.push_str(&format!("warning: {}\n", warning.line()));
+            }
+            let found = match findings.len() {
+                0 => "nothing is wrong".to_owned(),
+                count => format!("{count} found"),
             };
-            let lines: String = findings.iter().map(one).collect();
-            match findings.len() {
-                0 => "nothing is wrong\n".to_owned(),
-                count => format!("{lines}{count} found\n"),
+            match warnings.len() {
+                0 => format!("{lines}{found}\n"),
+                1 => format!("{lines}{found}, 1 warning\n"),
+                count => format!("{lines}{found}, {count} warnings\n"),
             }
         }
     };
@@ -309,6 +307,28 @@ fn lint(listed: &[Listed], format: ToolsFormat) -> anyhow::Result<Exit> {
         true => Exit::Ok,
         false => Exit::Invalid,
     })
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let Self {
+            code,
+            server,
+            tool,
+            message,
+        } = self;
+        format!("{server}: {}: {message} [{code}]", plain(tool))
+    }
+
+    fn to_json(&self) -> Value {
+        let Self {
+            code,
+            server,
+            tool,
+            message,
+        } = self;
+        json!({ "code": code, "server": server, "tool": tool, "message": message })
+    }
 }
 
 impl Listed {

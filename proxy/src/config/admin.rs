@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::sha256;
 use portcullis_core::token::{Issuer, RevocationMode};
-use ring::digest::{SHA256, digest};
 
 use super::diagnose::Code;
 use super::lower::{Lowering, socket_address};
@@ -305,13 +305,9 @@ fn token(lowering: &mut Lowering<'_>, raw: &RawControlToken) -> Option<ControlTo
         lowering.fault(Code::InvalidValue, raw.name.place, message);
         return None;
     }
-    let mut sha256 = [0; 32];
-    for (to, from) in sha256.iter_mut().zip(digest(&SHA256, secret.as_bytes()).as_ref()) {
-        *to = *from;
-    }
     Some(ControlToken {
         name: Arc::from(name.as_str()),
-        sha256,
+        sha256: sha256(secret.as_bytes()),
     })
 }
 

@@ -13,6 +13,7 @@ use portcullis_core::config::{
 };
 use portcullis_core::exchange::ExchangeTerms;
 use portcullis_core::jwks::refresh::may_come_from;
+use portcullis_core::scope::is_scope;
 use portcullis_core::token::IdentityForm;
 
 use super::IssuerPlan;
@@ -70,11 +71,19 @@ pub(super) fn lower(lowering: &mut Lowering<'_>, around: &Surroundings<'_>) -> O
             whole = false;
         }
     }
+    let listing = match &upstream.listing_credential {
+        Some(raw) => listing(lowering, around, raw).map(Some),
+        None => Some(None),
+    };
     let forward_headers = forward_headers(lowering, around, upstream.forward_headers.as_ref());
+    let listing = listing?;
     let default = default.filter(|_| whole)?;
     match Credentials::new(default, groups) {
         Ok(credentials) => Some(Lowered {
-            credentials,
+            credentials: match listing {
+                Some(named) => credentials.listed_with(named),
+                None => credentials,
+            },
             exchanges,
             forward_headers: forward_headers?,
         }),
@@ -101,6 +110,25 @@ pub(super) fn place(server: &RawServer, error: &CredentialsError) -> Place {
     let default = upstream.credential.as_ref().map(|raw| raw.place);
     let url = upstream.written().next().map(|url| url.place);
     named.or(default).or(url).unwrap_or(server.name.place)
+}
+
+/// The credential of the gate's own listings: what is made for no caller.
+fn listing(
+    lowering: &mut Lowering<'_>,
+    around: &Surroundings<'_>,
+    raw: &At<RawCredential>,
+) -> Option<Option<UpstreamCredential>> {
+    let message = if !raw.value.tools.is_empty() {
+        "`listing_credential` serves the gate's own listings: tools stand in `credentials`"
+    } else if raw.value.exchange.is_some() {
+        "`listing_credential` is no `exchange`: the gate lists for itself, and has no caller's token to exchange"
+    } else if raw.value.danger_shared_upstream_identity {
+        "`danger_shared_upstream_identity` is for secrets of tools: the gate's own listings serve no caller"
+    } else {
+        return credential(lowering, around, raw, &mut Vec::new());
+    };
+    lowering.fault(Code::UpstreamInvalid, raw.place, message);
+    None
 }
 
 /// One credential; `None` after a fault, `Some(None)` where nothing is shown.
@@ -327,11 +355,6 @@ fn exchanging_issuer<'i>(
 }
 
 fn asked_scopes(lowering: &mut Lowering<'_>, written: &At<Vec<At<String>>>) -> Option<Arc<[Box<str>]>> {
-    // RFC 6749 section 3.3.
-    let is_scope = |text: &str| {
-        let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        !text.is_empty() && text.bytes().all(allowed)
-    };
     if let Some(wrong) = written.value.iter().find(|scope| !is_scope(&scope.value)) {
         let message = format!("`{}` is no scope", wrong.value);
         lowering.fault(Code::UpstreamInvalid, wrong.place, message);
@@ -400,6 +423,7 @@ fn forward_headers(
     };
     let upstream = &around.server.upstream;
     let shown = upstream.credential.iter().chain(&upstream.credentials);
+    let shown = shown.chain(&upstream.listing_credential);
     let shown: Vec<&str> = shown
         .filter_map(|raw| raw.value.header.as_ref())
         .map(|name| &*name.value)

@@ -110,6 +110,8 @@ pub(crate) enum Warning {
     TenantUnread,
     /// An upstream serves who comes past the gate.
     UpstreamOpen,
+    /// The name of one of several endpoints does not resolve.
+    UpstreamUnresolved,
 }
 
 impl Warning {
@@ -122,6 +124,7 @@ impl Warning {
             Self::SharedSecret => ["W0802", "shared_secret"],
             Self::TenantUnread => ["W0702", "tenant_unread"],
             Self::UpstreamOpen => ["W1001", "upstream_open"],
+            Self::UpstreamUnresolved => ["W1002", "upstream_unresolved"],
         }
     }
 }

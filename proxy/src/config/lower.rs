@@ -16,12 +16,13 @@ use super::files::Files;
 use super::raw::{At, Place, RawConfig, RawListener};
 use super::{
     Config, IssuerPlan, Names, ServerPlan, admin, dangers, issuer, limits, sender, server, shared_secret, tenants,
-    trust,
+    trust, upstream,
 };
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
 use crate::listen::Listener;
 use crate::tls;
+use crate::upstream::endpoint::Trust;
 
 /// Lowers `raw`, which was read from `source`.
 ///
@@ -40,6 +41,7 @@ pub(super) fn lower(
         files,
         names,
         workers,
+        upstream_ca: None,
         faults: Vec::new(),
         warnings: Vec::new(),
     };
@@ -52,16 +54,10 @@ pub(super) fn lower(
     let audit = lowering.files.path(&raw.audit.directory.value);
     let keys = key_places(raw, &lowering.files);
     let issuers = issuer::lower(&mut lowering, &raw.issuers);
+    lowering.upstream_ca = upstream::shared_ca(&mut lowering, raw.upstream_ca.as_ref());
     let servers = servers(&mut lowering, raw, &issuers);
     shared_secret::check_reach(&mut lowering, raw, &listeners);
     dangers::warn(&mut lowering, raw, source);
-    let upstream_ca = raw.upstream_ca.as_ref().map(|name| {
-        let path = lowering.files.path(&name.value);
-        if let Err(error) = tls::checked_roots(&path) {
-            lowering.fault(Code::FileUnreadable, name.place, error.to_string());
-        }
-        path
-    });
     let trusted_hops = sender::hops(&mut lowering, raw);
     check_certificates(&mut lowering, raw, &listeners, &trusted_hops);
     let node = raw.node.as_ref().map_or("portcullis", |node| &node.value);
@@ -77,7 +73,6 @@ pub(super) fn lower(
         keys,
         issuers,
         servers,
-        upstream_ca,
         trusted_hops,
         limits,
         digest: lowering.files.digest(),
@@ -111,6 +106,8 @@ pub(super) struct Lowering<'s> {
     pub names: Names,
     /// Policy replicas.
     pub workers: usize,
+    /// The authorities of upstreams that name none of their own.
+    pub upstream_ca: Option<(String, Trust)>,
     faults: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }

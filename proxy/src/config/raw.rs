@@ -19,11 +19,12 @@ pub(crate) use issuer::{
 pub(crate) use limits::RawLimits;
 pub(crate) use listen::{
     RawAdmin, RawCertificateForm, RawClientCertificates, RawControl, RawControlToken, RawHopCertificate, RawListener,
-    RawTls, RawTrustedHop,
+    RawProxyFields, RawTls, RawTrustedHop, RawTrustedProxies,
 };
 pub(crate) use server::{
-    RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders, RawHealth, RawMachine,
-    RawMachineKind, RawOnChange, RawPolicy, RawServer, RawSharedSecret, RawUpstream, RawUpstreamTls,
+    RawAffinity, RawAssertion, RawCredential, RawDeny, RawDenyStyle, RawDpop, RawExchange, RawForwardHeaders,
+    RawHealth, RawMachine, RawMachineKind, RawOnChange, RawPolicy, RawServer, RawSharedSecret, RawUpstream,
+    RawUpstreamTls,
 };
 pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 
@@ -56,18 +57,15 @@ pub(crate) struct RawConfig {
     /// The URL by which upstreams know the gate as the issuer of its statements about callers: `iss` in them. Default:
     /// the origin of the server's resource.
     pub assertion_issuer: Option<At<String>>,
-    /// Certificate authorities (PEM) of upstreams, in place of the system's.
+    /// Certificate authorities (PEM) of upstreams, in place of the system's. Read again on SIGHUP.
     pub upstream_ca: Option<At<String>>,
     /// Hops in front of the gate, such as a balancer that ends TLS, that tell the client's certificate in a header; from
     /// everybody else that header is not read. Taken up by a restart alone. Default: none.
     #[serde(default)]
     pub trusted_hops: Vec<RawTrustedHop>,
-    /// Networks or addresses of proxies in front of the gate, such as `[10.0.0.0/8, 192.0.2.7]`, that are believed about
-    /// where a request came from: `Forwarded` (RFC 7239), `X-Forwarded-For`, `X-Forwarded-Host`, `X-Forwarded-Proto`. The
-    /// client is the right-most address that is none of them. From everybody else those fields are not read. Taken up by
-    /// a restart alone. Default: none.
-    #[serde(default)]
-    pub trusted_proxies: Vec<At<String>>,
+    /// Proxies in front of the gate that are believed about where a request came from. Taken up by a restart alone. Default:
+    /// none.
+    pub trusted_proxies: Option<RawTrustedProxies>,
     /// The folder of what must survive a restart: revocations, and which tools were accepted. Made when it is absent; only
     /// one gate may use it. Required with `revocation: feed`, `revocation_file` and `admin.control`; default for the tools
     /// alone: `state` beside this file.

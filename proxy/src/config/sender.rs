@@ -12,9 +12,9 @@ use portcullis_core::token::SenderRules;
 
 use super::diagnose::Code;
 use super::lower::Lowering;
-use super::raw::{At, RawCertificateForm, RawConfig, RawDpop, RawHopCertificate};
+use super::raw::{At, RawCertificateForm, RawConfig, RawDpop, RawHopCertificate, RawProxyFields, RawTrustedProxies};
 use super::trust;
-use crate::ingress::{CertificateForm, Hop, TrustedHops};
+use crate::ingress::{CertificateForm, Family, Hop, TrustedHops, TrustedProxies};
 use crate::trust::TrustStore;
 
 /// The rules of one server.
@@ -71,9 +71,25 @@ pub(super) fn hops(lowering: &mut Lowering<'_>, raw: &RawConfig) -> TrustedHops 
             });
         }
     }
-    let proxies = raw.trusted_proxies.iter();
-    let proxies = proxies.filter_map(|written| network(lowering, written)).collect();
+    let proxies = raw.trusted_proxies.as_ref().map(|raw| proxies(lowering, raw));
     TrustedHops::new(hops, proxies)
+}
+
+/// The trusted proxies; faults are noted.
+fn proxies(lowering: &mut Lowering<'_>, raw: &RawTrustedProxies) -> TrustedProxies {
+    if raw.addresses.value.is_empty() {
+        let message = "`trusted_proxies` without `addresses` are nobody";
+        let help = "write the networks that they connect from, such as `addresses: [10.0.0.0/8]`";
+        lowering.fault_with(Code::InvalidValue, raw.addresses.place, message, Some(help));
+    }
+    let written = raw.addresses.value.iter();
+    TrustedProxies {
+        networks: written.filter_map(|written| network(lowering, written)).collect(),
+        family: match raw.fields {
+            RawProxyFields::Forwarded => Family::Forwarded,
+            RawProxyFields::XForwarded => Family::XForwarded,
+        },
+    }
 }
 
 /// What the hop's word is verified by, if by anything; `None` after a fault.

@@ -165,8 +165,8 @@ impl ServerPlan {
     }
 
     /// Takes over what is known of the endpoints that `old` has as well.
-    pub(crate) fn keep_health(&mut self, old: &Self) {
-        upstream::keep_health(&mut self.upstream, &old.upstream);
+    pub(crate) fn take_over(&mut self, old: &Self) {
+        upstream::take_over(&mut self.upstream, &old.upstream);
     }
 }
 

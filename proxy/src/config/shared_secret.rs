@@ -65,7 +65,7 @@ pub(super) fn check_reach(lowering: &mut Lowering<'_>, raw: &RawConfig, listener
                 "`danger_shared_secret` is for this machine alone, and `trusted_hops` bring clients of others";
             lowering.fault_with(Code::ServerInvalid, secret.place, message, help);
         }
-        if !raw.trusted_proxies.is_empty() {
+        if raw.trusted_proxies.is_some() {
             let message =
                 "`danger_shared_secret` is for this machine alone, and `trusted_proxies` bring clients of others";
             lowering.fault_with(Code::ServerInvalid, secret.place, message, help);

@@ -20,6 +20,7 @@ mod sender;
 mod servers;
 mod shared_secrets;
 mod tenants;
+mod upstreams;
 
 /// A configuration that is right; every test changes one thing.
 const RIGHT: &str = r#"listen:

@@ -15,12 +15,12 @@ use portcullis_core::session::EndpointId;
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::ServerName;
 
-use super::diagnose::Code;
+use super::diagnose::{Code, Warning};
 use super::lower::Lowering;
-use super::raw::{At, RawHealth, RawUpstreamTls, Span};
+use super::raw::{At, RawAffinity, RawHealth, RawUpstreamTls, Span};
 use super::{Names, credentials};
 use crate::background::exchange::ExchangePlan;
-use crate::upstream::endpoint::{ASIDE_ALONE_MAX, ASIDE_MAX, Check, EndpointState, Trust};
+use crate::upstream::endpoint::{Check, EndpointState, Health, Trust};
 
 /// Endpoints of one server.
 const ENDPOINTS_MAX: usize = 64;
@@ -54,10 +54,7 @@ pub(super) fn lower(
     let (raw, server) = (&around.server.upstream, &around.server.name);
     let shown = credentials::lower(lowering, around);
     let places = places(lowering, around);
-    let trust = match &raw.tls {
-        Some(tls) => trust(lowering, tls, places.as_deref()).map(Some),
-        None => Some(None),
-    };
+    let trust = trust(lowering, raw.tls.as_ref(), places.as_deref());
     let check = match &raw.health {
         Some(health) => check(lowering, &health.value).map(Some),
         None => Some(None),
@@ -75,7 +72,6 @@ pub(super) fn lower(
             host: Arc::from(named.map_or(place.host.as_str(), |name| name.value.as_str())),
             path: Arc::from(place.uri.path()),
             tls: place.tls,
-            addresses,
             kept: Some(Kept::new(EndpointState {
                 server: Arc::from(server.value.as_str()),
                 label,
@@ -83,14 +79,16 @@ pub(super) fn lower(
                 port: place.port,
                 trust: trust.clone(),
                 check: check.clone(),
-                aside_max: if places.len() == 1 { ASIDE_ALONE_MAX } else { ASIDE_MAX },
-                health: Arc::default(),
+                is_alone: places.len() == 1,
+                health: health(&addresses),
             })),
+            addresses,
         }
     });
     let upstream = Upstream {
         name: Arc::from(raw.name.as_ref().map_or(server.value.as_str(), |name| &name.value)),
         endpoints: endpoints.collect(),
+        shares_sessions: raw.session_affinity == Some(RawAffinity::Endpoint),
         credentials: shown.credentials,
         forward_headers: shown.forward_headers,
     };
@@ -110,6 +108,9 @@ pub(super) fn resolve(upstream: &mut Upstream) -> Resolved {
         match look_up(&state.host, state.port) {
             Ok(addresses) => {
                 resolved.moved |= endpoint.addresses != addresses;
+                if endpoint.addresses.is_empty() {
+                    state.health.forget();
+                }
                 endpoint.addresses = addresses;
             }
             Err(error) => resolved.failed.push((Arc::clone(&state.label), error)),
@@ -118,19 +119,29 @@ pub(super) fn resolve(upstream: &mut Upstream) -> Resolved {
     resolved
 }
 
-/// Takes over the counts of the endpoints that `old` has as well. Whether they are well is found anew: what has changed may
-/// have been the reason that they were not.
-pub(super) fn keep_health(upstream: &mut Upstream, old: &Upstream) {
-    let known: Vec<&EndpointState> = old.endpoints.iter().filter_map(EndpointState::of).collect();
+/// Takes over the counts of the endpoints that `old` has as well, and the addresses of names that do not resolve now. Whether
+/// they are well is found anew: what has changed may have been the reason that they were not.
+pub(super) fn take_over(upstream: &mut Upstream, old: &Upstream) {
+    let known: Vec<_> = old
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| Some((endpoint, EndpointState::of(endpoint)?)))
+        .collect();
     for endpoint in &mut upstream.endpoints {
-        let Some(state) = EndpointState::of(endpoint) else {
+        let Some(state) = EndpointState::of(endpoint).cloned() else {
             continue;
         };
-        if let Some(same) = known.iter().find(|known| known.label == state.label) {
+        if let Some((before, same)) = known.iter().find(|(_, known)| known.label == state.label) {
+            if endpoint.addresses.is_empty() {
+                endpoint.addresses.clone_from(&before.addresses);
+            }
             same.health.forget();
+            if endpoint.addresses.is_empty() {
+                same.health.put_aside(0, Duration::ZERO);
+            }
             endpoint.kept = Some(Kept::new(EndpointState {
                 health: Arc::clone(&same.health),
-                ..state.clone()
+                ..state
             }));
         }
     }
@@ -192,10 +203,12 @@ fn places(lowering: &mut Lowering<'_>, around: &credentials::Surroundings<'_>) -
     Some(places)
 }
 
-/// What names the endpoint in sealed sessions: a digest of the URL, its port written out.
+/// What names the endpoint in sealed sessions: a digest of the URL, its port written out. The case of a host is of no
+/// meaning, that of a path is (RFC 3986 section 6.2.2.1).
 fn id_of(place: &Place) -> EndpointId {
-    let text = format!("{} {} {} {}", place.tls, place.host, place.port, place.uri.path());
-    let digest = digest(&SHA256, text.to_ascii_lowercase().as_bytes());
+    let host = place.host.to_ascii_lowercase();
+    let text = format!("{} {host} {} {}", place.tls, place.port, place.uri.path());
+    let digest = digest(&SHA256, text.as_bytes());
     EndpointId(digest.as_ref().first_chunk().copied().unwrap_or_default())
 }
 
@@ -212,8 +225,22 @@ fn place(url: &str) -> Option<Place> {
     plain.then_some(Place { uri, host, tls, port })
 }
 
-/// The trust of the endpoints; `None` after a fault.
-fn trust(lowering: &mut Lowering<'_>, at: &At<RawUpstreamTls>, places: Option<&[Place]>) -> Option<Trust> {
+/// The trust of the endpoints, `Some(None)` for the system's; `None` after a fault.
+fn trust(
+    lowering: &mut Lowering<'_>,
+    written: Option<&At<RawUpstreamTls>>,
+    places: Option<&[Place]>,
+) -> Option<Option<Trust>> {
+    match written {
+        Some(written) => own_trust(lowering, written, places).map(Some),
+        None if places?.iter().all(|place| place.tls) => {
+            Some(lowering.upstream_ca.as_ref().map(|(_, trust)| trust.clone()))
+        }
+        None => Some(None),
+    }
+}
+
+fn own_trust(lowering: &mut Lowering<'_>, at: &At<RawUpstreamTls>, places: Option<&[Place]>) -> Option<Trust> {
     let raw = &at.value;
     if places?.iter().any(|place| !place.tls) {
         let message = "`tls` is written, and the upstream is asked by http";
@@ -230,7 +257,7 @@ fn trust(lowering: &mut Lowering<'_>, at: &At<RawUpstreamTls>, places: Option<&[
     }
     let ca = match &raw.ca_file {
         Some(name) => Some(lowering.read(name)?),
-        None => None,
+        None => lowering.upstream_ca.as_ref().map(|(text, _)| text.clone()),
     };
     let pair = match &raw.client_certificate {
         Some(pair) => {
@@ -286,13 +313,37 @@ fn check(lowering: &mut Lowering<'_>, raw: &RawHealth) -> Option<Check> {
     })
 }
 
-/// The addresses of each endpoint; `None` after a fault.
+/// The authorities of all upstreams that name none of their own, as text and ready; `None` also after a fault.
+pub(super) fn shared_ca(lowering: &mut Lowering<'_>, written: Option<&At<String>>) -> Option<(String, Trust)> {
+    let name = written?;
+    let text = lowering.read(name)?;
+    match Trust::parse(Some(&text), None) {
+        Ok(trust) => Some((text, trust)),
+        Err(error) => {
+            let message = format!("`{}`: {error}", name.value);
+            lowering.fault(Code::FileUnreadable, name.place, message);
+            None
+        }
+    }
+}
+
+/// Whether an endpoint is well at first: not while nobody knows where it is.
+fn health(addresses: &[SocketAddr]) -> Arc<Health> {
+    let health = Health::default();
+    if addresses.is_empty() {
+        health.put_aside(0, Duration::ZERO);
+    }
+    Arc::new(health)
+}
+
+/// The addresses of each endpoint, none for a name that does not resolve while another does; `None` after a fault.
 fn look_up_all<'r>(
     lowering: &mut Lowering<'_>,
     places: &[Place],
     written: impl Iterator<Item = &'r At<String>>,
 ) -> Option<Vec<Vec<SocketAddr>>> {
     let mut addresses = Vec::with_capacity(places.len());
+    let mut failed = Vec::new();
     for (place, written) in places.iter().zip(written) {
         match lowering.names {
             Names::Skip => addresses.push(vec![SocketAddr::from(([0, 0, 0, 0], place.port))]),
@@ -300,12 +351,25 @@ fn look_up_all<'r>(
                 Ok(found) => addresses.push(found),
                 Err(error) => {
                     let message = format!("the upstream `{}` cannot be found: {error}", place.host);
-                    lowering.fault(Code::UpstreamUnresolved, written.place, message);
+                    failed.push((written.place, message));
+                    addresses.push(Vec::new());
                 }
             },
         }
     }
-    (addresses.len() == places.len()).then_some(addresses)
+    let is_somebody_there = failed.len() < places.len();
+    for (place, message) in failed {
+        match is_somebody_there {
+            true => lowering.warn(
+                Warning::UpstreamUnresolved,
+                place,
+                message,
+                "calls go to the other endpoints until the name resolves: it is looked up every 30 s",
+            ),
+            false => lowering.fault(Code::UpstreamUnresolved, place, message),
+        }
+    }
+    is_somebody_there.then_some(addresses)
 }
 
 /// The addresses of a name, sorted so that two look-ups can be compared; at least one.

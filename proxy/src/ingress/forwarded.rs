@@ -1,8 +1,9 @@
 //! Where a request came from, when it came through proxies that are trusted (RFC 7239, and the `X-Forwarded-` fields).
 //!
-//! Owns the reading of `Forwarded`, `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`. Only a peer in a
-//! configured network is heard; from anybody else none of them is even read. The client is the right-most address that
-//! is no trusted proxy: what stands left of it is the client's own word. Two fields that tell two stories are refused.
+//! Owns the reading of `Forwarded`, or of `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`: of the one family
+//! that the proxies are said to set. The other one, which they may pass on as the client wrote it, is not even read, and
+//! from a peer in no configured network neither is. The client is the right-most address that is no trusted proxy: what
+//! stands left of it is the client's own word. A field of one value that stands there twice is refused.
 //! Never forwards one of them: what goes upstream is an allow-list of the core's.
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +17,24 @@ use portcullis_core::denial::{Denial, DenyReason};
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The proxies that are believed about where a request came from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct TrustedProxies {
+    /// Where they connect from.
+    pub(crate) networks: Vec<IpNet>,
+    /// What they tell it in.
+    pub(crate) family: Family,
+}
+
+/// Fields that a proxy sets together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Family {
+    /// `Forwarded`.
+    Forwarded,
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    XForwarded,
+}
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,7 +58,7 @@ impl Origin<'_> {
     }
 }
 
-/// What one family of fields tells; nothing that it does not tell.
+/// What the fields tell; nothing that they do not tell.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Told<'h> {
     client_ip: Option<IpAddr>,
@@ -53,40 +72,42 @@ enum Scheme {
     Https,
 }
 
-/// What a trusted `peer` tells of where a request came from.
-///
-/// # Errors
-/// [`DenyReason::HeadMalformed`] for fields that cannot be read or contradict each other.
-pub(super) fn told_by<'h>(peer: IpAddr, headers: &'h HeaderMap, proxies: &[IpNet]) -> Result<Origin<'h>, Denial> {
-    let is_proxy = |address: IpAddr| contains(proxies, address);
-    let standard = read_forwarded(headers, is_proxy)?;
-    let common = Told {
-        client_ip: client_of(list(headers, &X_FORWARDED_FOR), is_proxy)?,
-        host: one(headers, &X_FORWARDED_HOST)?.map(host_of).transpose()?,
-        scheme: one(headers, &X_FORWARDED_PROTO)?.map(scheme_of).transpose()?,
-    };
-    let client_ip = agreed(standard.client_ip, common.client_ip)?;
-    let host = agreed(standard.host, common.host)?;
-    let scheme = agreed(standard.scheme, common.scheme)?;
-    Ok(Origin {
-        client_ip: client_ip.unwrap_or(peer),
-        host,
-        in_the_clear: scheme == Some(Scheme::Http),
-    })
+impl TrustedProxies {
+    /// Whether `peer` is one of them.
+    pub(super) fn contain(&self, peer: IpAddr) -> bool {
+        contains(&self.networks, peer)
+    }
+
+    /// What a trusted `peer` tells of where a request came from.
+    ///
+    /// # Errors
+    /// [`DenyReason::HeadMalformed`] for fields that cannot be read or stand there twice.
+    pub(super) fn told_by<'h>(&self, peer: IpAddr, headers: &'h HeaderMap) -> Result<Origin<'h>, Denial> {
+        let is_proxy = |address: IpAddr| self.contain(address);
+        let Told {
+            client_ip,
+            host,
+            scheme,
+        } = match self.family {
+            Family::Forwarded => read_forwarded(headers, is_proxy)?,
+            Family::XForwarded => Told {
+                client_ip: client_of(list(headers, &X_FORWARDED_FOR), is_proxy)?,
+                host: one(headers, &X_FORWARDED_HOST)?.map(host_of).transpose()?,
+                scheme: one(headers, &X_FORWARDED_PROTO)?.map(scheme_of).transpose()?,
+            },
+        };
+        Ok(Origin {
+            client_ip: client_ip.unwrap_or(peer),
+            host,
+            in_the_clear: scheme == Some(Scheme::Http),
+        })
+    }
 }
 
 /// Whether an address lies in one of these networks. A socket for both families sees IPv4 peers in their mapped form.
 pub(super) fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
-}
-
-/// What two fields tell alike, or one of them alone.
-fn agreed<T: Eq>(one: Option<T>, other: Option<T>) -> Result<Option<T>, Denial> {
-    match (one, other) {
-        (Some(one), Some(other)) if one != other => Err(malformed("a trusted proxy tells two origins of a request")),
-        (one, other) => Ok(one.or(other)),
-    }
 }
 
 /// The elements of a field that is a list, the last one first, however many lines it stands on. One of them that is no

@@ -17,6 +17,10 @@ const RATION: u32 = 1_000;
 /// In what time one more of them may come, in the long run.
 const RATION_INTERVAL: Duration = Duration::from_millis(10);
 
+const HEADERS: u8 = 0x1;
+/// A stream's number without the reserved bit.
+const STREAM_BITS: u32 = u32::MAX >> 1;
+
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
@@ -69,6 +73,8 @@ pub(super) struct Frames {
     ration: u32,
     /// Until when that has been filled up.
     filled: Instant,
+    /// The highest stream that the client has opened.
+    last_stream: u32,
 }
 
 impl Frames {
@@ -85,7 +91,13 @@ impl Frames {
             ended: 0,
             ration: RATION,
             filled: now,
+            last_stream: 0,
         }
+    }
+
+    /// The highest stream that the client has opened.
+    pub(super) const fn last_stream(&self) -> u32 {
+        self.last_stream
     }
 
     /// What is begun and has to be finished within the deadline of heads, by its number. The payload of DATA has the
@@ -123,9 +135,12 @@ impl Frames {
         }
         self.head_come = self.head_come.saturating_add(wanted);
         if self.head_come == HEAD_BYTES {
-            let [high, middle, low, kind, flags, ..] = self.head;
+            let [high, middle, low, kind, flags, stream @ ..] = self.head;
             self.payload_left = u32::from_be_bytes([0, high, middle, low]);
             self.kind = Kind::of(kind, flags, self.payload_left);
+            if kind == HEADERS {
+                self.last_stream = self.last_stream.max(u32::from_be_bytes(stream) & STREAM_BITS);
+            }
             if self.kind == Kind::Idle && self.is_settled {
                 self.spend(now)?;
             }
@@ -157,7 +172,7 @@ impl Frames {
 }
 
 /// Passes over what of `left` bytes has come, and gives what is behind them.
-fn skip<'b>(left: &mut u32, bytes: &'b [u8]) -> &'b [u8] {
+pub(super) fn skip<'b>(left: &mut u32, bytes: &'b [u8]) -> &'b [u8] {
     let come = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
     *left = left.saturating_sub(u32::try_from(come).unwrap_or(u32::MAX));
     bytes.get(come..).unwrap_or_default()

@@ -7,6 +7,7 @@
 //! it saw beyond the field it is in, and never says more about it than a fixed text: a head may hold a token.
 
 use portcullis_core::config::Limits;
+use portcullis_core::head::{is_target_byte, is_token_byte};
 
 /// Bytes of the names and values that are looked at; no name or value that matters is longer.
 const NOTED_BYTES: usize = 64;
@@ -228,17 +229,19 @@ impl Framing {
             return Err(Broken::TooLarge("the head exceeds its byte limit"));
         }
         match (self.state, byte) {
-            (State::Start | State::Method, byte) if is_token(byte) => Ok(State::Method),
+            (State::Start | State::Method, byte) if is_token_byte(byte) => Ok(State::Method),
             (State::Method, b' ') => Ok(State::Target),
             (State::Target, b'/') => Ok(State::TargetRest),
-            (State::TargetRest, byte) if is_of_target(byte) => Ok(State::TargetRest),
+            // A fragment is never sent, and the parser would cut it off; other characters it would escape, and judge
+            // another target than was asked for.
+            (State::TargetRest, byte) if is_target_byte(byte) => Ok(State::TargetRest),
             (State::TargetRest, b' ') => Ok(State::Version(0)),
             (State::Version(place), byte) => self.version(place, byte),
             (State::LineCr, b'\r') => Ok(State::LineLf),
             (State::LineLf | State::ValueLf, b'\n') => Ok(State::Field),
             (State::Field, b'\r') => Ok(State::HeadLf),
-            (State::Field, byte) if is_token(byte) => self.begin_field(byte),
-            (State::Name, byte) if is_token(byte) => {
+            (State::Field, byte) if is_token_byte(byte) => self.begin_field(byte),
+            (State::Name, byte) if is_token_byte(byte) => {
                 self.noted.push(byte);
                 Ok(State::Name)
             }
@@ -384,43 +387,6 @@ impl State {
             Self::Body(_) | Self::Chunk(_) | Self::End => "bytes follow the end of a message",
         }
     }
-}
-
-/// A character of a token (RFC 9110 section 5.6.2): methods and names of fields.
-const fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        )
-}
-
-/// A character of a path or a query (RFC 3986 sections 3.3 and 3.4). A fragment is never sent, and the parser would cut
-/// it off; other characters it would escape, and judge another target than was asked for.
-const fn is_of_target(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.'
-                | b'_'
-                | b'~'
-                | b'%'
-                | b'!'
-                | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-                | b'/'
-                | b'?'
-        )
 }
 
 /// A character of a field's value (RFC 9110 section 5.5), bytes beyond ASCII included.

@@ -3,7 +3,7 @@
 //! Owns the total deadline of what is begun (a head, the opening of HTTP/2, a header block) and the deadline of what
 //! the client does not take: Pingora's own are per read, and for some writes there is none. Every byte goes past
 //! [`Framing`] or [`Frames`] before the parser sees it, and is passed on unchanged; once they refuse it, nothing more of
-//! it is. Never answers.
+//! it is. Answers nothing, but for the GOAWAY to a client that floods.
 
 use std::future::Future;
 use std::io;
@@ -25,6 +25,7 @@ use portcullis_core::config::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::farewell::{Farewell, Outgoing};
 use super::frames::Frames;
 use super::framing::{Broken, Framing};
 use crate::clock;
@@ -85,12 +86,24 @@ enum Watch {
     Off,
 }
 
+/// How far the gate is with ending the connection itself.
+#[derive(Debug)]
+enum Ending {
+    /// It goes on.
+    No,
+    /// The client is being told.
+    Telling(Box<Farewell>),
+    /// Nothing more is read or written.
+    Over,
+}
+
 /// A client's connection under watch.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     inner: Stream,
     waits: AtomicU8,
     watch: Watch,
+    under_http2: bool,
     /// What is begun over HTTP/2, by its number.
     under_way: Option<u64>,
     /// Why the watch has refused.
@@ -101,6 +114,9 @@ pub(crate) struct Guarded {
     write_deadline: Duration,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// What goes out over HTTP/2.
+    out: Outgoing,
+    ending: Ending,
     /// When the first byte of the head came, in ticks; zero before that.
     head_began_ns: AtomicU64,
 }
@@ -109,11 +125,13 @@ impl Guarded {
     /// Wraps a connection; the deadline of its first head starts now.
     pub(crate) fn new(inner: Stream, limits: &Limits) -> Self {
         let now = Instant::now();
+        let under_http2 = matches!(inner.selected_alpn_proto(), Some(ALPN::H2));
         Self {
-            watch: match inner.selected_alpn_proto() {
-                Some(ALPN::H2) => Watch::Http2(Frames::new(now)),
-                _ => Watch::Http1(Framing::new(limits)),
+            watch: match under_http2 {
+                true => Watch::Http2(Frames::new(now)),
+                false => Watch::Http1(Framing::new(limits)),
             },
+            under_http2,
             inner,
             waits: AtomicU8::new(Waits::First as u8),
             under_way: Some(0),
@@ -123,6 +141,8 @@ impl Guarded {
             timer: None,
             write_deadline: limits.body_deadline,
             stalled: None,
+            out: Outgoing::default(),
+            ending: Ending::No,
             head_began_ns: AtomicU64::new(0),
         }
     }
@@ -196,6 +216,7 @@ impl Guarded {
                 let fed = frames.feed(bytes, now);
                 let under_way = frames.under_way();
                 if fed.is_err() {
+                    self.ending = Ending::Telling(Box::new(Farewell::enough(frames.last_stream())));
                     return Err(self.refuse(Waits::Malformed, "too many frames without a message"));
                 }
                 self.time_frames(under_way, now)
@@ -276,6 +297,40 @@ impl Guarded {
         }
     }
 
+    /// Tells the client of a flood that the connection ends, and then ends it.
+    fn poll_ending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Ending::Telling(farewell) = &mut self.ending {
+            ready!(farewell.poll(&mut self.inner, &self.out, context));
+            self.ending = Ending::Over;
+        }
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)))
+    }
+
+    /// Whether others may write: not within the last word, nor after it.
+    fn poll_may_write(&self) -> Poll<io::Result<()>> {
+        match &self.ending {
+            Ending::Telling(farewell) if farewell.has_begun() => Poll::Pending,
+            Ending::No | Ending::Telling(_) => Poll::Ready(Ok(())),
+            Ending::Over => Poll::Ready(Err(io::Error::from(io::ErrorKind::BrokenPipe))),
+        }
+    }
+
+    /// Follows the frames that go out over HTTP/2; `count` bytes were taken, of these at most all: how many it were.
+    fn pass(&mut self, bytes: &[u8], count: usize) -> usize {
+        let gone = bytes.get(..count).unwrap_or(bytes);
+        if self.under_http2 {
+            self.out.pass(gone);
+        }
+        gone.len()
+    }
+
+    /// Has the last word said as soon as a frame has ended.
+    fn look_at_end(&self, context: &Context<'_>) {
+        if matches!(self.ending, Ending::Telling(_)) && self.out.is_between_frames() {
+            context.waker().wake_by_ref();
+        }
+    }
+
     /// Bounds how long a write makes no way.
     fn poll_written<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
@@ -297,12 +352,22 @@ impl AsyncRead for Guarded {
         if this.waits() == Waits::Next {
             this.expect_head();
         }
+        if !matches!(this.ending, Ending::No) {
+            return this.poll_ending(context);
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
             Poll::Pending if this.is_timed() => this.poll_deadline(context),
             Poll::Ready(Ok(())) => match buffer.filled().get(before..) {
                 None | Some([]) => Poll::Ready(Ok(())),
-                Some(read) => Poll::Ready(this.look(read)),
+                Some(read) => {
+                    let looked = this.look(read);
+                    if matches!(this.ending, Ending::No) {
+                        return Poll::Ready(looked);
+                    }
+                    buffer.set_filled(before);
+                    this.poll_ending(context)
+                }
             },
             other => other,
         }
@@ -312,7 +377,12 @@ impl AsyncRead for Guarded {
 impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_may_write())?;
         let written = Pin::new(&mut this.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            this.pass(bytes, *count);
+            this.look_at_end(context);
+        }
         this.poll_written(written, context)
     }
 
@@ -334,7 +404,15 @@ impl AsyncWrite for Guarded {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_may_write())?;
         let written = Pin::new(&mut this.inner).poll_write_vectored(context, slices);
+        if let Poll::Ready(Ok(count)) = &written {
+            let mut left = *count;
+            for slice in slices {
+                left = left.saturating_sub(this.pass(slice, left));
+            }
+            this.look_at_end(context);
+        }
         this.poll_written(written, context)
     }
 

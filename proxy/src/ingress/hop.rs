@@ -14,9 +14,8 @@ use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::head::ClientCertificate;
-use ring::digest;
 
-use super::forwarded::{self, Origin};
+use super::forwarded::{self, Origin, TrustedProxies};
 use crate::clock;
 use crate::trust::TrustStore;
 
@@ -26,7 +25,7 @@ pub(crate) struct TrustedHops {
     /// Those that tell certificates.
     hops: Vec<Hop>,
     /// Those that tell where a request came from.
-    proxies: Vec<IpNet>,
+    proxies: Option<TrustedProxies>,
 }
 
 /// One kind of hop that tells certificates.
@@ -55,7 +54,7 @@ pub(crate) enum CertificateForm {
 
 impl TrustedHops {
     /// These hops tell certificates, no two of them at one address, and `proxies` where a request came from.
-    pub(crate) const fn new(hops: Vec<Hop>, proxies: Vec<IpNet>) -> Self {
+    pub(crate) const fn new(hops: Vec<Hop>, proxies: Option<TrustedProxies>) -> Self {
         Self { hops, proxies }
     }
 
@@ -64,10 +63,10 @@ impl TrustedHops {
         !self.hops.is_empty()
     }
 
-    /// The networks that are believed about where a request came from.
+    /// Who is believed about where a request came from.
     #[cfg(test)]
-    pub(crate) fn proxies(&self) -> &[IpNet] {
-        &self.proxies
+    pub(crate) const fn proxies(&self) -> Option<&TrustedProxies> {
+        self.proxies.as_ref()
     }
 
     /// Where a request came from that `peer` sent.
@@ -75,9 +74,9 @@ impl TrustedHops {
     /// # Errors
     /// [`DenyReason::HeadMalformed`] when a trusted proxy tells what cannot be read, or two stories.
     pub(super) fn origin<'h>(&self, peer: IpAddr, headers: &'h HeaderMap) -> Result<Origin<'h>, Denial> {
-        match forwarded::contains(&self.proxies, peer) {
-            true => forwarded::told_by(peer, headers, &self.proxies),
-            false => Ok(Origin::of_peer(peer)),
+        match self.proxies.as_ref().filter(|proxies| proxies.contain(peer)) {
+            Some(proxies) => proxies.told_by(peer, headers),
+            None => Ok(Origin::of_peer(peer)),
         }
     }
 
@@ -172,9 +171,10 @@ impl CertificateForm {
 impl Told {
     /// A certificate that is there at all.
     fn of(der: Vec<u8>) -> Option<Self> {
-        let digest = digest::digest(&digest::SHA256, &der);
-        let sha256 = digest.as_ref().try_into().ok().filter(|_| !der.is_empty())?;
-        Some(Self { sha256, der: Some(der) })
+        (!der.is_empty()).then(|| Self {
+            sha256: portcullis_core::sha256(&der),
+            der: Some(der),
+        })
     }
 }
 

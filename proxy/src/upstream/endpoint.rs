@@ -1,7 +1,7 @@
 //! What the gate keeps of each endpoint: by what it trusts it, who the gate is there, and whether it is well.
 //!
 //! Owns [`EndpointState`], [`Trust`] and [`Health`]. An endpoint that takes no connection is put aside for a time that
-//! grows; then one call tries it again, and the others go on without it. Never sends anything, and takes no lock.
+//! grows; then one call tries it again, and the others go on without it. Where there is no other, every call tries it. Never sends anything, and takes no lock.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,9 +25,9 @@ use super::{CONNECT_DEADLINE, HTTP2_STREAMS_MAX, IDLE_DEADLINE};
 /// How long an endpoint is put aside at first.
 const ASIDE_MIN: Duration = Duration::from_millis(250);
 /// How long at most, where others can answer.
-pub(crate) const ASIDE_MAX: Duration = Duration::from_secs(30);
+const ASIDE_MAX: Duration = Duration::from_secs(30);
 /// How long at most, where nobody else can.
-pub(crate) const ASIDE_ALONE_MAX: Duration = Duration::from_secs(1);
+const ASIDE_ALONE_MAX: Duration = Duration::from_secs(1);
 /// How long others leave an endpoint to the one call that tries it again.
 const TRIAL: Duration = CONNECT_DEADLINE.saturating_mul(2);
 /// What keeps a stranger's connections apart from the gate's own.
@@ -48,8 +48,8 @@ pub(crate) struct EndpointState {
     pub(crate) trust: Option<Trust>,
     /// How it is asked whether it is well; `None` for never.
     pub(crate) check: Option<Check>,
-    /// How long it is put aside at most.
-    pub(crate) aside_max: Duration,
+    /// Whether there is no other that could answer.
+    pub(crate) is_alone: bool,
     /// Whether it is well; of all snapshots that have it.
     pub(crate) health: Arc<Health>,
 }
@@ -76,6 +76,21 @@ impl EndpointState {
     /// What is kept of this endpoint.
     pub(crate) fn of(endpoint: &Endpoint) -> Option<&Self> {
         endpoint.kept.as_ref()?.of()
+    }
+
+    /// How a call may come to it now; `None` while it may not.
+    pub(crate) fn leave(&self, now_ns: u64) -> Option<Leave> {
+        self.health.leave(now_ns, self.is_alone)
+    }
+
+    /// How long it is put aside at most.
+    pub(crate) const fn aside_max(&self) -> Duration {
+        if self.is_alone { ASIDE_ALONE_MAX } else { ASIDE_MAX }
+    }
+
+    /// Whether a page alone says that it is well again: calls come to it all the same, and their connections prove less.
+    pub(crate) fn is_judged_by_page(&self) -> bool {
+        self.is_alone && self.check.as_ref().is_some_and(|check| check.path.is_some())
     }
 }
 
@@ -236,14 +251,18 @@ pub(crate) enum Leave {
 }
 
 impl Health {
-    /// Whether a call may go there now; of those that come after its time one, for a while.
-    pub(crate) fn leave(&self, now_ns: u64) -> Option<Leave> {
+    /// Whether a call may go there now; of those that come after its time one, for a while, and where it is alone all: they
+    /// would have nowhere else to go.
+    pub(crate) fn leave(&self, now_ns: u64, is_alone: bool) -> Option<Leave> {
         let until = self.aside_until_ns.load(Ordering::Relaxed);
         if until == 0 {
             return Some(Leave::Well);
         }
         if now_ns < until {
             return None;
+        }
+        if is_alone {
+            return Some(Leave::Trial);
         }
         let next = now_ns.saturating_add(nanos(TRIAL));
         let exchanged = self
@@ -265,7 +284,7 @@ impl Health {
         self.put_aside(now_ns, aside.min(longest))
     }
 
-    /// Nobody goes there for so long. `true` when it was well until now.
+    /// It is not well, and nobody goes there for so long. `true` when it was well until now.
     pub(crate) fn put_aside(&self, now_ns: u64, aside: Duration) -> bool {
         let until = now_ns.saturating_add(nanos(aside)).max(1);
         self.aside_until_ns.swap(until, Ordering::Relaxed) == 0

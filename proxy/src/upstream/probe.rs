@@ -15,7 +15,7 @@ use pingora_http::RequestHeader;
 use portcullis_core::config::Endpoint;
 
 use super::endpoint::{As, EndpointState, peer};
-use super::{CONNECT_DEADLINE, Upstreams};
+use super::{CONNECT_DEADLINE, INTERIM_HEADS_MAX, Upstreams, skip_interim_heads};
 use crate::egress::SESSION;
 
 /// Bytes of an answer to a stranger that are read.
@@ -100,7 +100,7 @@ impl Upstreams {
                 let body = Bytes::copy_from_slice(question.body.as_bytes());
                 session.write_request_body(body, true).await.map_err(broke_off)?;
                 session.finish_request_body().await.map_err(broke_off)?;
-                session.read_response_header().await.map_err(broke_off)?;
+                skip_interim_heads(&mut session).await.ok_or("it broke off")?;
                 let answer = session.response_header().ok_or("it broke off")?;
                 let (status, opened) = (answer.status, answer.headers.get(SESSION).cloned());
                 let stream = answer.headers.get(CONTENT_TYPE).is_some_and(is_event_stream);
@@ -163,8 +163,14 @@ async fn page(mut session: HttpSession, endpoint: &Endpoint, path: &str) -> Resu
     let broke_off = |_| String::from("it broke off instead of its page");
     head.insert_header(HOST, host).map_err(broke_off)?;
     session.write_request_header(Box::new(head)).await.map_err(broke_off)?;
-    session.read_response().await.map_err(broke_off)?;
-    Ok(session.get_status().map_or(0, |status| status.as_u16()))
+    for _ in 0..INTERIM_HEADS_MAX {
+        session.read_response().await.map_err(broke_off)?;
+        let status = session.get_status().unwrap_or(StatusCode::SWITCHING_PROTOCOLS);
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(status.as_u16());
+        }
+    }
+    Err(String::from("it sent interim heads without its page"))
 }
 
 /// Why no connection came about, in words for the operator. Tells nothing that was sent: nothing was.

@@ -6,6 +6,7 @@
 use std::iter::Peekable;
 
 use http::HeaderMap;
+use portcullis_core::head::is_token_byte;
 
 /// Why a head is refused.
 type Refusal = &'static str;
@@ -95,15 +96,10 @@ fn split(field: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     let (name, value) = colon
         .and_then(|at| field.split_at_checked(at))
         .ok_or("a field of the upstream's answer has no colon")?;
-    match !name.is_empty() && name.iter().all(is_token) {
+    match !name.is_empty() && name.iter().copied().all(is_token_byte) {
         true => Ok((name, value.get(1..).unwrap_or_default().trim_ascii())),
         false => Err("a field of the upstream's answer has no proper name"),
     }
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 const TOO_LONG: Refusal = "the head of the upstream's answer exceeds its byte limit";

@@ -32,7 +32,9 @@ fn start() -> (Gate, SocketAddr) {
 
 fn get(address: SocketAddr, target: &str) -> Response {
     let mut connection = Connection::open(address).unwrap();
-    connection.exchange(&request("GET", HOST, target, [], b"")).unwrap()
+    connection
+        .exchange(&request("GET", "localhost", target, [], b""))
+        .unwrap()
 }
 
 /// The number of the sample of that name, with its labels.
@@ -192,11 +194,11 @@ fn metrics_are_told_to_operators_alone_and_operators_get_nothing_else() {
     let call = of_alice(&token);
     for target in [PATH, "/metrics", "/livez"] {
         let mut connection = Connection::open(admin).unwrap();
-        let answer = connection.exchange(&call.to_http(HOST, target)).unwrap();
+        let answer = connection.exchange(&call.to_http("localhost", target)).unwrap();
         assert_eq!(answer.status, 404, "a call to {target}");
     }
     assert_eq!(gate.upstream.capture().count(), 0, "no call goes in by the back door");
-    let head = request("HEAD", HOST, "/metrics", [], b"");
+    let head = request("HEAD", "127.0.0.1", "/metrics", [], b"");
     let mut stream = std::net::TcpStream::connect(admin).unwrap();
     std::io::Write::write_all(&mut stream, &head).unwrap();
     let mut line = [0; 15];
@@ -244,4 +246,28 @@ fn the_listener_is_fixed_for_the_life_of_a_gate_and_public_only_when_that_is_mea
     );
     let (status, told) = check("admin: {address: \"0.0.0.0:9901\", danger_public: true}");
     assert_eq!(status, Some(0), "{told}");
+}
+
+/// A web page whose name leads to this machine (DNS rebinding) reads nothing; the clients' listener tells its health to
+/// any name, since balancers ask in their own words.
+#[test]
+fn pages_for_this_machine_are_read_by_no_foreign_name() {
+    let (gate, admin) = start();
+    let ask = |address: SocketAddr, host: &str, target: &str| {
+        let mut connection = Connection::open(address).unwrap();
+        connection.exchange(&request("GET", host, target, [], b"")).unwrap()
+    };
+    for target in ["/metrics", "/livez", "/readyz"] {
+        for host in ["localhost", "127.0.0.1", "[::1]:9901", &admin.to_string()] {
+            assert_eq!(ask(admin, host, target).status, 200, "{host} {target}");
+        }
+        for host in ["evil.test", HOST, "localhost.evil.test", "127.0.0.1.evil.test:80"] {
+            let answer = ask(admin, host, target);
+            assert_eq!(answer.status, 403, "{host} {target}");
+            assert!(!answer.text().contains("portcullis_"), "{host} {target}");
+        }
+    }
+    for target in ["/livez", "/readyz"] {
+        assert_eq!(ask(gate.address(), "evil.test", target).status, 200, "{target}");
+    }
 }

@@ -123,7 +123,7 @@ fn called(gate: &Gate) -> u16 {
 fn status(admin: SocketAddr) -> Value {
     let mut connection = Connection::open(admin).unwrap();
     let answer = connection
-        .exchange(b"GET /status HTTP/1.1\r\nHost: admin\r\n\r\n")
+        .exchange(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
     body["bundles"]["crm"].clone()
@@ -183,7 +183,9 @@ fn a_bundle_rules_once_it_came_and_a_broken_or_old_one_never_does() {
     let acts = || -> Vec<String> {
         let records = gate.tail();
         let bundles = records.iter().filter(|record| record["target"]["kind"] == "bundle");
-        bundles.map(|record| record["act"].as_str().unwrap().to_owned()).collect()
+        bundles
+            .map(|record| record["act"].as_str().unwrap().to_owned())
+            .collect()
     };
     let (activated, refused) = ("bundle_activated", "bundle_refused");
     until(|| 5 <= acts().len());

@@ -278,7 +278,9 @@ fn a_token_that_many_clients_use_is_reported() {
     let admin = gate.admin();
     let metric = || {
         let mut connection = Connection::open(admin).unwrap();
-        let answer = connection.exchange(&request("GET", HOST, "/metrics", [], b"")).unwrap();
+        let answer = connection
+            .exchange(&request("GET", "localhost", "/metrics", [], b""))
+            .unwrap();
         let text = answer.text();
         let line = text
             .lines()

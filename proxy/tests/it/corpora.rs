@@ -1,4 +1,4 @@
-//! The public corpora of HTTP/1.1 and HTTP/2 against the built gate: each case with a canary that gets its own answer, on
+//! The public corpora of HTTP/1.1, HTTP/2 and JSON against the built gate: each case with a canary that gets its own answer, on
 //! the same connection where that stays open and on another, and an upstream that sees what was permitted and nothing
 //! else.
 //!
@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::attacks::TOOL;
 use crate::gate::{Gate, HOST, PATH};
 
+mod bodies;
 mod frames;
 mod gadgets;
 mod messages;

@@ -25,7 +25,7 @@ fn a_tour_tells_programs_how_it_went() {
     let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
     assert_eq!(told["ok"], true, "{told}");
     let steps = told["steps"].as_array().unwrap();
-    assert!(11 <= steps.len(), "{} steps", steps.len());
+    assert_eq!(steps.len(), 24, "{steps:#?}");
     for step in steps {
         let told = ["expected", "got", "name"].map(|member| step[member].as_str().unwrap_or_default());
         assert!(told.iter().all(|text| !text.is_empty()), "{step}");
@@ -97,7 +97,12 @@ impl Demo {
             let of_id = records.lines().find(|record| record.contains(id)).unwrap();
             assert!(of_id.contains(&format!("\"decision\":\"{decision}\"")), "{of_id}");
         }
-        for url in ["/issuer", "/token_endpoint", "/servers/code/endpoint"] {
+        for url in [
+            "/issuer",
+            "/token_endpoint",
+            "/servers/code/endpoint",
+            "/servers/everything/endpoint",
+        ] {
             assert!(self.text(url).starts_with("http://127.0.0.1:"), "{url}");
         }
         assert!(Path::new(self.text("/config")).is_file());

@@ -7,6 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use portcullis_fixtures::calls::{Call, Era};
+use portcullis_fixtures::http1::Connection;
 use portcullis_fixtures::mcp::{Answers, Kind, McpServer, McpSettings};
 use serde_json::{Value, json};
 
@@ -38,14 +40,15 @@ fn clients_use_every_feature_of_a_demo_server_as_they_do_without_the_gate() {
         };
         let [near, far] = [(); 2].map(|()| McpServer::start(settings.clone()).unwrap());
         let stage = Stage::start(&parts, &far.url());
-        for client in CLIENTS {
+        for (tours, client) in (1_u64..).zip(CLIENTS) {
             let (direct, gated) = both(&parts, client, &near.url(), &stage);
             assert_eq!(direct["progress"]["progress"].as_array().unwrap().len(), 3, "{direct}");
             compare(client, &direct, &gated);
-            // A client that gives up is heard by the server, whichever way its era has.
-            until(|| near.cancelled() == far.cancelled());
+            // A client that gives up is heard by the server, whichever way its era has: once each time.
+            until(|| near.cancelled() == tours && far.cancelled() == tours);
         }
-        assert_eq!(near.cancelled(), CLIENTS.len() as u64);
+        let tours = CLIENTS.len() as u64;
+        assert_eq!((near.cancelled(), far.cancelled()), (tours, tours));
     }
 }
 
@@ -61,7 +64,44 @@ fn clients_use_every_feature_of_a_released_server_as_they_do_without_the_gate() 
     for client in CLIENTS {
         let (direct, gated) = both(&parts, client, &near.1, &stage);
         compare(client, &direct, &gated);
+        until(|| cancelled(&near.1) == cancelled(&far.1));
     }
+    assert_eq!(cancelled(&near.1), cancelled(&far.1));
+    assert_ne!(cancelled(&near.1), "0", "the server hears of clients that give up");
+}
+
+#[test]
+fn a_client_runs_tasks_of_a_released_server_as_it_does_without_the_gate() {
+    let Some(parts) = Parts::install() else { return };
+    let [near, far] = [(); 2].map(|()| {
+        let mut server = Process::start("npm sdk with tasks", &mut parts.node(&["tasks-server.mjs"]));
+        let url = format!("{}/mcp", ready(&mut server));
+        (server, url)
+    });
+    let stage = Stage::start(&parts, &far.1);
+    let client = ("tasks-v1.mjs", "legacy", "2025-11-25");
+    let (mut direct, mut gated) = both(&parts, client, &near.1, &stage);
+    for found in [&mut direct, &mut gated] {
+        assert_eq!(found["result"]["content"][0]["text"], "later: hello", "{found}");
+        assert_eq!(found["cancelled"]["status"], "cancelled", "{found}");
+        assert_eq!(found["listed"]["tasks"].as_array().map(Vec::len), Some(2), "{found}");
+        // The gate's own refusal has a status that this client takes for one of HTTP.
+        let unknown = found.as_object_mut().unwrap().remove("unknown").unwrap();
+        assert!(unknown["failed"].is_object(), "{unknown}");
+    }
+    compare(client, &direct, &gated);
+}
+
+/// How many calls of its slow tool the released server saw cancelled, by its own word.
+fn cancelled(url: &str) -> String {
+    let authority = url.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap();
+    let call = Call::tools_call(Era::Modern, 1, "test_cancelled", "{}");
+    let mut connection = Connection::open(authority.parse().unwrap()).unwrap();
+    let text = connection.exchange(&call.to_http(authority, "/mcp")).unwrap().text();
+    let message = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    let mut found = message.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let answer = found.next_back().unwrap();
+    answer["result"]["content"][0]["text"].as_str().unwrap().to_owned()
 }
 
 /// The findings of one client against the server itself and of one through the gate.

@@ -28,11 +28,11 @@ fn from(gate: &Gate, address: &str) -> Connection {
     Connection::over(TcpStream::from(socket)).unwrap()
 }
 
-fn start(proxies: &'static str, resource: &'static str) -> Gate {
+fn start(proxies: &'static str, fields: &'static str, resource: &'static str) -> Gate {
     Gate::start_changed(move |_, text| {
         let text = text.replacen(
             "\nlimits:\n",
-            &format!("\n{RATE}\ntrusted_proxies: [{proxies}]\nlimits:\n"),
+            &format!("\n{RATE}\ntrusted_proxies: {{addresses: [{proxies}], fields: {fields}}}\nlimits:\n"),
             1,
         );
         text.replacen("http://gate.test/crm/mcp", resource, 1)
@@ -60,7 +60,7 @@ fn addresses(records: &[Value], reason: &str) -> Vec<String> {
 
 #[test]
 fn the_client_of_a_trusted_proxy_is_the_one_that_it_names() {
-    let mut gate = start("127.0.0.7, 10.0.0.0/8", "http://gate.test/crm/mcp");
+    let mut gate = start("127.0.0.7, 10.0.0.0/8", "x_forwarded", "http://gate.test/crm/mcp");
     let call = echo().bearer(&gate.token(&ALICE));
     let stranger = echo();
     let chain = "203.0.113.1, 192.0.2.9, 10.1.1.1";
@@ -80,7 +80,7 @@ fn the_client_of_a_trusted_proxy_is_the_one_that_it_names() {
             PROXY,
             HOST,
             &stranger,
-            &[("forwarded", "for=\"[2001:db8::9]:47\"")]
+            &[("x-forwarded-for", "[2001:db8::9]:47")]
         ),
         401
     );
@@ -97,7 +97,7 @@ fn the_client_of_a_trusted_proxy_is_the_one_that_it_names() {
     );
     for bad in [
         [("x-forwarded-for", "unknown"), ("x-a", "a")],
-        [("forwarded", "for=192.0.2.9"), ("x-forwarded-for", "192.0.2.8")],
+        [("x-forwarded-for", "192.0.2.9,"), ("x-a", "a")],
         [("x-forwarded-proto", "ftp"), ("x-a", "a")],
         [("x-forwarded-host", "a"), ("x-forwarded-host", "a")],
     ] {
@@ -116,56 +116,79 @@ fn the_client_of_a_trusted_proxy_is_the_one_that_it_names() {
 
 #[test]
 fn the_host_of_a_trusted_proxy_is_the_public_one() {
-    let gate = start("127.0.0.7", "http://gate.test/crm/mcp");
-    let call = echo().bearer(&gate.token(&ALICE));
-    let inner = "10.0.0.5:8080";
-    for (address, host, told, expected) in [
-        (PROXY, inner, Some(HOST), 200),
-        (PROXY, inner, Some("evil.test"), 403),
-        (PROXY, inner, None, 403),
-        (PROXY, HOST, None, 200),
-        // A page that was lured to the balancer's name for us.
-        (PROXY, HOST, Some("evil.test"), 403),
-        (NEIGHBOUR, inner, Some(HOST), 403),
-        (NEIGHBOUR, HOST, Some("evil.test"), 200),
-    ] {
-        let forwarded = told.map(|told| format!("for=192.0.2.9;host=\"{told}\""));
-        let ways = [
-            told.map(|told| ("x-forwarded-host", told)),
-            forwarded.as_deref().map(|told| ("forwarded", told)),
-        ];
-        for way in ways {
-            let fields: Vec<_> = way.into_iter().collect();
-            let came = status(&gate, address, host, &call, &fields);
-            assert_eq!(came, expected, "{address} {host} {fields:?}");
+    for fields in ["x_forwarded", "forwarded"] {
+        let gate = start("127.0.0.7", fields, "http://gate.test/crm/mcp");
+        let call = echo().bearer(&gate.token(&ALICE));
+        let inner = "10.0.0.5:8080";
+        for (address, host, told, expected) in [
+            (PROXY, inner, Some(HOST), 200),
+            (PROXY, inner, Some("evil.test"), 403),
+            (PROXY, inner, None, 403),
+            (PROXY, HOST, None, 200),
+            // A page that was lured to the balancer's name for us.
+            (PROXY, HOST, Some("evil.test"), 403),
+            (NEIGHBOUR, inner, Some(HOST), 403),
+            (NEIGHBOUR, HOST, Some("evil.test"), 200),
+        ] {
+            let way = told.map(|told| match fields {
+                "forwarded" => ("forwarded", format!("for=192.0.2.9;host=\"{told}\"")),
+                _ => ("x-forwarded-host", told.to_owned()),
+            });
+            let way: Vec<_> = way.iter().map(|(name, told)| (*name, told.as_str())).collect();
+            let came = status(&gate, address, host, &call, &way);
+            assert_eq!(came, expected, "{address} {host} {way:?}");
         }
+    }
+}
+
+/// A client writes the fields that its proxy does not set.
+#[test]
+fn a_client_cannot_speak_in_the_family_that_its_proxy_does_not_set() {
+    const OWN: [(&str, &str); 2] = [("x-forwarded-for", "192.0.2.9"), ("forwarded", "for=192.0.2.9")];
+    const SMUGGLED: [(&str, &str); 2] = [
+        ("forwarded", "for=203.0.113.66;host=evil.test;proto=http"),
+        ("x-forwarded-for", "203.0.113.66"),
+    ];
+    for (at, fields) in ["x_forwarded", "forwarded"].into_iter().enumerate() {
+        let mut gate = start("127.0.0.7", fields, "http://gate.test/crm/mcp");
+        let call = echo().bearer(&gate.token(&ALICE));
+        let (own, smuggled) = (OWN[at], SMUGGLED[at]);
+        assert_eq!(status(&gate, PROXY, HOST, &call, &[own, smuggled]), 200, "{fields}");
+        assert_eq!(status(&gate, PROXY, HOST, &echo(), &[own, smuggled]), 401, "{fields}");
+        // The proxy tells nothing: the client's word does not take its place.
+        assert_eq!(status(&gate, PROXY, HOST, &echo(), &[smuggled]), 401, "{fields}");
+        assert_eq!(
+            status(&gate, PROXY, "evil.test", &call, &[own, ("x-forwarded-host", HOST)]),
+            if fields == "x_forwarded" { 200 } else { 403 },
+            "{fields}"
+        );
+        gate.terminate();
+        assert!(gate.wait().success());
+        let told = addresses(&gate.tail(), "credential_missing");
+        assert_eq!(told, [PROXY, "192.0.2.9"], "{fields}");
     }
 }
 
 #[test]
 fn a_resource_of_https_is_not_asked_for_in_the_clear() {
-    let gate = start("127.0.0.7", "https://gate.test/crm/mcp");
-    let builder = portcullis_fixtures::token::TokenBuilder::for_persona(
-        &ALICE,
-        gate.issuer.url(),
-        "https://gate.test/crm/mcp",
-        portcullis_fixtures::issuer::now_s(),
-    );
-    let call = echo().bearer(&gate.issuer.sign(&builder));
-    for (address, proto, expected) in [(PROXY, "https", 200), (PROXY, "http", 403), (NEIGHBOUR, "http", 200)] {
-        let fields = [("x-forwarded-proto", proto)];
-        assert_eq!(
-            status(&gate, address, HOST, &call, &fields),
-            expected,
-            "{address} {proto}"
+    for fields in ["x_forwarded", "forwarded"] {
+        let gate = start("127.0.0.7", fields, "https://gate.test/crm/mcp");
+        let builder = portcullis_fixtures::token::TokenBuilder::for_persona(
+            &ALICE,
+            gate.issuer.url(),
+            "https://gate.test/crm/mcp",
+            portcullis_fixtures::issuer::now_s(),
         );
-        let forwarded = format!("for=192.0.2.9;proto={proto}");
-        let fields = [("forwarded", forwarded.as_str())];
-        assert_eq!(
-            status(&gate, address, HOST, &call, &fields),
-            expected,
-            "{address} {forwarded}"
-        );
+        let call = echo().bearer(&gate.issuer.sign(&builder));
+        for (address, proto, expected) in [(PROXY, "https", 200), (PROXY, "http", 403), (NEIGHBOUR, "http", 200)] {
+            let forwarded = format!("for=192.0.2.9;proto={proto}");
+            let way = match fields {
+                "forwarded" => ("forwarded", forwarded.as_str()),
+                _ => ("x-forwarded-proto", proto),
+            };
+            let came = status(&gate, address, HOST, &call, &[way]);
+            assert_eq!(came, expected, "{address} {way:?}");
+        }
     }
 }
 
@@ -180,7 +203,7 @@ fn http2_is_heard_alike() {
             let listener = "  - address: 127.0.0.1:0\n    tls: {certificate: gate.pem, key: gate.key}\n";
             text.replacen("  - address: 127.0.0.1:0\n", listener, 1).replacen(
                 "\nlimits:\n",
-                &format!("\n{RATE}\ntrusted_proxies: [{proxies}]\nlimits:\n"),
+                &format!("\n{RATE}\ntrusted_proxies: {{addresses: [{proxies}], fields: x_forwarded}}\nlimits:\n"),
                 1,
             )
         });

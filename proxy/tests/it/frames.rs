@@ -121,8 +121,10 @@ pub(crate) struct Wire {
     stream: StreamOwned<ClientConnection, TcpStream>,
     /// Bytes that came and are no whole frame yet.
     come: Vec<u8>,
-    /// Whether the gate has ended the connection.
+    /// Whether the gate has ended the connection, or takes nothing more.
     pub(crate) has_ended: bool,
+    /// Whether nothing more can be read: what the gate said before it ended may still be on its way.
+    is_read_out: bool,
 }
 
 impl Wire {
@@ -150,6 +152,7 @@ impl Wire {
             stream,
             come: Vec::new(),
             has_ended: false,
+            is_read_out: false,
         }
     }
 
@@ -209,21 +212,44 @@ impl Wire {
                     return Some(frame);
                 }
             }
-            if self.has_ended || deadline < begun.elapsed() {
+            if self.is_read_out || deadline < begun.elapsed() {
                 return None;
             }
             let mut bytes = [0; 16 * 1024];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => self.has_ended = true,
+            match self.read_some(&mut bytes) {
+                Ok(0) => self.read_out(),
                 Ok(read) => self.come.extend(&bytes[..read]),
                 Err(error)
                     if matches!(
                         error.kind(),
                         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
                     ) => {}
-                Err(_) => self.has_ended = true,
+                Err(_) => self.read_out(),
             }
         }
+    }
+
+    /// Reads what is there; after a failed write past the stream, which would try that again first.
+    fn read_some(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        if !self.has_ended {
+            return self.stream.read(bytes);
+        }
+        let StreamOwned { conn, sock } = &mut self.stream;
+        loop {
+            match conn.reader().read(bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            if conn.read_tls(sock)? == 0 {
+                return Ok(0);
+            }
+            conn.process_new_packets().map_err(std::io::Error::other)?;
+        }
+    }
+
+    fn read_out(&mut self) {
+        self.is_read_out = true;
+        self.has_ended = true;
     }
 
     fn next_frame(&mut self) -> Option<Frame> {

@@ -53,9 +53,13 @@ mod machines;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod named;
+#[cfg(test)]
 mod online;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

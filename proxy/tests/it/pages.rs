@@ -221,5 +221,18 @@ fn hosts_and_origins_are_checked_on_every_way_in() {
             .exchange(&request("GET", HOST, target, headers, b""))
             .unwrap();
         assert_eq!(answer.header("access-control-allow-origin"), None, "{target}");
+    } // Documents are for those who ask by a name that is the server's.
+    let root = "/.well-known/oauth-protected-resource";
+    for target in [METADATA, root] {
+        for (host, expected) in [
+            (HOST, 200),
+            ("GATE.test", 200),
+            ("evil.test", 404),
+            ("127.0.0.1", 404),
+            ("", 404),
+        ] {
+            let answer = gate.connect().exchange(&request("GET", host, target, [], b"")).unwrap();
+            assert_eq!(answer.status, expected, "{host} {target}");
+        }
     }
 }

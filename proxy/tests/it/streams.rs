@@ -2,6 +2,8 @@
 //!
 //! Owns scripted upstreams and what each client must find, and what stands on record of it.
 
+mod failing;
+mod idle;
 mod upstream;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -210,6 +210,34 @@ fn a_change_is_only_reported_unless_more_is_asked() {
     assert_eq!(tools(&gate, &["list"]).0, Some(69));
 }
 
+/// An issuer need not list what it grants, so this is a warning, and a silent issuer is none.
+#[test]
+fn a_scope_that_no_issuer_lists_is_a_warning() {
+    let gate = Gate::start("");
+    let warned = || {
+        let (code, linted) = tools(&gate, &["lint"]);
+        let warnings = linted["warnings"].as_array().unwrap().iter();
+        let named: Vec<String> = warnings
+            .map(|one| format!("{} {}", one["code"].as_str().unwrap(), one["tool"].as_str().unwrap()))
+            .collect();
+        (code, named)
+    };
+    let (code, all_listed) = warned();
+    assert!(all_listed.is_empty(), "{all_listed:?}");
+    let listing = |scopes: Value| gate.issuer.set_metadata("scopes_supported", scopes);
+    listing(json!(["openid", "salesforce:read"]));
+    let expected = (code, vec!["scope_unlisted salesforce.account.delete".to_owned()]);
+    assert_eq!(warned(), expected);
+    for silent in [json!(null), json!("salesforce:read"), json!(["salesforce:read", 1])] {
+        listing(silent);
+        assert_eq!(warned(), (code, vec![]));
+    }
+    listing(json!([]));
+    assert_eq!(warned().1.len(), 4);
+    gate.issuer.set_down(true);
+    assert_eq!(warned(), (code, vec![]));
+}
+
 /// The released servers of two SDKs: one of both eras, one of the legacy era with sessions.
 #[test]
 fn released_servers_are_listed_in_both_eras() {

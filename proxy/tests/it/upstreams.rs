@@ -306,3 +306,49 @@ fn an_upstream_can_check_who_calls_by_the_gates_published_keys() {
         json!({"label": "who", "kind": "assertion"})
     );
 }
+
+/// What the upstream was shown by the gate's own listings: one and the same.
+fn shown_in_listings(gate: &Gate) -> Option<String> {
+    let requests = gate.upstream.listings().requests();
+    assert!(!requests.is_empty());
+    requests.last().unwrap().header("authorization").map(str::to_owned)
+}
+
+/// A statement is made for the gate itself, an exchange for nobody, and a secret may be named for lists alone.
+#[test]
+fn the_gate_lists_with_a_credential_of_its_own() {
+    let assertion = "      credential: {assertion: {audience: crm-backend}}\n";
+    let gate = start(assertion, "");
+    let shown = shown_in_listings(&gate).unwrap();
+    let keys: Value = serde_json::from_slice(&jwks(&gate).body).unwrap();
+    let claims = verified(&keys, shown.strip_prefix("Bearer ").unwrap()).unwrap();
+    let own = json!("http://gate.test");
+    assert_eq!((&claims["iss"], &claims["sub"]), (&own, &own), "{claims}");
+    assert_eq!(claims["aud"], "crm-backend");
+    for absent in ["scope", "act", "client_id", "tenant"] {
+        assert!(claims.get(absent).is_none(), "{absent}: {claims}");
+    }
+    // A caller's statement is another one.
+    assert_eq!(call(&gate, &ALICE, ECHO).status, 200);
+    let token = seen(&gate).0.unwrap();
+    assert_eq!(part(token.strip_prefix("Bearer ").unwrap(), 1)["sub"], "alice");
+
+    let exchange = format!(
+        "      credential: {{exchange: {{client_id: gate-1, private_key_file: gate.pem, resource: \"{BACKEND}\", \
+         scopes: [\"salesforce:read\"]}}}}\n"
+    );
+    let gate = start(&exchange, "");
+    assert_eq!(shown_in_listings(&gate), None);
+    assert_eq!(exchanges(&gate), 0);
+    let named = format!("{exchange}      listing_credential: {{header: authorization, value_file: credential.txt}}\n");
+    let gate = start(&named, "");
+    assert_eq!(shown_in_listings(&gate).as_deref(), Some(CREDENTIAL));
+    assert_eq!(call(&gate, &ALICE, ECHO).status, 200);
+    let shown = seen(&gate).0;
+    assert!(
+        shown.is_some() && shown.as_deref() != Some(CREDENTIAL),
+        "no call is made with it"
+    );
+    let none = format!("{WRITTEN}      listing_credential: {{none: true}}\n");
+    assert_eq!(shown_in_listings(&start(&none, "")), None);
+}

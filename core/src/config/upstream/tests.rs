@@ -179,3 +179,44 @@ fn a_credential_shows_no_value() {
     );
     assert!(shown.contains("label") && !shown.contains("s3cret"), "{shown}");
 }
+
+#[test]
+fn listings_have_the_credential_that_was_named_or_the_one_of_calls_without_a_tool() {
+    let new = |default| Credentials::new(default, Vec::new()).unwrap();
+    let label = |credentials: &Credentials| credentials.of_listing().map(|shown| shown.label.to_string());
+    let cases = [
+        ("nothing", new(None), None, false),
+        ("a secret", new(Some(secret("own", "one", false))), Some("own"), true),
+        ("a statement", new(Some(assertion("who"))), Some("who"), false),
+        (
+            "an exchange has no caller",
+            new(Some(exchange("sts", None))),
+            None,
+            false,
+        ),
+        (
+            "named",
+            new(Some(exchange("sts", None))).listed_with(Some(secret("list", "two", false))),
+            Some("list"),
+            true,
+        ),
+        (
+            "a named statement",
+            new(Some(secret("own", "one", false))).listed_with(Some(assertion("gate"))),
+            Some("gate"),
+            true,
+        ),
+        (
+            "nothing, by name",
+            new(Some(secret("own", "one", false))).listed_with(None),
+            None,
+            false,
+        ),
+    ];
+    for (name, credentials, shown, must_list) in cases {
+        assert_eq!(label(&credentials).as_deref(), shown, "{name}");
+        assert_eq!(credentials.must_list(), must_list, "{name}");
+        let named = credentials.iter().any(|credential| Some(&*credential.label) == shown);
+        assert_eq!(named, shown.is_some(), "{name}: every credential is told");
+    }
+}

@@ -97,12 +97,12 @@ fn shows(
 /// Whether the definition that the client would read is not the accepted one. What differs from the gate's own list is
 /// listed anew.
 fn is_withheld(case: &Case<'_>, name: &str, entry: Node<'_>) -> bool {
-    let withholds = case.server.tools_on_change() == OnChange::Withhold;
+    let on_change = case.server.tools_on_change();
     let Some(catalog) = &case.catalog else {
-        return withholds;
+        return on_change == OnChange::Withhold;
     };
-    let withheld = catalog.withholds_definition(name, entry, withholds);
-    if withheld && !catalog.withholds(name, withholds) {
+    let withheld = catalog.withholds_definition(name, entry, on_change);
+    if withheld && !catalog.withholds(name, on_change) {
         case.gate.tool_lists.want(case.server.name());
     }
     withheld

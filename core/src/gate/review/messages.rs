@@ -4,7 +4,7 @@
 //! request goes nowhere. What the policy says of them is asked elsewhere.
 
 use super::super::case::{CallFacts, Case};
-use super::{Passed, Tools, contents, tasks};
+use super::{Passed, Tools, contents};
 use crate::denial::{Denial, DenyReason};
 use crate::json::Node;
 use crate::rpc::subscription::{Subscription, travels_with_a_call};
@@ -21,7 +21,7 @@ pub(super) struct Told<'b> {
 impl<'b> Told<'b> {
     pub(super) fn by(reply: &Reply<'b>) -> Option<Self> {
         match *reply {
-            Reply::Notification { method, params } | Reply::Request { method, params, .. } => {
+            Reply::Notification { method, params, .. } | Reply::Request { method, params, .. } => {
                 Some(Self { method, params })
             }
             Reply::Error { .. } | Reply::InputRequired { .. } | Reply::Result { .. } | Reply::Unjudged => None,
@@ -58,7 +58,6 @@ pub(super) fn check_place(
                 Some(Ok(false)) | None => withheld("the caller may not read the resource that was updated"),
             }
         }
-        ServerMethod::Tasks | ServerMethod::TasksStatus => tasks::check_notification(case, told.params, now),
         _ => Ok(()),
     }
 }

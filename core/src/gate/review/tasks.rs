@@ -3,14 +3,18 @@
 //! Owns the reading of a task's state: the task that a call has started, the state that its caller asks for, the list, and
 //! the notifications. A task that cannot be bound to its caller is not handed out, and nobody hears of another's.
 
+use super::super::authentication;
 use super::super::case::{CallFacts, Case};
 use super::super::records::PartFacts;
-use super::{Tools, blank_error};
+use super::super::tasks::TaskFacts;
+use super::messages::Told;
+use super::{Parts, Tools, blank_error};
 use crate::denial::{Denial, DenyReason};
 use crate::json::{Edits, Kind, Node};
-use crate::policy::Redaction;
+use crate::policy::{Decision, Redaction};
 use crate::redact;
-use crate::rpc::{Method, ProtocolVersion};
+use crate::rpc::subscription::META_SUBSCRIPTION;
+use crate::rpc::{Method, ProtocolVersion, ServerMethod, Target};
 use crate::time::UnixTime;
 
 /// The longest id of a task, in bytes: nobody could ask for one that is longer.
@@ -39,21 +43,49 @@ pub(super) fn is_state(call: &CallFacts, result: Node<'_>) -> bool {
     ) || started(call, result).is_some()
 }
 
-/// The result of the tool that the state of a task carries.
-pub(super) fn carried<'b>(call: &CallFacts, result: Node<'b>) -> Option<Node<'b>> {
+/// What the policy sees of an answer that is the state of a task. In the modern era `tasks/get` carries what the task came
+/// to.
+pub(super) fn answer_parts<'b>(call: &CallFacts, result: Node<'b>) -> Parts<'b> {
     match (call.method, call.version.is_modern()) {
-        (Method::TasksGet, true) => result.member("result"),
-        _ => None,
+        (Method::TasksGet, true) => state_parts(result, "result"),
+        _ => Parts {
+            status_message: status_message(started(call, result).unwrap_or(result)),
+            ..Parts::of("result", Some(result))
+        },
     }
 }
 
-/// What the policy sees of a task's state that carries no result: kind and content.
-pub(super) fn state_parts<'b>(call: &CallFacts, result: Node<'b>) -> (&'static str, Node<'b>, bool) {
-    let modern = call.method == Method::TasksGet && call.version.is_modern();
-    match (result.member("error"), result.member("inputRequests")) {
-        (Some(error), _) if modern => ("error", error, true),
-        (None, Some(requests)) if modern => ("input_required", requests, false),
-        _ => ("result", result, false),
+/// What the policy sees of a state: what it carries, as if it came alone, or all of it as `kind`; and in either case what
+/// the server says of it.
+pub(super) fn state_parts<'b>(state: Node<'b>, kind: &'static str) -> Parts<'b> {
+    let carried = ["result", "error", "inputRequests"].map(|key| state.member(key));
+    let parts = match carried {
+        [Some(result), ..] => Parts::answer(result),
+        [None, Some(error), _] => Parts::error(error),
+        [None, None, Some(requests)] => Parts::of("input_required", Some(requests)),
+        [None, None, None] => Parts::of(kind, Some(state)),
+    };
+    Parts {
+        status_message: status_message(state),
+        ..parts
+    }
+}
+
+fn status_message<'b>(state: Node<'b>) -> Option<&'b str> {
+    state.member("statusMessage").and_then(Node::as_str)
+}
+
+/// Checks that a state is that of the task which was asked for.
+pub(super) fn check_own(case: &Case<'_>, state: Node<'_>) -> Result<(), Denial> {
+    let (Some(facts), Some(id)) = (&case.task, state.member("taskId")) else {
+        return Ok(());
+    };
+    match id.as_str().map(|id| case.task_digest(id)) {
+        Some(digest) if digest == facts.digest => Ok(()),
+        _ => Err(Denial::new(
+            DenyReason::AnswerInvalid,
+            "the state is that of another task than was asked for",
+        )),
     }
 }
 
@@ -90,7 +122,7 @@ pub(super) fn bind(
 }
 
 /// Notes in `edits` what goes of a task's state under `redactions`: free text, and of the result what goes of any result
-/// of the tool.
+/// of the tool. Of what stays the values are looked at too: none has room for words.
 pub(super) fn redact_state(
     case: &Case<'_>,
     state: Node<'_>,
@@ -98,17 +130,48 @@ pub(super) fn redact_state(
     tools: &mut Tools<'_>,
     edits: &mut Edits,
 ) -> Result<usize, Denial> {
-    let mut count = 0_usize;
     if redactions.is_empty() {
-        return Ok(count);
+        return Ok(0);
     }
+    edits.remove_member(state, "_meta");
+    redact_members(case, state, redactions, tools, edits)
+}
+
+/// The same for a message about a task. The subscription that it belongs to stays named.
+pub(super) fn redact_told(
+    case: &Case<'_>,
+    method: ServerMethod,
+    state: Node<'_>,
+    redactions: &[Redaction],
+    tools: &mut Tools<'_>,
+    edits: &mut Edits,
+) -> Result<usize, Denial> {
+    match state.member("_meta") {
+        // Which subscription it names was checked.
+        Some(meta) if method == ServerMethod::Tasks => {
+            for member in meta.members().filter(|member| member.key != META_SUBSCRIPTION) {
+                edits.remove_member(meta, member.key);
+            }
+        }
+        _ => {
+            edits.remove_member(state, "_meta");
+        }
+    }
+    redact_members(case, state, redactions, tools, edits)
+}
+
+fn redact_members(
+    case: &Case<'_>,
+    state: Node<'_>,
+    redactions: &[Redaction],
+    tools: &mut Tools<'_>,
+    edits: &mut Edits,
+) -> Result<usize, Denial> {
+    let mut count = 0_usize;
     let withheld = |operator| Err(Denial::new(DenyReason::AnswerWithheld, operator));
     for member in state.members() {
         let gone = match member.key {
-            "_meta" => {
-                edits.remove_member(state, member.key);
-                0
-            }
+            "_meta" => 0,
             "error" => blank_error(member.value, edits)?,
             "result" => {
                 let limits = super::super::json_limits(case.snapshot.limits());
@@ -123,9 +186,8 @@ pub(super) fn redact_state(
             "task" if member.value.kind() == Kind::Object => {
                 redact_state(case, member.value, redactions, tools, edits)?
             }
-            "createdAt" | "lastUpdatedAt" | "pollInterval" | "pollIntervalMs" | "resultType" | "status" | "taskId"
-            | "ttl" | "ttlMs" => 0,
             "inputRequests" => return withheld("free text of the server cannot be redacted"),
+            key if has_no_words(key, member.value) => 0,
             _ => return withheld("the state of a task has a member that cannot be redacted"),
         };
         count = count.saturating_add(gone);
@@ -133,41 +195,114 @@ pub(super) fn redact_state(
     Ok(count)
 }
 
-/// Takes out of a list what is not the caller's, and free text about what may not be told whole.
-pub(super) fn filter(case: &Case<'_>, result: Node<'_>, now: UnixTime, edits: &mut Edits) -> Result<usize, Denial> {
+/// Whether a member of a state is one of the protocol's, and its value says nothing but that.
+fn has_no_words(key: &str, value: Node<'_>) -> bool {
+    match key {
+        "createdAt" | "lastUpdatedAt" => value.as_str().is_some_and(redact::is_time),
+        "pollInterval" | "pollIntervalMs" => value.as_u64().is_some(),
+        "resultType" => matches!(value.as_str(), Some("complete" | "task")),
+        "status" => matches!(
+            value.as_str(),
+            Some("cancelled" | "completed" | "failed" | "input_required" | "working")
+        ),
+        // It is the id of the task that was asked for, or the one that the task is bound by from here on.
+        "taskId" => value.as_str().is_some(),
+        "ttl" | "ttlMs" => value.is_null() || value.as_u64().is_some(),
+        _ => false,
+    }
+}
+
+/// Takes out of a list what is not the caller's, and of what may not be told whole what goes of any state; an entry that
+/// cannot be searched goes whole.
+pub(super) fn filter(
+    case: &Case<'_>,
+    result: Node<'_>,
+    now: UnixTime,
+    tools: &mut Tools<'_>,
+    edits: &mut Edits,
+) -> Result<usize, Denial> {
     let Some(tasks) = result.member("tasks").filter(|tasks| tasks.kind() == Kind::Array) else {
         return Err(Denial::new(DenyReason::AnswerInvalid, "the list of tasks is not one"));
     };
     let mut count = 0_usize;
+    let mut whole = true;
     for task in tasks.elements() {
-        let own = task
-            .member("taskId")
-            .and_then(Node::as_str)
-            .and_then(|id| case.own_task(id, now));
-        match own {
-            None => {
-                edits.remove_element(tasks, task);
-                count = count.saturating_add(1);
+        let id = task.member("taskId").and_then(Node::as_str);
+        let redacted = match id.and_then(|id| case.own_task(id, now)) {
+            None => None,
+            Some(facts) if facts.task.redactions.is_empty() => Some(0),
+            Some(facts) => {
+                whole = false;
+                redact_state(case, task, &facts.task.redactions, tools, edits).ok()
             }
-            Some(facts) if facts.task.redactions.is_empty() => {}
-            Some(_) => {
-                for key in ["_meta", "statusMessage"] {
-                    if task.member(key).is_some() {
-                        edits.remove_member(task, key);
-                        count = count.saturating_add(1);
-                    }
-                }
-            }
+        };
+        if redacted.is_none() {
+            edits.remove_element(tasks, task);
         }
+        count = count.saturating_add(redacted.unwrap_or(1));
+    }
+    // What stands beside the entries may tell of them.
+    let named = |key| matches!(key, "_meta" | "nextCursor" | "resultType" | "tasks");
+    match whole || result.members().all(|member| named(member.key)) {
+        true => {}
+        false => {
+            return Err(Denial::new(
+                DenyReason::AnswerWithheld,
+                "the list of tasks has a member that cannot be redacted",
+            ));
+        }
+    }
+    if !whole {
+        edits.remove_member(result, "_meta");
     }
     Ok(count)
 }
 
-/// Checks that a notification about a task is the caller's to hear. One that carries what the task came to is not: what
-/// the policy demands of that is known where the task is asked for.
-pub(super) fn check_notification(case: &Case<'_>, params: Option<Node<'_>>, now: UnixTime) -> Result<(), Denial> {
+/// A message about a task of the caller's, and what the policy says to who asks for that task now.
+pub(super) struct Heard {
+    facts: TaskFacts,
+    decision: Decision,
+}
+
+impl Heard {
+    /// What the message is about: the tool that has started the task.
+    pub(super) fn target(&self) -> Target<'_> {
+        Target::Tool(&self.facts.task.tool)
+    }
+
+    /// The policy's word on asking for the task.
+    pub(super) const fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The keyed digest of the task's id.
+    pub(super) const fn digest(&self) -> [u8; 32] {
+        self.facts.digest
+    }
+
+    /// What was demanded of the call that has started the task, and what is demanded of who asks for it now.
+    pub(super) fn redactions(&self) -> impl Iterator<Item = &Redaction> {
+        self.facts
+            .task
+            .redactions
+            .iter()
+            .chain(&self.decision.obligations.redact)
+    }
+}
+
+/// Judges a message about a task as if its caller had asked for the task (`tasks/get`): it must be the caller's own, its
+/// tool covered by the caller's scopes, and shown and allowed by the policy. `None` for a message about anything else.
+pub(super) fn heard(
+    case: &Case<'_>,
+    told: Told<'_>,
+    now: UnixTime,
+    tools: &mut Tools<'_>,
+) -> Result<Option<Heard>, Denial> {
+    if !matches!(told.method, ServerMethod::Tasks | ServerMethod::TasksStatus) {
+        return Ok(None);
+    }
     let withheld = |operator| Err(Denial::new(DenyReason::AnswerWithheld, operator));
-    let Some((params, id)) = params.and_then(|params| Some((params, params.member("taskId")?.as_str()?))) else {
+    let Some(id) = told.params.and_then(|params| params.member("taskId")?.as_str()) else {
         return Err(Denial::new(
             DenyReason::AnswerInvalid,
             "the message about a task names none",
@@ -176,12 +311,28 @@ pub(super) fn check_notification(case: &Case<'_>, params: Option<Node<'_>>, now:
     let Some(facts) = case.own_task(id, now) else {
         return withheld("the message is about a task of nobody that the caller is");
     };
-    let has = |key: &str| params.member(key).is_some();
-    if ["error", "inputRequests", "result"].into_iter().any(has) {
-        return withheld("a notification carries what a task came to, which is reviewed where it is asked for");
+    let target = Target::Tool(&facts.task.tool);
+    let Ok(grant) = case.server.grant(target, |scope| case.principal.has_scope(scope)) else {
+        return withheld("the caller's scopes do not cover the tool of the task");
+    };
+    let Some(mut input) = case.input(target, grant.needs(), None, now) else {
+        return Err(Denial::new(DenyReason::PolicyFailed, "the caller was not looked up"));
+    };
+    input.request.method = Method::TasksGet.as_str();
+    let (policy, ticks) = (case.server.policy(), &*case.gate.ticks);
+    let limits = super::super::eval_limits(case.snapshot.limits());
+    let visible = policy.visible(&input, tools.worker, &limits, ticks);
+    if !visible.map_err(super::super::policy_failed)? {
+        return withheld("the policy hides the tool of the task from the caller");
     }
-    if !facts.task.redactions.is_empty() {
-        return withheld("what the server tells of a task beside its state cannot be redacted");
+    let decision = policy
+        .decide(&input, tools.worker, &limits, ticks)
+        .map_err(super::super::policy_failed)?;
+    let leeway = case.snapshot.limits().leeway;
+    let demand = decision.obligations.authenticate.as_ref();
+    let logged_in = demand.is_none_or(|demand| authentication::satisfies(&case.principal, demand, now, leeway));
+    match decision.allows() && logged_in {
+        true => Ok(Some(Heard { facts, decision })),
+        false => withheld("the policy does not let the caller ask for the task"),
     }
-    Ok(())
 }

@@ -12,6 +12,8 @@ use crate::catalog::{Catalog, Listing, ListingAnswer, ListingLimits, OnChange, P
 use crate::denial::DenyReason;
 use crate::gate::{Gate, ToolAct};
 
+mod corpus;
+
 const OTHER: &str = "salesforce.opportunity.list";
 const PRESENT: &str = r#"{"account_id": "acc-1001", "region": "eu", "limit": 5, "dry": false}"#;
 
@@ -181,16 +183,31 @@ fn a_tool_that_changed_is_refused_and_not_listed_until_it_is_accepted_where_that
     let after = value!([tool(READ, "Reads, and sends a copy to me.")]);
     let mut pins = Pins::of_catalog(&catalog_of(&before));
     let stage = Stage::new();
-    let seen = |tools: &Value, pins: &Pins, on_change| {
-        publish(&stage.gate, catalog_of(tools).pinned(pins, on_change));
+    let set = |tools_on_change| {
+        stage.gate.publish(snapshot(&Setup {
+            tools_on_change,
+            ..Setup::default()
+        }));
+    };
+    let used = |tools: &Value| {
         let called = stage.record(&Request::read()).map(drop).map_err(|denial| denial.reason);
         let names = names_listed(&stage, &ALICE, Era::Modern, &value!({ "tools": tools, "ttlMs": 1 }));
         (called, names.len())
+    };
+    let seen = |tools: &Value, pins: &Pins, on_change| {
+        set(on_change);
+        publish(&stage.gate, catalog_of(tools).pinned(pins));
+        used(tools)
     };
     let changed = (Err(DenyReason::ToolChanged), 0);
     assert_eq!(seen(&before, &pins, OnChange::Withhold), (Ok(()), 1));
     assert_eq!(seen(&after, &pins, OnChange::Report), (Ok(()), 1));
     assert_eq!(seen(&after, &pins, OnChange::Withhold), changed);
+    // The setting holds at once, also for a list that was made under the other.
+    set(OnChange::Report);
+    assert_eq!(used(&after), (Ok(()), 1));
+    set(OnChange::Withhold);
+    assert_eq!(used(&after), changed);
     assert_eq!(
         seen(&before, &Pins::default(), OnChange::Withhold),
         changed,
@@ -209,7 +226,7 @@ fn a_tool_that_changed_is_refused_and_not_listed_until_it_is_accepted_where_that
     let wanted = stage.gate.tool_lists().poll_wanted(std::task::Waker::noop());
     assert!(wanted.is_ready(), "the gate looks for itself");
     // Whoever may not call it at all is not told that it changed.
-    publish(&stage.gate, catalog_of(&before).pinned(&pins, OnChange::Withhold));
+    publish(&stage.gate, catalog_of(&before).pinned(&pins));
     let denial = stage.record(&Request::by(&CAROL, &read_call(Era::Modern))).unwrap_err();
     assert_eq!(denial.reason, DenyReason::ToolHidden);
 }
@@ -310,7 +327,7 @@ fn a_modern_list_is_private_and_kept_no_longer_than_the_token_and_the_gates_own_
         listed["result"]["ttlMs"].as_u64().unwrap()
     };
     assert_eq!(ttl(600_000.into()), 300_000);
-    assert_eq!(ttl(7.into()), 7);
+    assert_eq!((ttl(7.into()), ttl(0.into())), (7, 0));
     let every = |seconds| Catalog::default().refreshed_every(std::time::Duration::from_secs(seconds));
     publish(&stage.gate, every(10));
     assert_eq!(ttl(600_000.into()), 10_000);

@@ -10,7 +10,6 @@ use super::stage::*;
 use crate::config::Limits;
 use crate::denial::DenyReason;
 use crate::gate::{Answer, Release, Scratch};
-use crate::session::EndpointId;
 
 /// A response to request 1 with this result.
 fn result(result: &str) -> String {
@@ -442,7 +441,7 @@ fn nothing_prints_a_body_a_session_or_a_token() {
         200,
         &result(r#"{"content":[],"structuredContent":{"contact":{"email":"jo@example.org"}}}"#),
     );
-    ticket.upstream_session(EndpointId::ONLY, b"session-of-alice");
+    ticket.upstream_session(KEEPER, b"session-of-alice");
     printed += &format!("{forward:?}{ticket:?}{answer:?}{:?}", ticket.session_for_client());
     let release = stage.review(&mut ticket, answer);
     printed += &format!("{release:?}{:?}{:?}", stage.gate, message("jo@example.org"));

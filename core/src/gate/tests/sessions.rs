@@ -14,7 +14,7 @@ use super::stage::*;
 use crate::config::{Endpoint, Server, ServerError};
 use crate::gate::{Answer, Release, Ticket};
 use crate::identity::Principal;
-use crate::session::{EndpointId, SessionKey, SessionKeysError};
+use crate::session::{EndpointId, Keeper, SessionKey, SessionKeysError};
 
 const UPSTREAM_ID: &str = "1868a90c-2a4f-4a5e-b7f3-5d0a0a6c2f11";
 
@@ -134,7 +134,7 @@ fn a_session_is_of_one_server() {
     let stage = open_stage();
     let alice = principal(&stage, &ALICE);
     let keys = SessionKeys::single([7; 32]);
-    let sealed = keys.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap();
+    let sealed = keys.seal("crm", &alice, (KEEPER, b"s-1"), NOW).unwrap();
     let sealed = sealed.to_str().unwrap();
     assert_eq!(keys.open("crm", &alice, sealed, NOW).unwrap().1, "s-1");
     assert!(keys.open("files", &alice, sealed, NOW).is_err());
@@ -159,7 +159,7 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
         let stage = open_stage();
         let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
         assert!(!ticket.opens_session());
-        ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
+        ticket.upstream_session(KEEPER, UPSTREAM_ID.as_bytes());
         assert!(ticket.opens_session(), "{name}");
         assert!(ticket.session_for_client().is_none(), "{name}: before the review");
         let mut scratch = Scratch::new(0);
@@ -175,7 +175,7 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
     // A policy that keeps the answer back keeps the session back.
     let stage = Stage::deciding(ALLOW, r#"decision := {"allow": false, "rule": "none", "reason": "no"}"#);
     let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-    ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
+    ticket.upstream_session(KEEPER, UPSTREAM_ID.as_bytes());
     withheld(&stage.review(&mut ticket, json(200, INITIALIZED)));
     assert!(ticket.session_for_client().is_none());
 }
@@ -184,7 +184,7 @@ fn the_client_gets_a_session_with_the_released_answer_alone() {
 fn a_stream_opens_a_session_with_its_answer() {
     let stage = open_stage();
     let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-    ticket.upstream_session(EndpointId::ONLY, UPSTREAM_ID.as_bytes());
+    ticket.upstream_session(KEEPER, UPSTREAM_ID.as_bytes());
     let opened = ticket.open(200, NOW).unwrap();
     stage.released(opened);
     let progress = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":1}}"#;
@@ -218,7 +218,7 @@ fn an_id_that_cannot_be_sealed_opens_nothing() {
     ] {
         let stage = open_stage();
         let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(EndpointId::ONLY, id);
+        ticket.upstream_session(KEEPER, id);
         let release = stage.review(&mut ticket, json(200, INITIALIZED));
         if good {
             assert_eq!(body_of(&release), INITIALIZED, "{name}");
@@ -238,7 +238,7 @@ fn an_id_that_cannot_be_sealed_opens_nothing() {
 fn other_answers_echo_the_clients_own_name_of_the_session_or_nothing() {
     fn named<'g>(stage: &'g Stage, request: &Request, id: &str) -> (Ticket<'g>, Option<String>) {
         let (_, mut ticket) = stage.forward(request).unwrap();
-        ticket.upstream_session(EndpointId::ONLY, id.as_bytes());
+        ticket.upstream_session(KEEPER, id.as_bytes());
         assert!(!ticket.opens_session());
         let named = ticket.session_for_client();
         let named = named.map(|session| session.to_str().unwrap().to_owned());
@@ -305,10 +305,10 @@ fn a_rotated_key_opens_through_its_overlap_and_not_after() {
     let old_ends = session_key(1, 1, 0, Some(NOW_S + 60));
     let new_key = session_key(2, 2, NOW_S + 10, None);
     let both = SessionKeys::new(vec![new_key.clone(), old_ends]).unwrap();
-    let sealed_old = old.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap();
-    let early = both.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), at(9)).unwrap();
+    let sealed_old = old.seal("crm", &alice, (KEEPER, b"s-1"), NOW).unwrap();
+    let early = both.seal("crm", &alice, (KEEPER, b"s-1"), at(9)).unwrap();
     assert_eq!(early, sealed_old, "until its time has come, the new key only opens");
-    let sealed_new = both.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), at(10)).unwrap();
+    let sealed_new = both.seal("crm", &alice, (KEEPER, b"s-1"), at(10)).unwrap();
     assert_ne!(sealed_new, sealed_old);
     let opens = |keys: &SessionKeys, sealed: &http::HeaderValue, now| {
         keys.open("crm", &alice, sealed.to_str().unwrap(), now).is_ok()
@@ -328,10 +328,7 @@ fn a_rotated_key_opens_through_its_overlap_and_not_after() {
     let new = SessionKeys::new(vec![new_key]).unwrap();
     assert!(!opens(&new, &sealed_old, NOW));
     // A lone key seals even before its time: there is no other.
-    assert_eq!(
-        new.seal("crm", &alice, (EndpointId::ONLY, b"s-1"), NOW).unwrap(),
-        sealed_new
-    );
+    assert_eq!(new.seal("crm", &alice, (KEEPER, b"s-1"), NOW).unwrap(), sealed_new);
     assert_eq!(SessionKeys::new(Vec::new()).unwrap_err(), SessionKeysError::Empty);
     let twice = SessionKeys::new(vec![old_key.clone(), old_key]);
     assert_eq!(twice.unwrap_err(), SessionKeysError::IdRepeated);
@@ -385,9 +382,10 @@ fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured
     stage.gate.publish(with_endpoints(&[first, second]));
     list_all(&stage.gate);
     let open = |endpoint: EndpointId| {
+        let keeper = Keeper { endpoint, ..KEEPER };
         let (forward, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
-        assert_eq!(forward.endpoint, None, "a session is opened anywhere");
-        ticket.upstream_session(endpoint, UPSTREAM_ID.as_bytes());
+        assert_eq!(forward.keeper, None, "a session is opened anywhere");
+        ticket.upstream_session(keeper, UPSTREAM_ID.as_bytes());
         stage.review(&mut ticket, json(200, INITIALIZED));
         ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     };
@@ -397,12 +395,12 @@ fn a_session_goes_to_the_endpoint_that_opened_it_for_as_long_as_it_is_configured
         let request = in_session(&token(&ALICE), session);
         stage
             .forward_at(&request, NOW)
-            .map(|(forward, _ticket)| forward.endpoint)
+            .map(|(forward, _ticket)| forward.keeper.map(|keeper| keeper.endpoint))
     };
     for (endpoint, session) in &sessions {
         assert_eq!(goes_to(session).unwrap(), Some(*endpoint));
     }
-    assert_eq!(stage.forward(&Request::read()).unwrap().0.endpoint, None);
+    assert_eq!(stage.forward(&Request::read()).unwrap().0.keeper, None);
     // The order is of no meaning, and neither is who else there is.
     stage.gate.publish(with_endpoints(&[EndpointId([3; 8]), second]));
     list_all(&stage.gate);
@@ -450,4 +448,74 @@ fn endpoints_are_told_apart_and_have_addresses() {
         refused(&|endpoints| endpoints.push(endpoints[0].clone())),
         Some(ServerError::UpstreamRepeated(named))
     );
+}
+
+/// The snapshot of a server whose upstream has one endpoint of a name with these addresses.
+fn with_addresses(addresses: &[&str], shares_sessions: bool) -> Snapshot {
+    let policy = policy_of(ALLOW, ALLOW);
+    let mut parts = server_parts("crm", &policy, Setup::default().rate, vec![issuer(ISSUER)]);
+    parts.upstream.shares_sessions = shares_sessions;
+    parts.upstream.endpoints[0].addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+    Snapshot::new(
+        vec![Arc::new(Server::new(parts).unwrap())],
+        Setup::default().limits,
+        [7; 32],
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_session_goes_to_the_address_that_opened_it_for_as_long_as_the_name_has_it() {
+    const ALL: [&str; 3] = ["192.0.2.1:443", "192.0.2.2:443", "[2001:db8::1]:443"];
+    let stage = open_stage();
+    stage.gate.publish(with_addresses(&ALL, false));
+    list_all(&stage.gate);
+    let open = |address: &str| {
+        let (_, mut ticket) = stage.forward(&Request::by(&ALICE, &Call::initialize(1))).unwrap();
+        let keeper = Keeper {
+            address: address.parse().unwrap(),
+            ..KEEPER
+        };
+        ticket.upstream_session(keeper, UPSTREAM_ID.as_bytes());
+        stage.review(&mut ticket, json(200, INITIALIZED));
+        ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
+    };
+    let sessions = ALL.map(|address| (address, open(address)));
+    // Where it goes: `None` for any address of the name.
+    let goes_to = |session: &str| {
+        let request = in_session(&token(&ALICE), session);
+        let (forward, _ticket) = stage.forward_at(&request, NOW).unwrap();
+        let (_, address) = forward.upstream().keeper(forward.keeper.unwrap()).unwrap();
+        address.map(|address| address.to_string())
+    };
+    for (address, session) in &sessions {
+        assert_eq!(goes_to(session).as_deref(), Some(*address));
+    }
+    let publish = |addresses: &[&str], shares: bool| {
+        stage.gate.publish(with_addresses(addresses, shares));
+        list_all(&stage.gate);
+    };
+    let gone = |name: &str, at: usize| unknown(&stage, name, &in_session(&token(&ALICE), &sessions[at].1), NOW);
+    // The order of the addresses is of no meaning, and who else there is neither.
+    publish(&["[2001:db8::1]:443", "192.0.2.9:443", "192.0.2.1:443"], false);
+    assert_eq!(goes_to(&sessions[0].1).as_deref(), Some(ALL[0]));
+    assert_eq!(goes_to(&sessions[2].1).as_deref(), Some(ALL[2]));
+    gone("an address that the name no longer has", 1);
+    // The same machine at another port is another server.
+    publish(&["192.0.2.1:444", "192.0.2.2:443"], false);
+    gone("another port", 0);
+    // Addresses that share their sessions are one.
+    publish(&["192.0.2.8:443", "192.0.2.9:443"], true);
+    assert_eq!(
+        sessions.each_ref().map(|(_, session)| goes_to(session)),
+        [None, None, None]
+    );
+    // With one address there is nobody else: it has moved. Without any it may come back.
+    for addresses in [&["192.0.2.8:443"][..], &[]] {
+        publish(addresses, false);
+        assert_eq!(
+            sessions.each_ref().map(|(_, session)| goes_to(session)),
+            [None, None, None]
+        );
+    }
 }

@@ -20,17 +20,15 @@ use serde_json::Value;
 use super::super::*;
 use crate::audit::memory::MemoryStorage;
 use crate::audit::{self, AuditSettings, Writer};
-use crate::config::{
-    CredentialKind, Credentials, Endpoint, ForwardHeaders, Server, ServerParts, Upstream, UpstreamCredential,
-};
-use crate::denial::DenyStyle;
+use crate::catalog::OnChange;
+use crate::config::{CredentialKind, Credentials, Endpoint, Server, ServerParts, Upstream, UpstreamCredential};
 use crate::head::{ClientCertificate, RequestHead};
 use crate::identity::{MachineIdentities, Principal};
 use crate::jwks::JwksLimits;
 use crate::limit::Rate;
 use crate::policy::{Policy, PolicySource, SourceFile};
-use crate::scope::{PromptTable, ResourceTable, ScopeRow, ToolTable};
-use crate::session::EndpointId;
+use crate::scope::{ScopeRow, ToolTable};
+use crate::session::{EndpointId, Keeper};
 use crate::token::{Issuer, IssuerParts, SenderRules};
 
 pub(super) const NOW_S: u64 = 1_800_000_000;
@@ -68,6 +66,8 @@ pub(super) struct Setup {
     pub(super) machines: MachineIdentities,
     /// What its upstream is shown.
     pub(super) credentials: Credentials,
+    /// What a changed definition of a tool means.
+    pub(super) tools_on_change: OnChange,
 }
 
 impl Default for Setup {
@@ -88,6 +88,7 @@ impl Default for Setup {
             sender: SenderRules::default(),
             machines: MachineIdentities::default(),
             credentials: Credentials::new(Some(secret("crm-secret", "the-upstream-secret")), Vec::new()).unwrap(),
+            tools_on_change: OnChange::Report,
         }
     }
 }
@@ -158,44 +159,37 @@ pub(super) fn secret(label: &str, value: &str) -> UpstreamCredential {
 }
 
 pub(super) fn server_parts(name: &str, policy: &PolicySource, rate: Rate, issuers: Vec<Arc<Issuer>>) -> ServerParts {
+    let endpoint = Endpoint {
+        id: EndpointId::ONLY,
+        authority: Arc::from("upstream.example"),
+        host: Arc::from("upstream.example"),
+        path: Arc::from("/mcp"),
+        tls: true,
+        addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
+        kept: None,
+    };
     ServerParts {
-        name: Arc::from(name),
         tenant: Some(Arc::from(TENANT)),
-        path: Arc::from(format!("/{name}")),
-        resource: Arc::from(format!("https://gate.example/{name}")),
-        audiences: Vec::new(),
-        issuer_audiences: BTreeMap::new(),
-        hosts: Vec::new(),
         origins: vec![Arc::from("https://app.example")],
-        issuers,
-        tools: tools(),
-        prompts: PromptTable::default(),
-        resources: ResourceTable::default(),
-        policy: Arc::new(Policy::compile(policy, 1).unwrap()),
-        upstream: Upstream {
-            name: Arc::from("crm-upstream"),
-            endpoints: vec![Endpoint {
-                id: EndpointId::ONLY,
-                authority: Arc::from("upstream.example"),
-                host: Arc::from("upstream.example"),
-                path: Arc::from("/mcp"),
-                tls: true,
-                addresses: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 443))],
-                kept: None,
-            }],
-            credentials: Credentials::default(),
-            forward_headers: ForwardHeaders::default(),
-        },
         rate,
-        query_names: Vec::new(),
-        danger_shared_secret: None,
-        sender: SenderRules::default(),
-        title: None,
-        deny_style: DenyStyle::Http,
-        tools_on_change: crate::catalog::OnChange::Report,
-        machines: MachineIdentities::default(),
+        tools_on_change: OnChange::Report,
+        ..ServerParts::strict(
+            name,
+            &format!("/{name}"),
+            &format!("https://gate.example/{name}"),
+            issuers,
+            tools(),
+            Arc::new(Policy::compile(policy, 1).unwrap()),
+            Upstream::of_one("crm-upstream", endpoint),
+        )
     }
 }
+
+/// The only address of the only endpoint.
+pub(super) const KEEPER: Keeper = Keeper {
+    endpoint: EndpointId::ONLY,
+    address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443),
+};
 
 /// A snapshot of one server, `crm`.
 pub(super) fn snapshot(setup: &Setup) -> Snapshot {
@@ -203,6 +197,7 @@ pub(super) fn snapshot(setup: &Setup) -> Snapshot {
     let parts = ServerParts {
         sender: setup.sender,
         machines: setup.machines.clone(),
+        tools_on_change: setup.tools_on_change,
         upstream: Upstream {
             credentials: setup.credentials.clone(),
             ..parts.upstream
@@ -345,7 +340,7 @@ impl Stage {
     /// The session that a persona gets from `initialize` when the upstream names it so.
     pub(super) fn session(&self, persona: &Persona, upstream: &str) -> String {
         let (_, mut ticket) = self.forward(&Request::by(persona, &Call::initialize(1))).unwrap();
-        ticket.upstream_session(EndpointId::ONLY, upstream.as_bytes());
+        ticket.upstream_session(KEEPER, upstream.as_bytes());
         self.review(&mut ticket, json(200, INITIALIZED));
         ticket.session_for_client().unwrap().to_str().unwrap().to_owned()
     }

@@ -12,6 +12,8 @@ use super::stage::*;
 use crate::gate::Release;
 use crate::gate::tasks::{Task, TaskOwners};
 
+mod told;
+
 const LIST: &str = "salesforce.opportunity.list";
 const TASK: &str = "786512e2";
 

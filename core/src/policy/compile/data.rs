@@ -16,7 +16,7 @@ use crate::policy::{Finding, PolicyError};
 const INTEGERS_END: f64 = 9_007_199_254_740_992.0;
 
 /// Reads `text` as one JSON document.
-pub(super) fn parse(file: &str, text: &str) -> Result<Value, PolicyError> {
+pub(in crate::policy) fn parse(file: &str, text: &str) -> Result<Value, PolicyError> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict
         .deserialize(&mut reader)

@@ -203,10 +203,48 @@ fn judges_answers_by_the_other_entry_point() {
             content: None,
             structured: Some(document.root()),
             is_error,
+            status_message: None,
         };
         let outcome = policy
             .review(&input, &mut Worker::new(0), &LIMITS, &Steps::of(0))
             .unwrap();
         assert_eq!(outcome.effect, effect, "{structured}");
     }
+}
+
+/// The least budget that suffices for a question is found: with one instruction less it is refused, and so is a
+/// question that is a little larger.
+#[test]
+fn the_budget_of_instructions_ends_where_it_says() {
+    let policy = Policy::compile(
+        &allowing("allow if count([1 | some a in input.request.arguments.l; a > 0]) > 0"),
+        1,
+    )
+    .unwrap();
+    let ask = |instructions: usize, arguments: &str| {
+        let mut scratch = json::Scratch::default();
+        let bounds = json::Limits { depth: 8, members: 100 };
+        let document = json::parse(arguments.as_bytes(), &mut scratch, bounds).unwrap();
+        let mut input = call();
+        input.request.arguments = Some(document.root());
+        let limits = EvalLimits { instructions, ..LIMITS };
+        policy
+            .decide(&input, &mut Worker::new(0), &limits, &Steps::of(0))
+            .map(|_| ())
+    };
+    let (small, larger) = (r#"{"l": [1, 2, 3]}"#, r#"{"l": [1, 2, 3, 4]}"#);
+    let (mut short, mut enough) = (1, LIMITS.instructions);
+    while short + 1 < enough {
+        let middle = usize::midpoint(short, enough);
+        match ask(middle, small) {
+            Ok(()) => enough = middle,
+            Err(failure) => {
+                assert_eq!(failure, PolicyFailure::Instructions);
+                short = middle;
+            }
+        }
+    }
+    assert_eq!(ask(enough, small), Ok(()));
+    assert_eq!(ask(enough - 1, small), Err(PolicyFailure::Instructions));
+    assert_eq!(ask(enough, larger), Err(PolicyFailure::Instructions));
 }

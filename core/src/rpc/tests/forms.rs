@@ -258,7 +258,7 @@ fn a_result_has_the_form_of_its_row() {
         ),
         (
             M::PromptsList,
-            &[r#"{"prompts":[{"name":"a"}]}"#],
+            &[r#"{"prompts":[{"name":"a"}]}"#, r#"{"prompts":[],"nextCursor":null}"#],
             &["{}", r#"{"prompts":[{}]}"#],
         ),
         (
@@ -268,6 +268,9 @@ fn a_result_has_the_form_of_its_row() {
                 "{}",
                 r#"{"resources":[{"name":"a"}]}"#,
                 r#"{"resources":[],"nextCursor":1}"#,
+                r#"{"resources":[],"nextCursor":false}"#,
+                r#"{"resources":[],"nextCursor":{}}"#,
+                r#"{"resources":[],"nextCursor":["c"]}"#,
             ],
         ),
         (
@@ -315,17 +318,88 @@ fn a_result_has_the_form_of_its_row() {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[],{members}}}}}"#);
         read(&call(ALL[3], M::ToolsList), &body)
     };
-    assert_eq!(cached(r#""ttlMs":0,"cacheScope":"public""#), Ok("result"));
+    for members in [
+        r#""ttlMs":0,"cacheScope":"public""#,
+        r#""ttlMs":9007199254740991,"cacheScope":"private""#,
+        // Of no meaning in any version.
+        r#""ttl":"1""#,
+    ] {
+        assert_eq!(cached(members), Ok("result"), "{members}");
+    }
     for members in [
         r#""ttlMs":-1"#,
+        r#""ttlMs":0.5"#,
+        r#""ttlMs":1e3"#,
         r#""ttlMs":"1""#,
+        r#""ttlMs":null"#,
         r#""cacheScope":"shared""#,
+        r#""cacheScope":"Private""#,
+        r#""cacheScope":"""#,
+        r#""cacheScope":null"#,
         r#""cacheScope":1"#,
     ] {
         assert_eq!(cached(members), Err(ReplyError::ResultInvalid), "{members}");
     }
     let folded = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"Messages":[],"messages":[{text}]}}}}"#);
     assert_eq!(read(&call(ALL[3], M::PromptsGet), &folded), Err(ReplyError::KeyFolded));
+}
+
+#[test]
+fn a_task_stands_where_its_version_puts_it() {
+    let result = |members: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{{members}}}}}"#);
+    for version in ALL {
+        let seen = |members: &str| read(&call(version, Method::ToolsCall), &result(members));
+        let expected = if version == ALL[2] {
+            Ok("result")
+        } else {
+            Err(ReplyError::ResultInvalid)
+        };
+        for members in [
+            r#""task":{"taskId":"t","status":"working"}"#,
+            r#""content":[],"task":{}"#,
+            r#""content":[],"task":null"#,
+        ] {
+            assert_eq!(seen(members), expected, "{} {members}", version.as_str());
+        }
+        assert_eq!(seen(r#""content":[]"#), Ok("result"));
+    }
+    let within = result(r#""taskId":"t","status":"completed","result":{"content":[],"task":{"taskId":"u"}}"#);
+    assert_eq!(
+        read(&call(ALL[3], Method::TasksGet), &within),
+        Err(ReplyError::ResultInvalid)
+    );
+    let nested = result(r#""content":[],"task":{"taskId":"u"}"#);
+    assert_eq!(
+        read(&call(ALL[2], Method::TasksResult), &nested),
+        Err(ReplyError::ResultInvalid)
+    );
+}
+
+#[test]
+fn a_server_tells_of_tasks() {
+    let state = |more: &str| format!(r#"{{"taskId":"t","status":"working"{more}}}"#);
+    for more in ["", r#","statusMessage":"x","ttl":null,"_meta":{}"#] {
+        told("tasks/status", &state(more), FROM_2025_11);
+        told("tasks", &state(more), MODERN);
+    }
+    for more in [
+        r#","result":{"content":[]}"#,
+        r#","error":{"code":1,"message":"x"}"#,
+        r#","inputRequests":{"a":{"method":"roots/list"}}"#,
+    ] {
+        told("tasks/status", &state(more), &[]);
+        told("tasks", &state(more), MODERN);
+    }
+    for more in [
+        r#","result":{"content":{}}"#,
+        r#","result":1"#,
+        r#","error":{"message":"x"}"#,
+        r#","inputRequests":{"a":{"method":"ping"}}"#,
+        r#","statusMessage":1"#,
+        r#","result":{"content":[]},"error":{"code":1,"message":"x"}"#,
+    ] {
+        told("tasks", &state(more), &[]);
+    }
 }
 
 #[test]

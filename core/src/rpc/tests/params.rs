@@ -284,7 +284,7 @@ fn what_the_server_asked_back_is_answered_in_the_modern_era_alone() {
             with(r#""inputResponses":{"k":1}"#),
             with(r#""requestState":{}"#),
             with(r#""requestState":null"#),
-            with(r#""task":{}"#),
+            with(r#""task":1"#),
             with(r#""inputRequests":{}"#),
         ];
         let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
@@ -321,6 +321,18 @@ fn tasks_are_named_and_wished_for_in_one_way() {
             &[r#""taskId":"x""#],
             &[r#""taskId":"x","inputResponses":{}"#],
         ),
+        Case(
+            Method::TasksGet,
+            C,
+            &[r#""taskId":"x","task":{}"#, r#""taskId":"x","task":{"ttl":1}"#],
+            &[r#""taskId":"x","task":1"#, r#""taskId":"x","task":{"a":1}"#],
+        ),
+        Case(
+            Method::TasksCancel,
+            C,
+            &[r#""taskId":"x""#],
+            &[r#""taskId":"x","task":{}"#],
+        ),
         Case(Method::TasksResult, C, &[r#""taskId":"x""#], ids),
         Case(
             Method::TasksUpdate,
@@ -335,18 +347,38 @@ fn tasks_are_named_and_wished_for_in_one_way() {
         Case(
             Method::ToolsCall,
             C,
-            &[r#""name":"x","task":{}"#, r#""name":"x","task":{"ttl":60000}"#],
+            &[
+                r#""name":"x","task":{}"#,
+                r#""name":"x","task":{"ttl":60000}"#,
+                r#""name":"x","task":{"ttl":60000,"pollInterval":100}"#,
+            ],
             &[
                 r#""name":"x","task":true"#,
                 r#""name":"x","task":null"#,
                 r#""name":"x","task":{"ttl":-1}"#,
                 r#""name":"x","task":{"ttl":1.5}"#,
                 r#""name":"x","task":{"ttl":null}"#,
+                r#""name":"x","task":{"pollInterval":"1"}"#,
                 r#""name":"x","task":{"taskId":"t"}"#,
             ],
         ),
         Case(Method::ToolsCall, B, &[r#""name":"x""#], &[r#""name":"x","task":{}"#]),
-        Case(Method::ToolsCall, D, &[r#""name":"x""#], &[r#""name":"x","task":{}"#]),
+        // Inert there, whatever it holds.
+        Case(
+            Method::ToolsCall,
+            D,
+            &[
+                r#""name":"x","task":{}"#,
+                r#""name":"x","task":{"ttl":60000,"pollInterval":100}"#,
+                r#""name":"x","task":{"ttl":null,"a":[{}]}"#,
+            ],
+            &[
+                r#""name":"x","task":true"#,
+                r#""name":"x","task":null"#,
+                r#""name":"x","task":[]"#,
+            ],
+        ),
+        Case(Method::PromptsGet, D, &[r#""name":"x""#], &[r#""name":"x","task":{}"#]),
     ]);
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use portcullis_core::audit::{ActOutcome, Position};
 use portcullis_core::gate::AdminAct;
 use portcullis_core::revocation::{RevocationError, RevocationRequest, RevocationSource, Revoked};
-use ring::digest::{SHA256, digest};
+use portcullis_core::sha256;
 use tokio::time::MissedTickBehavior;
 
 use super::{Applied, RevocationStore};
@@ -193,14 +193,6 @@ impl WatchedFile {
         tracing::error!(id = %entry.id, "a revocation from the file is in force and not on record");
         None
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut sum = [0; 32];
-    for (to, from) in sum.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
-        *to = *from;
-    }
-    sum
 }
 
 /// A second of looks.

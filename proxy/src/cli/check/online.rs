@@ -13,8 +13,8 @@ use http::{HeaderName, HeaderValue};
 use portcullis_core::config::Endpoint;
 use serde_json::{Value, json};
 
+use super::super::Exit;
 use super::super::jwks::probe::{self, Probe};
-use super::super::{Exit, run};
 use crate::config::{Config, Diagnostic, ServerPlan, Warning};
 use crate::egress::SESSION;
 use crate::upstream::Upstreams;
@@ -80,7 +80,7 @@ pub(super) fn ask(config: &mut Config, path: &Path) -> anyhow::Result<Asked> {
     for plan in &config.issuers {
         issuers.push(probe::fetch(plan, &config.limits)?);
     }
-    let upstreams = run::upstreams(config)?;
+    let upstreams = Upstreams::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut endpoints = Vec::new();
     let mut warnings = Vec::new();

@@ -48,7 +48,7 @@ fn records(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
     writeln!(
         out,
         "{:36}  {:8}  {:9}  {:9}  {:28}  decision",
-        "record", "phase", "subject", "actor", "tool or method"
+        "record", "phase", "subject", "actor", "tool, prompt or method"
     )?;
     let text = |record: &Value, pointer: &str| {
         record
@@ -70,8 +70,16 @@ fn records(out: &mut impl Write, tour: &Tour) -> io::Result<()> {
             )?;
             continue;
         }
+        if text(record, "/phase") == "admin" {
+            let [id, act, author, outcome] = ["/record_id", "/act", "/author", "/outcome"].map(|at| text(record, at));
+            writeln!(out, "{id:36}  admin     {act} by {author}: {outcome}")?;
+            continue;
+        }
         let what = match text(record, "/tool").as_str() {
-            "-" => text(record, "/method"),
+            "-" => match text(record, "/prompt").as_str() {
+                "-" => text(record, "/method"),
+                prompt => prompt.to_owned(),
+            },
             tool => tool.to_owned(),
         };
         // A refusal before the policy was asked has a reason and no rule.
@@ -118,8 +126,14 @@ pub(super) fn endpoints_json(out: &mut impl Write, stage: &Stage) -> io::Result<
     let all = json!({
         "issuer": stage.issuer_url(),
         "token_endpoint": stage.token_endpoint(),
-        "servers": { "crm": server(Place::Crm), "code": server(Place::Code) },
-        "captures": { "crm": stage.capture_path(Place::Crm), "code": stage.capture_path(Place::Code) },
+        "servers": {
+            "crm": server(Place::Crm), "code": server(Place::Code), "everything": server(Place::Everything),
+        },
+        "captures": {
+            "crm": stage.capture_path(Place::Crm),
+            "code": stage.capture_path(Place::Code),
+            "everything": stage.capture_path(Place::Everything),
+        },
         "audit": stage.audit_path(),
         "config": stage.config_path(),
     });

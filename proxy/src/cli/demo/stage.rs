@@ -1,4 +1,4 @@
-//! The demo's parts: a folder of files as an operator would write them, an issuer, two MCP servers and the gate.
+//! The demo's parts: a folder of files as an operator would write them, an issuer, three MCP servers and the gate.
 //!
 //! Owns their start and their end. The gate is the one that `portcullis run` runs, read from a file; nothing here
 //! reaches into it.
@@ -33,13 +33,15 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How often it is asked whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// One of the two servers behind the gate.
+/// One of the servers behind the gate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Place {
     /// The code repository.
     Code,
     /// The customer relations.
     Crm,
+    /// Prompts and resources, and refusals that a model can read.
+    Everything,
 }
 
 impl Place {
@@ -47,6 +49,7 @@ impl Place {
         match self {
             Self::Code => "code",
             Self::Crm => "crm",
+            Self::Everything => "everything",
         }
     }
 }
@@ -62,6 +65,7 @@ pub(super) struct Stage {
     issuer: Issuer,
     crm: McpServer,
     code: McpServer,
+    everything: McpServer,
     shutdown: Shutdown,
     gate: JoinHandle<anyhow::Result<Exit>>,
 }
@@ -80,7 +84,8 @@ impl Stage {
         };
         let (crm, code) = (server(Kind::Crm, Place::Crm)?, server(Kind::Code, Place::Code)?);
         let (port, address) = reserve()?;
-        write_files(&folder, address, &issuer, &crm, &code)?;
+        let everything = server(Kind::Everything, Place::Everything)?;
+        write_files(&folder, address, &issuer, [&crm, &code, &everything])?;
         keys::init(&config::key_places(&folder.join(CONFIG))?.places, clock::now())?;
         let shutdown = Shutdown::new();
         let gate = start_gate(folder.join(CONFIG), shutdown.clone())?;
@@ -93,6 +98,7 @@ impl Stage {
             issuer,
             crm,
             code,
+            everything,
             shutdown,
             gate,
         };
@@ -136,11 +142,10 @@ impl Stage {
         self.issuer.sign(token)
     }
 
-    /// What both servers received.
+    /// What the servers received.
     pub(super) fn received(&self) -> Vec<Arc<Received>> {
-        let mut received = self.crm.capture().requests();
-        received.extend(self.code.capture().requests());
-        received
+        let servers = [&self.crm, &self.code, &self.everything];
+        servers.iter().flat_map(|server| server.capture().requests()).collect()
     }
 
     /// The audit records so far, refusals before identity not yet summed up.
@@ -190,8 +195,7 @@ fn write_files(
     folder: &Path,
     gate: SocketAddr,
     issuer: &Issuer,
-    crm: &McpServer,
-    code: &McpServer,
+    [crm, code, everything]: [&McpServer; 3],
 ) -> anyhow::Result<()> {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text);
     write(policy::REQUEST_FILE, policy::REQUEST_REGO)?;
@@ -210,12 +214,27 @@ fn write_files(
             "policy": { "files": [policy::REQUEST_FILE, policy::RESPONSE_FILE], "data": [policy::DATA_FILE] },
         })
     };
+    let mut named = server(Place::Everything, everything);
+    // A row with a scope is all that the sample policy asks for where a prompt or a resource is named.
+    let row = json!({ "scopes": ["repo"], "class": "read" });
+    let further = [
+        (
+            "tools",
+            json!({ "rows": { TEXT_TOOL: { "scopes": ["salesforce:read"], "class": "read" } } }),
+        ),
+        ("prompts", json!({ "rows": { PROMPT: row } })),
+        ("resources", json!({ "rows": { RESOURCE: row } })),
+        ("deny", json!({ "style": "tool_error" })),
+    ];
+    if let Value::Object(members) = &mut named {
+        members.extend(further.map(|(key, value)| (key.to_owned(), value)));
+    }
     let config = json!({
         "node": "demo",
         "listen": [{ "address": gate.to_string() }],
         "audit": { "directory": "audit" },
         "issuers": [{ "issuer": issuer.url(), "algorithms": ["ES256"] }],
-        "servers": [server(Place::Crm, crm), server(Place::Code, code)],
+        "servers": [server(Place::Crm, crm), server(Place::Code, code), named],
         // A laptop that also compiles something must not fail the tour: the default is 5 ms of wall time.
         "limits": { "policy_deadline": "1s" },
     });
@@ -268,5 +287,12 @@ fn resource(gate: SocketAddr, place: Place) -> String {
 fn capture_name(place: Place) -> String {
     format!("{}.received.ndjson", place.name())
 }
+
+/// A tool that no role of the sample policy grants.
+pub(super) const TEXT_TOOL: &str = "test_simple_text";
+/// A prompt with a row; others have none.
+pub(super) const PROMPT: &str = "test_simple_prompt";
+/// A resource with a row.
+pub(super) const RESOURCE: &str = "test://static-text";
 
 const CONFIG: &str = "portcullis.yaml";

@@ -12,7 +12,7 @@ use portcullis_fixtures::persona::{AGENT_FOR_ALICE, AGENT_FOR_CAROL, ALICE, BOB,
 use reqwest::header::WWW_AUTHENTICATE;
 use serde_json::{Value, json};
 
-use super::stage::{Place, Stage};
+use super::stage::{PROMPT, Place, RESOURCE, Stage, TEXT_TOOL};
 
 /// What was tried, in order.
 pub(super) struct Tour {
@@ -52,6 +52,11 @@ impl Answer {
             .unwrap_or_default()
     }
 
+    /// Whether it is a tool's own error: on this tour a refusal in the style `tool_error`.
+    fn is_tool_error(&self) -> bool {
+        self.body.pointer("/result/isError") == Some(&Value::Bool(true))
+    }
+
     /// The structured content of a tool's answer.
     fn structured(&self) -> &Value {
         self.body.pointer("/result/structuredContent").unwrap_or(&Value::Null)
@@ -84,6 +89,7 @@ pub(super) async fn take(stage: &Stage) -> anyhow::Result<Tour> {
     guide.without_token().await?;
     guide.people().await?;
     guide.agents().await?;
+    guide.named().await?;
     guide.bad_tokens().await?;
     guide.list().await?;
     guide.upstreams();
@@ -205,6 +211,45 @@ impl Guide<'_> {
             "the same agent for carol, who has no role",
             "403 by policy",
             status(&answer),
+            ok,
+        );
+        Ok(())
+    }
+
+    /// What is no tool, and how a refusal may look to a model.
+    async fn named(&mut self) -> anyhow::Result<()> {
+        let prompt = |name: &str| Call::prompts_get(Era::Modern, 11, name, "{}");
+        let resource = Call::resources_read(Era::Modern, 12, RESOURCE);
+        let answer = self.call(Place::Everything, &prompt(PROMPT), &ALICE).await?;
+        let ok = answer.status == 200 && answer.body.pointer("/result/messages/0").is_some();
+        self.note("alice gets a prompt", "200 with its messages", status(&answer), ok);
+
+        let answer = self
+            .call(Place::Everything, &prompt("test_prompt_with_image"), &ALICE)
+            .await?;
+        let ok = answer.status == 403 && answer.code() == 40_301;
+        self.note("a prompt that has no row", "403 by policy", status(&answer), ok);
+
+        let answer = self.call(Place::Everything, &resource, &ALICE).await?;
+        let ok = answer.status == 200 && answer.body.pointer("/result/contents/0/text").is_some();
+        self.note("alice reads a resource", "200 with its text", status(&answer), ok);
+
+        let answer = self.call(Place::Everything, &resource, &BOB).await?;
+        let ok = answer.status == 403
+            && answer.challenge.contains("error=\"insufficient_scope\"")
+            && answer.challenge.contains("repo");
+        let got = status_and(&answer, "challenge for repo", ok);
+        self.note("bob reads it without the scope", "403 and the scope it takes", got, ok);
+
+        let call = Call::tools_call(Era::Modern, 13, TEXT_TOOL, "{}");
+        let answer = self.call(Place::Everything, &call, &ALICE).await?;
+        let ok =
+            answer.status == 200 && answer.is_tool_error() && answer.body.pointer("/result/content/0/text").is_some();
+        let got = format!("{}, isError {}", answer.status, answer.is_tool_error());
+        self.note(
+            "a tool not granted, deny.style: tool_error",
+            "200, words for the model",
+            got,
             ok,
         );
         Ok(())
@@ -363,14 +408,15 @@ impl Guide<'_> {
             .and_then(|value| value.to_str().ok());
         let challenge = challenge.unwrap_or_default().to_owned();
         let body = response.bytes().await?;
-        if status == 200 {
-            self.passed.push(call.body.clone());
-        }
-        Ok(Answer {
+        let answer = Answer {
             status,
             challenge,
             body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
+        };
+        if status == 200 && !answer.is_tool_error() {
+            self.passed.push(call.body.clone());
+        }
+        Ok(answer)
     }
 
     fn note(&mut self, name: &'static str, expected: &'static str, got: String, ok: bool) {

@@ -3,6 +3,7 @@
 //! Owns [`Probe`], the trace of one round of fetches. Which places are asked, and which answers are taken, is the
 //! core's; redirects, addresses and bounds are the fetcher's. Sends no credential and keeps nothing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,8 @@ pub(in crate::cli) struct Probe {
     document: Vec<u8>,
     /// Every key of it.
     pub(in crate::cli) reports: Vec<KeyReport>,
+    /// The scopes that the issuer says it grants (RFC 8414 section 2, `scopes_supported`), which it need not say.
+    pub(in crate::cli) scopes: Option<BTreeSet<String>>,
 }
 
 /// Probes the issuers and shows what came.
@@ -143,6 +146,7 @@ pub(in crate::cli) fn fetch(plan: &IssuerPlan, limits: &Limits) -> anyhow::Resul
         keys: None,
         document: Vec::new(),
         reports: Vec::new(),
+        scopes: None,
     };
     // A round ends with keys, or when the refresher would wait before it tries again.
     while let Some(request) = probe
@@ -162,6 +166,7 @@ pub(in crate::cli) fn fetch(plan: &IssuerPlan, limits: &Limits) -> anyhow::Resul
             max_age_s: None,
             error: None,
         };
+        let mut scopes = None;
         if let Ok(fetched) = &result {
             attempt.status = Some(fetched.status);
             attempt.bytes = fetched.body.len();
@@ -170,14 +175,27 @@ pub(in crate::cli) fn fetch(plan: &IssuerPlan, limits: &Limits) -> anyhow::Resul
                 probe.document.clone_from(&fetched.body);
                 probe.reports = KeySet::report(&fetched.body, &bounds(limits)).unwrap_or_default();
             }
+            if attempt.kind == FetchKind::Metadata && fetched.status == 200 {
+                scopes = scopes_of(&fetched.body);
+            }
         }
         match refresher.on_fetched(request.id, result, clock::now()) {
             Some(published) => probe.keys = published.keys,
             None => attempt.error = refresher.last_error(),
         }
+        if attempt.error.is_none() && scopes.is_some() {
+            probe.scopes = scopes;
+        }
         probe.attempts.push(attempt);
     }
     Ok(probe)
+}
+
+/// The scopes that metadata lists; `None` unless they are a list of texts.
+fn scopes_of(metadata: &[u8]) -> Option<BTreeSet<String>> {
+    let metadata: Value = serde_json::from_slice(metadata).ok()?;
+    let listed = metadata.get("scopes_supported")?.as_array()?.iter();
+    listed.map(|scope| scope.as_str().map(str::to_owned)).collect()
 }
 
 impl Probe {

@@ -7,9 +7,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_core::bundle::{self, Bundle, BundleError, BundleLimits, Content, Signatures};
-use portcullis_core::policy::{PolicyError, PolicySource, SourceFile};
+use portcullis_core::config::Limits;
+use portcullis_core::policy::{EvalLimits, Policy, PolicyError, PolicySource, SourceFile};
+
+/// How far a decision may run here: as many instructions as at the gate, and more time, since this machine is not the gate.
+pub(super) fn limits() -> EvalLimits {
+    EvalLimits {
+        deadline: Duration::from_secs(1),
+        instructions: Limits::default().policy_instructions_max,
+    }
+}
 
 /// Why nothing could be read.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +53,26 @@ pub(super) fn source(paths: &[PathBuf]) -> Result<PolicySource, LoadError> {
     Ok(source)
 }
 
+/// The policy that `paths` hold, ready to be asked by one worker.
+///
+/// # Errors
+/// [`LoadError`].
+pub(super) fn compiled(paths: &[PathBuf]) -> Result<Policy, LoadError> {
+    Ok(Policy::compile(&source(paths)?, 1)?)
+}
+
+/// The text of a file; `-` is standard input.
+///
+/// # Errors
+/// [`LoadError::Read`].
+pub(super) fn text(path: &Path) -> Result<String, LoadError> {
+    let read = match path.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin().lock()),
+        false => fs::read_to_string(path),
+    };
+    read.map_err(|error| LoadError::Read(path.display().to_string(), error))
+}
+
 fn add(source: &mut PolicySource, path: &Path) -> Result<(), LoadError> {
     let name = path.display().to_string();
     if path.is_dir() || is_bundle(path) {
@@ -52,7 +82,7 @@ fn add(source: &mut PolicySource, path: &Path) -> Result<(), LoadError> {
         };
         let PolicySource { modules, data, .. } = read.source();
         let below = |file: SourceFile| SourceFile {
-            name: format!("{name}/{}", file.name),
+            name: format!("{}/{}", name.trim_end_matches('/'), file.name),
             text: file.text,
         };
         source.modules.extend(modules.into_iter().map(below));

@@ -81,6 +81,28 @@ pub(crate) enum RawClientCertificates {
     Required,
 }
 
+/// Proxies that tell where a request came from.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTrustedProxies {
+    /// Their networks or addresses, such as `[10.0.0.0/8, 192.0.2.7]`, at least one. The client is the right-most address
+    /// that is none of them. From everybody else the fields are not read.
+    pub addresses: At<Vec<At<String>>>,
+    /// The one family of fields that they set in every request, over whatever the client wrote there. The other family is
+    /// not read: it would be the client's own word. Required.
+    pub fields: RawProxyFields,
+}
+
+/// The families of fields in which proxies tell where a request came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawProxyFields {
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    XForwarded,
+}
+
 /// A hop in front of the gate.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

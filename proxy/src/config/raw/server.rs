@@ -181,6 +181,9 @@ pub(crate) struct RawUpstream {
     /// session to the one that opened it. All by https, or all by http.
     #[serde(default)]
     pub urls: Vec<At<String>>,
+    /// What leads a session back, where the name of an endpoint has several addresses: the address that opened it, or the
+    /// endpoint, any address of which will do since they share their sessions. Default: address.
+    pub session_affinity: Option<RawAffinity>,
     /// TLS of https endpoints. Default: the authorities of `upstream_ca`, and no certificate of the gate's.
     pub tls: Option<At<RawUpstreamTls>>,
     /// Asks each endpoint whether it is well, beside what calls find. Default: calls alone.
@@ -193,6 +196,9 @@ pub(crate) struct RawUpstream {
     /// Credentials of single tools and groups of tools, in place of `credential`.
     #[serde(default)]
     pub credentials: Vec<At<RawCredential>>,
+    /// What the gate shows when it lists the tools itself, for no caller: `none: true`, a secret, or a statement about the
+    /// gate. Default: the secret or the statement of `credential`; nothing where that is an exchange.
+    pub listing_credential: Option<At<RawCredential>>,
     /// Fields that cross beside those that MCP needs. Default: none.
     pub forward_headers: Option<RawForwardHeaders>,
 }
@@ -202,6 +208,16 @@ impl RawUpstream {
     pub(crate) fn written(&self) -> impl Iterator<Item = &At<String>> {
         self.url.iter().chain(&self.urls)
     }
+}
+
+/// What a session is bound to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RawAffinity {
+    /// The address that opened it. When the name no longer has it, and has several others, the session is unknown.
+    Address,
+    /// The endpoint: its addresses share their sessions.
+    Endpoint,
 }
 
 /// TLS towards an upstream, files in PEM. Read again on SIGHUP.

@@ -1,6 +1,7 @@
 //! What may be asked of senders, and who may tell a client's certificate.
 
 use super::{check, load_with};
+use crate::ingress::Family;
 
 const HOPS: &str = "trusted_hops:
   - addresses: [10.0.0.0/8, 192.0.2.7]
@@ -99,12 +100,20 @@ fn hops_are_networks_that_somebody_owns() {
 
 #[test]
 fn proxies_are_networks_that_somebody_owns() {
-    let proxies = |written: &str| load_with("limits:", &format!("trusted_proxies: {written}\nlimits:"));
-    assert!(load_with("listen", "listen").unwrap().trusted_hops.proxies().is_empty());
+    let with = |addresses: &str, fields: &str| {
+        let text = format!("trusted_proxies: {{addresses: {addresses}{fields}}}\nlimits:");
+        load_with("limits:", &text)
+    };
+    let proxies = |written: &str| with(written, ", fields: x_forwarded");
+    assert!(load_with("listen", "listen").unwrap().trusted_hops.proxies().is_none());
     let config = proxies("[10.0.0.0/8, 192.0.2.7, \"fd00::/8\"]").unwrap();
-    let known: Vec<String> = config.trusted_hops.proxies().iter().map(ToString::to_string).collect();
+    let told = config.trusted_hops.proxies().unwrap();
+    let known: Vec<String> = told.networks.iter().map(ToString::to_string).collect();
     assert_eq!(known, ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]);
+    assert_eq!(told.family, Family::XForwarded);
     assert!(!config.trusted_hops.tell_certificates());
+    let standard = with("[10.0.0.0/8]", ", fields: forwarded").unwrap();
+    assert_eq!(standard.trusted_hops.proxies().unwrap().family, Family::Forwarded);
     for (written, fault) in [
         (
             "[0.0.0.0/0]",
@@ -114,19 +123,29 @@ fn proxies_are_networks_that_somebody_owns() {
         ("[10.0.0.1/8]", "`10.0.0.1/8` is no network"),
         ("[balancer.example]", "is no network"),
         ("[\"\"]", "is no network"),
+        ("[]", "`trusted_proxies` without `addresses` are nobody"),
     ] {
         let told = proxies(written).map(|_| ()).unwrap_err();
         assert!(told.contains(fault) && told.contains("1 fault;"), "{written}: {told}");
     }
+    // Which family they set is nobody's guess.
+    for (fields, fault) in [
+        ("", "E0102 missing_key"),
+        (", fields: both", "this is none of `forwarded`, `x_forwarded`"),
+        (", fields: [forwarded, x_forwarded]", "error[E"),
+    ] {
+        let told = with("[10.0.0.0/8]", fields).map(|_| ()).unwrap_err();
+        assert!(told.contains(fault), "{fields}: {told}");
+    }
     check(
         "limits:",
-        "trusted_proxies: [10.0.0.0/8, 10.0.0]\nlimits:",
+        "trusted_proxies: {fields: forwarded, addresses: [10.0.0.0/8, 10.0.0]}\nlimits:",
         r#"
 error[E0105 invalid_value]: `10.0.0` is no network
-  --> gate.yaml:21:31
+  --> gate.yaml:21:62
     |
- 21 | trusted_proxies: [10.0.0.0/8, 10.0.0]
-    |                               ^
+ 21 | trusted_proxies: {fields: forwarded, addresses: [10.0.0.0/8, 10.0.0]}
+    |                                                              ^
   = help: write it like `10.0.0.0/8`, `fd00::/8` or `192.0.2.7`, without bits behind the prefix
 "#,
     );

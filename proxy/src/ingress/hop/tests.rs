@@ -28,7 +28,7 @@ fn hops(form: CertificateForm) -> TrustedHops {
             trust: None,
         },
     ];
-    TrustedHops::new(hops, Vec::new())
+    TrustedHops::new(hops, None)
 }
 
 fn certificate(

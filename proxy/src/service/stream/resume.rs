@@ -77,7 +77,8 @@ impl Service {
         let Some(mut forward) = seen.next().and_then(|last| ticket.resumption(last)) else {
             return Ok(false);
         };
-        forward.endpoint = Some(exchange.endpoint);
+        // Nobody else knows what has been sent.
+        forward.keeper = Some(exchange.keeper);
         tokio::select! {
             biased;
             () = ingress::gone(session) => return Err(Cut::Client),

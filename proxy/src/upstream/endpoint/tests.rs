@@ -7,14 +7,18 @@ use portcullis_core::config::{Endpoint, Kept};
 use portcullis_core::session::EndpointId;
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 
-use super::{ASIDE_MAX, ASIDE_MIN, As, EndpointState, EndpointTrustError, Health, Leave, TRIAL, Trust, nanos, peer};
+use super::super::Upstreams;
+use super::{
+    ASIDE_ALONE_MAX, ASIDE_MAX, ASIDE_MIN, As, EndpointState, EndpointTrustError, Health, Leave, TRIAL, Trust, nanos,
+    peer,
+};
 
 const MS: u64 = 1_000_000;
 
 #[test]
 fn an_endpoint_that_takes_no_connection_is_put_aside_for_longer_each_time() {
     let health = Health::default();
-    assert_eq!(health.leave(MS), Some(Leave::Well));
+    assert_eq!(health.leave(MS, false), Some(Leave::Well));
     assert!(health.failed(Leave::Well, MS, ASIDE_MAX), "it was well");
     assert!(!health.failed(Leave::Well, MS, ASIDE_MAX), "one of many says it");
     assert!(!health.is_well());
@@ -22,21 +26,21 @@ fn an_endpoint_that_takes_no_connection_is_put_aside_for_longer_each_time() {
     let mut aside = ASIDE_MIN;
     for _ in 0..12 {
         let until = now + nanos(aside);
-        assert_eq!(health.leave(until - 1), None, "{aside:?}");
-        assert_eq!(health.leave(until), Some(Leave::Trial), "{aside:?}");
-        assert_eq!(health.leave(until), None, "one tries it");
+        assert_eq!(health.leave(until - 1, false), None, "{aside:?}");
+        assert_eq!(health.leave(until, false), Some(Leave::Trial), "{aside:?}");
+        assert_eq!(health.leave(until, false), None, "one tries it");
         assert!(!health.failed(Leave::Trial, until, ASIDE_MAX), "nothing has changed");
         now = until;
         aside = (aside * 2).min(ASIDE_MAX);
     }
     assert_eq!(aside, ASIDE_MAX);
-    assert_eq!(health.leave(now + nanos(ASIDE_MAX)), Some(Leave::Trial));
+    assert_eq!(health.leave(now + nanos(ASIDE_MAX), false), Some(Leave::Trial));
     assert!(health.recovered(), "it was put aside");
     assert!(!health.recovered());
-    assert_eq!(health.leave(now), Some(Leave::Well));
+    assert_eq!(health.leave(now, false), Some(Leave::Well));
     // It begins anew, as it did at first.
     assert!(health.failed(Leave::Well, now, ASIDE_MAX));
-    assert_eq!(health.leave(now + nanos(ASIDE_MIN)), Some(Leave::Trial));
+    assert_eq!(health.leave(now + nanos(ASIDE_MIN), false), Some(Leave::Trial));
 }
 
 #[test]
@@ -44,9 +48,9 @@ fn a_trial_that_never_ends_is_followed_by_another() {
     let health = Health::default();
     health.put_aside(0, ASIDE_MIN);
     let due = nanos(ASIDE_MIN);
-    assert_eq!(health.leave(due), Some(Leave::Trial));
-    assert_eq!(health.leave(due + nanos(TRIAL) - 1), None);
-    assert_eq!(health.leave(due + nanos(TRIAL)), Some(Leave::Trial));
+    assert_eq!(health.leave(due, false), Some(Leave::Trial));
+    assert_eq!(health.leave(due + nanos(TRIAL) - 1, false), None);
+    assert_eq!(health.leave(due + nanos(TRIAL), false), Some(Leave::Trial));
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn endpoint(host: &str, tls: bool, trust: Option<Trust>) -> Endpoint {
             port: 443,
             trust,
             check: None,
-            aside_max: ASIDE_MAX,
+            is_alone: false,
             health: Arc::default(),
         })),
     }
@@ -175,4 +179,62 @@ fn trust_that_could_fail_later_is_refused_at_once() {
     }
     let shown = format!("{:?}", Trust::parse(Some(&ca), Some((&ca, &key))).unwrap());
     assert!(shown.len() < 30, "{shown}");
+}
+
+#[test]
+fn an_endpoint_without_others_is_tried_by_every_call() {
+    let mut state = EndpointState::of(&endpoint("a.test", false, None)).unwrap().clone();
+    let health = Arc::clone(&state.health);
+    // A check has failed: others would be asked until the next two.
+    health.put_aside(MS, Duration::ZERO);
+    assert_eq!(state.leave(MS), Some(Leave::Trial));
+    assert_eq!(state.leave(MS), None, "one of several is tried by one call");
+    health.forget();
+    state.is_alone = true;
+    health.put_aside(MS, Duration::ZERO);
+    for _ in 0..3 {
+        assert_eq!(state.leave(MS), Some(Leave::Trial));
+    }
+    assert!(!health.is_well(), "and it is told as what it is");
+    // What calls find spares others the wait, for a moment.
+    let mut now = MS;
+    for _ in 0..8 {
+        health.failed(Leave::Trial, now, state.aside_max());
+        assert_eq!(state.leave(now), None);
+        now += nanos(ASIDE_ALONE_MAX);
+        assert_eq!(state.leave(now), Some(Leave::Trial));
+    }
+}
+
+/// Of several addresses the one that keeps a session takes its calls, and no other in its place.
+#[test]
+fn a_kept_address_is_reached_and_no_other() {
+    let [one, two, gone] = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, second, third] = [&one, &two, &gone].map(|listener| listener.local_addr().unwrap());
+    drop(gone);
+    let mut endpoint = endpoint("a.test", false, None);
+    endpoint.addresses = vec![first, second, third];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let upstreams = Upstreams::new();
+        let mut reached = Vec::new();
+        for turn in 0..4 {
+            let any = upstreams.reach(&endpoint, None, turn).await.unwrap();
+            reached.push(any.address);
+            for kept in [first, second] {
+                let connected = upstreams.reach(&endpoint, Some(kept), turn).await.unwrap();
+                assert_eq!(connected.address, kept, "turn {turn}");
+            }
+            assert!(
+                upstreams.reach(&endpoint, Some(third), turn).await.is_none(),
+                "turn {turn}"
+            );
+            let state = EndpointState::of(&endpoint).unwrap();
+            assert!(state.health.is_well(), "the other addresses are");
+        }
+        assert_eq!(reached, [first, second, first, first]);
+    });
 }

@@ -338,9 +338,13 @@ fn n4_forged_fields_over_http2() {
             ("authorization", FORGED),
             ("mcp-name", FORGED),
         ];
-        assert_eq!(client.send(HOST, &call, &[], &trailers).await, 200);
+        assert_eq!(client.send(HOST, &call, &[], &trailers).await, 400);
+        trial.check_upstream("trailers");
+        assert_eq!(client.send(HOST, &call, &[], &[("x-checksum", "1")]).await, 400);
+        trial.check_upstream("one trailer");
+        assert_eq!(client.send(HOST, &call, &[], &[]).await, 200);
         trial.note(1, "", 0);
-        check_arrived("trailers", &last());
+        check_arrived("no trailers", &last());
 
         assert_eq!(client.send(HOST, &call, &[("traceparent", "00-1")], &[]).await, 200);
         trial.note(1, "", 0);

@@ -162,10 +162,12 @@ fn listed(url: &str, method: &str, pointer: &str, member: &str) -> Vec<String> {
     let message = message
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .next_back()
-        .unwrap();
-    let entries = message["result"].pointer(pointer).and_then(Value::as_array).unwrap();
+        .unwrap_or_default();
+    // A server of the legacy era does not list without a session: what it has goes to the policy without a row.
+    let entries = message["result"].pointer(pointer).and_then(Value::as_array);
     entries
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|entry| entry[member].as_str().unwrap().to_owned())
         .collect()
 }

@@ -13,7 +13,7 @@ use portcullis_fixtures::mcp::{Kind, McpServer, McpSettings};
 use portcullis_fixtures::persona::ALICE;
 
 use super::stub::{Stub, Then, gate_with, json, result, with_upstream};
-use crate::gate::{CONFIG, Gate, HOST, until};
+use crate::gate::{CONFIG, Gate, until};
 
 const ASIDE: &str = "an endpoint is put aside";
 const AGAIN: &str = "an endpoint serves again";
@@ -52,7 +52,9 @@ fn within(gate: &Gate, session: &str) -> Response {
 /// The metrics of the endpoint at this address: well, calls, connections that failed.
 fn metrics(admin: SocketAddr, address: SocketAddr) -> [u64; 3] {
     let mut connection = Connection::open(admin).unwrap();
-    let answer = connection.exchange(&request("GET", HOST, "/metrics", [], b"")).unwrap();
+    let answer = connection
+        .exchange(&request("GET", "localhost", "/metrics", [], b""))
+        .unwrap();
     let text = answer.text();
     let labels = format!("{{server=\"crm\",endpoint=\"{address}/mcp\"}} ");
     ["well", "calls_total", "connections_failed_total"].map(|name| {
@@ -278,4 +280,103 @@ fn a_connection_is_enough_to_be_well() {
         assert_eq!(ask(&gate, id).status, 200);
     }
     assert!(0 < back.capture().count());
+}
+
+/// With nobody else to go to, a call tries what a check has found to be down.
+#[test]
+fn a_lone_endpoint_is_tried_by_the_next_call_whatever_a_check_has_found() {
+    let well = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&well);
+    let stub = Stub::start(move |stream, request, _| {
+        let answer = match (request.starts_with("GET /healthz "), asked.load(Ordering::Relaxed)) {
+            (true, true) => String::from("HTTP/1.1 204 No Content\r\n\r\n"),
+            (true, false) => String::from("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"),
+            (false, _) => json(&result(1, "well")),
+        };
+        stream.write_all(answer.as_bytes()).unwrap();
+        Then::Keep
+    });
+    let url = stub.url();
+    let (gate, admin) = with_admin(&format!(
+        "      url: {url}\n      health: {{interval: 1s, path: /healthz}}"
+    ));
+    until(|| gate.logged(ASIDE).len() == 1);
+    for _ in 0..5 {
+        assert_eq!(ask(&gate, 1).status, 200);
+    }
+    // Its page alone says that it is well: calls that go through do not make it so, nor is it told twice.
+    assert_eq!(metrics(admin, stub.address)[..2], [0, 5]);
+    assert_eq!((gate.logged(ASIDE).len(), gate.logged(AGAIN).len()), (1, 0));
+    well.store(true, Ordering::Relaxed);
+    until(|| gate.logged(AGAIN).len() == 1);
+    assert_eq!(metrics(admin, stub.address)[0], 1);
+}
+
+/// A name that does not resolve is an endpoint that is down, as long as there is another.
+#[test]
+fn a_name_that_does_not_resolve_is_an_endpoint_that_is_down() {
+    let one = server();
+    let nowhere = "http://nowhere.invalid/mcp".to_owned();
+    let (gate, admin) = with_admin(&urls(&[nowhere.clone(), one.url()], ""));
+    for id in 0..4 {
+        assert_eq!(ask(&gate, id).status, 200);
+    }
+    assert_eq!(one.capture().count(), 4);
+    assert!(
+        gate.log().contains("the upstream `nowhere.invalid` cannot be found"),
+        "{}",
+        gate.log()
+    );
+    let mut connection = Connection::open(admin).unwrap();
+    let text = connection
+        .exchange(&request("GET", "localhost", "/metrics", [], b""))
+        .unwrap();
+    let down = "portcullis_upstream_well{server=\"crm\",endpoint=\"nowhere.invalid/mcp\"} 0";
+    assert!(text.text().contains(down), "{}", text.text());
+    let text = std::fs::read_to_string(gate.path(CONFIG)).unwrap();
+    let reload = |urls: &str, message: &str| {
+        let changed = text.replacen(&format!("{nowhere}, {}", one.url()), urls, 1);
+        assert_ne!(changed, text);
+        std::fs::write(gate.path(CONFIG), changed).unwrap();
+        let before = gate.logged(message).len();
+        gate.signal("HUP");
+        until(|| before < gate.logged(message).len());
+    };
+    // A reload is as patient, and with nobody left it changes nothing.
+    reload(
+        &format!("{}, http://elsewhere.invalid/mcp", one.url()),
+        "configuration reloaded",
+    );
+    until(|| ask(&gate, 1).status == 200);
+    reload(
+        "http://a.invalid/mcp, http://b.invalid/mcp",
+        "reload refused, the old configuration stays in force",
+    );
+    assert_eq!(ask(&gate, 1).status, 200);
+}
+
+#[test]
+fn interim_heads_before_a_list_are_passed_over() {
+    const HEAD: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let seven: &'static str = Box::leak(HEAD.repeat(7).into_boxed_str());
+    let eight: &'static str = Box::leak(HEAD.repeat(8).into_boxed_str());
+    for (before, listed) in [(HEAD, true), (seven, true), (eight, false)] {
+        let stub = Stub::start_listing(before, |stream, _, _| {
+            stream.write_all(json(&result(1, "well")).as_bytes()).unwrap();
+            Then::Keep
+        });
+        let gate = super::stub::gate(&stub.url(), "");
+        let message = if listed {
+            "tools listed"
+        } else {
+            "tools were not listed"
+        };
+        until(|| !gate.logged(message).is_empty());
+        assert_eq!(
+            ask(&gate, 1).status == 200,
+            listed,
+            "{} heads",
+            before.len() / HEAD.len()
+        );
+    }
 }

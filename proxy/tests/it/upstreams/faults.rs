@@ -1,4 +1,4 @@
-//! The rows E1 to E4 of the fault matrix: upstreams that fail, and clients that go.
+//! The rows E1 to E5 of the fault matrix: upstreams that fail, and clients that go.
 //!
 //! Owns what a client gets, what the records say and how often an upstream is asked: once. What JSON and events may say is
 //! tested in `road` and in the core; here it is what becomes of the bytes.
@@ -572,4 +572,96 @@ fn e4_a_client_that_goes_takes_its_call_along() {
         closes.iter().all(|record| record["outcome"] == "client_gone"),
         "{closes:?}"
     );
+}
+
+/// Judges answers well, but for those that name a fault: no decision, two, one that is none, or none in time.
+const FAULTY: &str = r#"package portcullis.response
+
+text := input.response.content[0].text
+
+many := [x | some x in split(input.response.content[1].text, ",")]
+
+decision := {"allow": true, "rule": "well", "reason": "well"} if text == "well"
+
+decision := {"allow": true, "rule": "odd", "reason": "odd", "obligations": {"redact": [{"detector": "none-such", "action": "mask"}]}} if {
+	text == "odd"
+}
+
+decision := {"allow": "yes", "rule": "text", "reason": "no boolean"} if text == "text"
+
+decision := {"allow": true, "rule": "one", "reason": "one of two"} if text == "two"
+
+decision := {"allow": false, "rule": "other", "reason": "the other of two"} if text == "two"
+
+decision := {"allow": true, "rule": "late", "reason": "late"} if {
+	text == "late"
+	count([1 | some a in many; some b in many; some c in many; concat("", [a, b, c]) == ""]) == 0
+}
+"#;
+
+#[test]
+fn e5_what_the_policy_cannot_judge_after_the_head_is_withheld() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let note = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"begun\"}}\n\n";
+    let many = vec!["secret"; 200].join(",");
+    let of = |fault: &str| {
+        let content = serde_json::json!([{"type": "text", "text": fault}, {"type": "text", "text": many}]);
+        serde_json::json!({"jsonrpc": "2.0", "id": 1, "result": {"content": content}}).to_string()
+    };
+    const CASES: [&str; 6] = ["well", "undefined", "odd", "text", "two", "late"];
+    for streamed in [true, false] {
+        let answers: Vec<String> = CASES
+            .iter()
+            .map(|fault| match streamed {
+                true => format!("{head}{note}data: {}\n\n", of(fault)),
+                false => json(&of(fault)),
+            })
+            .collect();
+        let stub = Stub::start(move |stream, _, number| {
+            let bytes = &answers[usize::try_from(number).unwrap() % answers.len()];
+            stream.write_all(bytes.as_bytes()).unwrap();
+            Then::Close
+        });
+        let url = format!("      url: {}", stub.url());
+        let folder = tempfile::tempdir().unwrap();
+        // A message that is no answer is judged too.
+        let policy = FAULTY.to_owned()
+            + "\ndecision := {\"allow\": true, \"rule\": \"note\", \"reason\": \"a note\"} if not input.response.content\n";
+        std::fs::write(folder.path().join("faulty.rego"), policy).unwrap();
+        let gate = Gate::start_changed_in(folder, |_, text| {
+            super::stub::with_upstream(&text, &url).replacen("response.rego]", "faulty.rego]", 1)
+        });
+        for fault in CASES {
+            let answer = ask(&gate, 1);
+            let text = answer.text();
+            if fault == "well" {
+                assert!(answer.status == 200 && text.contains("secret"), "{text}");
+                continue;
+            }
+            assert!(!text.contains("secret"), "{fault}: {text}");
+            let last = match streamed {
+                true => {
+                    assert_eq!(answer.status, 200, "{fault}: {text}");
+                    let mut events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+                    events.next_back().unwrap().to_owned()
+                }
+                false => {
+                    assert_eq!(answer.status, 503, "{fault}: {text}");
+                    text.to_string()
+                }
+            };
+            let last: Value = serde_json::from_str(&last).unwrap();
+            assert!(last["id"] == 1 && last["error"]["code"].is_i64(), "{fault}: {text}");
+        }
+        assert_eq!(stub.count(), CASES.len() as u64, "nothing is asked for again");
+        let mut gate = gate;
+        gate.terminate();
+        assert!(gate.wait().success());
+        let records = gate.tail();
+        let failed = records
+            .iter()
+            .filter(|record| record["reason"] == "policy_failed")
+            .count();
+        assert_eq!(failed, CASES.len() - 1, "each is on record: {records:?}");
+    }
 }

@@ -40,6 +40,14 @@ struct Seen {
 
 impl Stub {
     pub(crate) fn start(serve: impl Fn(&mut TcpStream, &str, u64) -> Then + Send + Sync + 'static) -> Self {
+        Self::start_listing("", serve)
+    }
+
+    /// The same, with these bytes before each answer to the gate's own listing.
+    pub(crate) fn start_listing(
+        before: &'static str,
+        serve: impl Fn(&mut TcpStream, &str, u64) -> Then + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -47,7 +55,7 @@ impl Stub {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (shared, serve) = (Arc::clone(&shared), Arc::clone(&serve));
-                std::thread::spawn(move || converse(stream, &shared, &*serve));
+                std::thread::spawn(move || converse(stream, &shared, before, &*serve));
             }
         });
         Self { address, seen }
@@ -82,12 +90,14 @@ impl Stub {
     }
 }
 
-fn converse(mut stream: TcpStream, seen: &Seen, serve: &Serve) {
+fn converse(mut stream: TcpStream, seen: &Seen, before: &str, serve: &Serve) {
     stream.set_nodelay(true).unwrap();
     while let Some(request) = read_request(&mut stream) {
         let (agent, body) = agent_and_body(&request);
         if let Some(listing) = own_listing(agent, body) {
-            stream.write_all(json(&listing).as_bytes()).unwrap();
+            stream
+                .write_all((before.to_owned() + &json(&listing)).as_bytes())
+                .unwrap();
             continue;
         }
         seen.requests.lock().unwrap().push(request.clone());

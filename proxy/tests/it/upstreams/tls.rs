@@ -299,6 +299,44 @@ fn a_reload_takes_up_new_trust() {
 }
 
 /// Two servers behind one address: a connection of the one never carries a call of the other, unless all is the same.
+/// The authorities of all upstreams are read again as well.
+#[test]
+fn a_reload_takes_up_new_authorities_of_all_upstreams() {
+    let [right, wrong] = [Authority::new(), Authority::new()];
+    let leaf = right.issue(&["127.0.0.1"], false);
+    let upstream = Upstream::start(Authority::server(&leaf, "http/1.1", None));
+    let url = format!("      url: {}", upstream.url());
+    let gate = Gate::start_changed_in(folder(&[("ca.pem", wrong.0.pem())]), |_, text| {
+        with_upstream(&text, &url).replacen("\naudit:\n", "\nupstream_ca: ca.pem\naudit:\n", 1)
+    });
+    assert_eq!(ask_for_list(&gate).status, 502);
+    let reload = |text: Option<&str>, message: &str| {
+        let before = gate.logged(message).len();
+        match text {
+            Some(text) => std::fs::write(gate.path("ca.pem"), text).unwrap(),
+            None => {
+                let config = std::fs::read_to_string(gate.path(CONFIG)).unwrap();
+                std::fs::write(gate.path(CONFIG), config.replacen("upstream_ca: ca.pem\n", "", 1)).unwrap();
+            }
+        }
+        gate.signal("HUP");
+        until(|| before < gate.logged(message).len());
+    };
+    reload(Some(&right.0.pem()), "configuration reloaded");
+    assert_eq!(ask_for_list(&gate).status, 200);
+    reload(Some("no pem"), "reload refused, the old configuration stays in force");
+    assert_eq!(ask_for_list(&gate).status, 200);
+    // The connection of before is still open, and is of another trust.
+    reload(Some(&wrong.0.pem()), "configuration reloaded");
+    assert_eq!(ask_for_list(&gate).status, 502);
+    reload(Some(&right.0.pem()), "configuration reloaded");
+    assert_eq!(ask_for_list(&gate).status, 200);
+    // Without the key the system's authorities hold, which do not know it.
+    reload(None, "configuration reloaded");
+    assert_eq!(ask_for_list(&gate).status, 502);
+    assert_eq!(upstream.calls(), 3);
+}
+
 #[test]
 fn connections_of_one_server_are_another_servers_only_when_trust_and_certificate_are_the_same() {
     let (servers, clients) = (Authority::new(), Authority::new());
