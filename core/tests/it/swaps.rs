@@ -112,6 +112,7 @@ fn server(issuer: &Arc<Issuer>, policy: &Arc<Policy>) -> Arc<Server> {
                 kept: None,
             }],
             credentials: Credentials::default(),
+            shares_sessions: false,
             forward_headers: ForwardHeaders::default(),
         },
         rate: Rate {

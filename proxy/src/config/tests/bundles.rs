@@ -43,8 +43,8 @@ fn a_bundle_that_could_not_be_trusted_or_asked_for_is_refused() {
 error[E0105 invalid_value]: the URL of a bundle is https, or http on loopback: who changes a bundle on its way changes the policy
   --> gate.yaml:20:21
     |
- 20 |       bundle: {url: http://bundles.example.test/crm...
-    |                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+ 20 |       bundle: {url: http://bundles.example.test/crm.tar.gz}
+    |                     ^
   = help: write `url: https://bundles.example.com/crm.tar.gz`
 "#,
     );
