@@ -80,13 +80,13 @@ fn a_bundle_gives_its_modules_and_its_data_at_their_places() {
 fn data_of_several_files_and_of_yaml_is_merged_and_never_overwritten() {
     let files = vec![
         ("data.json", r#"{"a": {"x": 1.50}}"#),
-        ("a/data.yaml", "y: [1, true, null, \"t\"]\n"),
+        ("a/data.yaml", "z: [1, true, null, \"t\"]\n"),
         ("a/b/data.json", "7"),
     ];
     let bundle = take(&packed(&files)).unwrap();
     assert_eq!(
         bundle.source().data[0].text,
-        r#"{"a":{"b":7,"x":1.50,"y":[1,true,null,"t"]}}"#
+        r#"{"a":{"b":7,"x":1.50,"z":[1,true,null,"t"]}}"#
     );
     let conflicts = [
         (with(files.clone(), "a/data.json", r#"{"x": 2}"#), "data/a/x"),
