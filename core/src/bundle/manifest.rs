@@ -156,8 +156,8 @@ fn roots(written: Option<&Tree>) -> Result<Vec<Box<str>>, BundleError> {
             .as_str()
             .ok_or_else(|| wrong("a root is no text"))?
             .trim_matches('/');
-        let met = |other: &&Box<str>| contains(other, parts(root)) || contains(root, parts(other));
-        if let Some(other) = roots.iter().find(met) {
+        let met = |other: &&str| contains(other, parts(root)) || contains(root, parts(other));
+        if let Some(other) = roots.iter().map(|root| &**root).find(met) {
             let shown = |root: &str| super::archive::shown(root.as_bytes());
             return Err(wrong(&format!(
                 "the roots {} and {} overlap",

@@ -190,9 +190,8 @@ fn listed(payload: &Tree, limits: &BundleLimits) -> Result<BTreeMap<String, List
 
 /// The digest of a file in hexadecimal; `None` for a structured file that cannot be read.
 fn hash(name: &str, content: &[u8], algorithm: Hash) -> Option<String> {
-    let digest = if name == MANIFEST || name.ends_with(MANIFEST_BELOW) {
-        algorithm.of(Tree::of_json(content).ok()?.to_text().as_bytes())
-    } else if is_data(name, "data.json") {
+    // OPA hashes the manifest of a folder as a structured file too.
+    let digest = if is_data(name, MANIFEST) || is_data(name, "data.json") {
         algorithm.of(Tree::of_json(content).ok()?.to_text().as_bytes())
     } else if is_data(name, "data.yaml") {
         algorithm.of(Tree::of_yaml(content).ok()?.to_text().as_bytes())
@@ -284,6 +283,3 @@ fn part(text: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     decode_base64url(text.as_bytes(), &mut out).ok().map(|()| out)
 }
-
-/// OPA hashes the manifest of a folder as a structured file too.
-const MANIFEST_BELOW: &str = "/.manifest";

@@ -115,6 +115,10 @@ impl Tree {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "it is changed through the pattern, which the lint does not see"
+    )]
     fn merge(&mut self, value: Self, path: String) -> Result<(), String> {
         let (Self::Object(here), Self::Object(there)) = (self, value) else {
             return Err(path);
