@@ -131,7 +131,7 @@ pub fn server(issuer: &Arc<Issuer>, subjects: usize, memo_entries: usize) -> Res
             RESOURCE,
             vec![Arc::clone(issuer)],
             tools,
-            Arc::new(Policy::compile(&source, 1)?),
+            Arc::new(policy),
             Upstream::of_one("crm", endpoint),
         )
     };

@@ -12,7 +12,10 @@ use ring::{digest, hmac};
 use zeroize::Zeroizing;
 
 mod curve;
+mod hash;
 mod roca;
+
+pub(crate) use hash::Hash;
 
 /// A JWS signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1). `none` and the HMACs have no variant.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

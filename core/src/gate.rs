@@ -58,7 +58,7 @@ use crate::stages::StageTimes;
 use crate::time::{Ticks, UnixTime};
 use crate::token::{Failures, Issuer, SeenProofs, TokenCache};
 
-pub use acts::{AdminAct, ToolAct};
+pub use acts::{AdminAct, BundleAct, ToolAct};
 pub use inspect::{Inspection, Inspector};
 pub use lists::ToolLists;
 pub use permit::{Forward, Needed, Permit, Recorded};

@@ -44,6 +44,7 @@ pub mod rpc;
 pub mod scope;
 pub mod catalog;
 pub mod policy;
+pub mod bundle;
 mod redact;
 pub mod audit;
 pub mod config;

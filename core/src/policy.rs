@@ -25,6 +25,7 @@ mod explain;
 mod input;
 mod key;
 mod memo;
+mod packages;
 mod pointer;
 mod reads;
 mod syntax;
@@ -36,6 +37,7 @@ pub(crate) use directory::{Directory, Row};
 pub use explain::{BodyReport, ConditionReport, Explanation, RuleReport, ShownValue};
 pub(crate) use input::{Auth, Connection, Operation, Party, RequestInput, ResponseInput, Server, Texts, Tool};
 pub use memo::MemoCounts;
+pub(crate) use packages::packages;
 pub use pointer::{Pointer, PointerError, Step};
 pub use trial::{FileCoverage, TestRule, Tested, Trial, Verdict};
 pub use worker::{EvalLimits, Worker};
@@ -235,6 +237,7 @@ impl Policy {
         questions
             .into_iter()
             .flatten()
+            .filter(|_| !self.inner.replicas.is_empty())
             .filter_map(|question| question.key.as_ref().err())
     }
 
@@ -242,6 +245,25 @@ impl Policy {
     pub fn memo_counts(&self) -> MemoCounts {
         let replicas = self.inner.replicas.iter();
         replicas.fold(MemoCounts::default(), |sum, replica| sum.with(&replica.memo_counts))
+    }
+
+    /// The policy of a server that has none yet: nothing can be judged, so every call is refused as such and nothing is
+    /// listed.
+    pub fn absent() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                confirmed: Vec::new(),
+                directory: Directory::of(&regorus::Value::Undefined),
+                modules_revision: Box::default(),
+                replicas: Box::default(),
+                request: Basis::unknown(),
+                response: Basis::unknown(),
+                // Asked, and not answered: hidden.
+                visible: Some(Basis::unknown()),
+                revision: Box::from("none"),
+            }),
+            memo_entries: 0,
+        }
     }
 
     /// What this policy is: the SHA-256 of its sources, in hexadecimal.
@@ -439,7 +461,7 @@ impl Policy {
     fn replica(&self, worker: &Worker) -> Result<&Arc<Replica>, PolicyFailure> {
         let replicas = &self.inner.replicas;
         let index = worker.index().checked_rem(replicas.len()).unwrap_or(0);
-        replicas.get(index).ok_or(PolicyFailure::Unloadable)
+        replicas.get(index).ok_or(PolicyFailure::Absent)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The admin listener: what operators and their tools may ask without a token.
 //!
-//! Owns its pages, `/metrics`, `/livez` and `/readyz`; everything else is not there. Never judges a request, never
-//! speaks MCP, and runs on a thread of its own. On loopback it answers to no name but `localhost`: a web page whose name
+//! Owns its pages, `/metrics`, `/status`, `/livez` and `/readyz`; everything else is not there. Never judges a
+//! request, never speaks MCP, and runs on a thread of its own. On loopback it answers to no name but `localhost`: a web page whose name
 //! leads to this machine could read it otherwise (DNS rebinding).
 
 use std::net::IpAddr;
@@ -17,6 +17,7 @@ use pingora_core::server::ShutdownWatch;
 use portcullis_core::denial::{Denial, DenyReason};
 use portcullis_core::gate::Gate;
 
+use crate::background::policy::BundleStatuses;
 use crate::background::revocation::RevocationStore;
 use crate::egress::{self, ClientLost, Readers};
 use crate::ingress::{self, Head, TrustedHops};
@@ -32,12 +33,15 @@ use metrics::Metrics;
 
 /// The path of the metrics.
 const METRICS: &str = "/metrics";
+/// The path of what is told about policy bundles, in OPA's field names.
+const STATUS: &str = "/status";
 /// Seconds that an unused connection is kept: longer than the pause between two scrapes.
 const KEEPALIVE_S: u64 = 75;
 
 /// The application under Pingora's listening service.
 pub(crate) struct Admin {
     gate: Arc<Gate>,
+    bundles: Arc<BundleStatuses>,
     metrics: Metrics,
     shutdown: Shutdown,
     /// Whether it listens for this machine alone.
@@ -46,10 +50,16 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// The pages of this gate.
-    pub(crate) fn new(store: Arc<RevocationStore>, shutdown: Shutdown, is_loopback: bool) -> Self {
+    pub(crate) fn new(
+        store: Arc<RevocationStore>,
+        bundles: Arc<BundleStatuses>,
+        shutdown: Shutdown,
+        is_loopback: bool,
+    ) -> Self {
         Self {
             gate: Arc::clone(store.gate()),
-            metrics: Metrics::new(store),
+            metrics: Metrics::new(store, Arc::clone(&bundles)),
+            bundles,
             shutdown,
             is_loopback,
         }
@@ -79,11 +89,22 @@ impl Admin {
         match health::Page::of(&head.path) {
             Some(page) if asks => health::answer(session, page, &self.gate, &self.shutdown, &head).await,
             None if asks && head.path == METRICS => self.answer_metrics(session, &head).await,
+            None if asks && head.path == STATUS => self.answer_status(session, &head).await,
             _ => {
                 let denial = Denial::new(DenyReason::RouteUnknown, "no such admin page");
                 respond::refuse(session, &denial, &Readers::default()).await
             }
         }
+    }
+
+    async fn answer_status(&self, session: &mut ServerSession, head: &Head) -> Result<(), ClientLost> {
+        let text = self.bundles.to_json().to_string();
+        let header = egress::head(200, "application/json", text.len(), &Readers::default()).ok_or(ClientLost)?;
+        let body = match head.method {
+            Method::HEAD => Bytes::new(),
+            _ => Bytes::from(text),
+        };
+        egress::write_whole(session, header, body).await
     }
 
     async fn answer_metrics(&self, session: &mut ServerSession, head: &Head) -> Result<(), ClientLost> {

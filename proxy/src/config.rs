@@ -5,11 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_core::config::Limits;
 use portcullis_core::token::Issuer;
 
 use crate::background::introspect::IntrospectionPlan;
+use crate::background::policy::BundlePlan;
 use crate::background::tools::ToolPlan;
 use crate::ingress::TrustedHops;
 use crate::keys::KeyPlaces;
@@ -24,6 +26,7 @@ pub(crate) use raw::{RawConfig, Span};
 pub(crate) use server::{BuildError, RulingPolicies, ServerPlan};
 
 mod admin;
+mod bundle;
 mod credentials;
 mod dangers;
 mod deny;
@@ -91,6 +94,21 @@ pub(crate) struct IssuerPlan {
 }
 
 impl Config {
+    /// The bundles of the servers whose policy is one.
+    pub(crate) fn bundle_plans(&self) -> impl Iterator<Item = BundlePlan> {
+        self.servers.iter().filter_map(|plan| plan.bundle().cloned())
+    }
+
+    /// The files of policies that are looked at for changes, and the shortest time between two looks.
+    pub(crate) fn watched(&self) -> Option<(Duration, Vec<PathBuf>)> {
+        let watched = || self.servers.iter().filter_map(ServerPlan::watched);
+        let interval = watched().map(|(interval, _)| interval).min()?;
+        Some((
+            *interval,
+            watched().flat_map(|(_, files)| files.iter().cloned()).collect(),
+        ))
+    }
+
     /// How the tools of each server are listed.
     pub(crate) fn tool_plans(&self) -> impl Iterator<Item = ToolPlan> {
         self.servers.iter().map(|plan| plan.tool_plan().clone())

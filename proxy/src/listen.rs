@@ -26,6 +26,7 @@ use tokio::sync::Mutex;
 use crate::admin::Admin;
 use crate::admin::control::Control;
 use crate::admin::unix::{self, UnixControl};
+use crate::background::policy::BundleStatuses;
 use crate::background::revocation::RevocationStore;
 use crate::config::{ControlPlace, ControlPlan};
 use crate::ingress::TrustedHops;
@@ -93,6 +94,8 @@ pub(crate) struct ServeOptions {
     pub(crate) control: Option<ControlPlan>,
     /// What is revoked.
     pub(crate) revocations: Arc<RevocationStore>,
+    /// What is told about policy bundles.
+    pub(crate) bundles: Arc<BundleStatuses>,
     /// The documents of issuers, filled by a background service.
     pub(crate) metadata: Arc<MetadataStore>,
     /// Who asks issuers on demand.
@@ -181,7 +184,7 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
     };
     let mut server = Server::new_with_opt_and_conf(None, configuration(options.workers));
     if let Some(address) = options.admin {
-        let (service, address) = admin(address, &options.revocations, &options.shutdown)?;
+        let (service, address) = admin(address, &options.revocations, &options.bundles, &options.shutdown)?;
         server.add_service(service);
         listening.admin = Some(address);
     }
@@ -225,9 +228,11 @@ pub(crate) fn serve(options: ServeOptions) -> Result<(), ServeError> {
 fn admin(
     address: SocketAddr,
     store: &Arc<RevocationStore>,
+    bundles: &Arc<BundleStatuses>,
     shutdown: &Shutdown,
 ) -> Result<(Prebound<Admin>, SocketAddr), ServeError> {
-    let app = Admin::new(Arc::clone(store), shutdown.clone(), address.ip().is_loopback());
+    let is_loopback = address.ip().is_loopback();
+    let app = Admin::new(Arc::clone(store), Arc::clone(bundles), shutdown.clone(), is_loopback);
     let listener = Listener { address, tls: None };
     apart("admin", &listener, app, store.gate())
 }

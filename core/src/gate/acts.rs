@@ -56,7 +56,57 @@ pub struct ToolAct<'a> {
     pub detail: Option<&'a str>,
 }
 
+/// What became of a bundle of policies.
+#[derive(Clone, Copy, Debug)]
+pub struct BundleAct<'a> {
+    /// `bundle_activated` or `bundle_refused`.
+    pub act: &'a str,
+    /// The server whose policy it is.
+    pub server: &'a Server,
+    /// Its digest, `-` when it could not be read.
+    pub digest: &'a str,
+    /// Its revision, as it calls itself.
+    pub revision: Option<&'a str>,
+    /// What came of it.
+    pub outcome: ActOutcome,
+    /// Why it was refused.
+    pub detail: Option<&'a str>,
+}
+
 impl Gate {
+    /// Hands over the record of what became of a bundle. Not durable yet: see [`Gate::durable`].
+    ///
+    /// # Errors
+    /// [`DenyReason::AuditUnavailable`] when the log does not take it.
+    pub fn record_bundle_act(&self, act: &BundleAct<'_>, now: UnixTime) -> Result<(RecordId, Position), Denial> {
+        let record_id = self.record_ids.next(now);
+        let snapshot = self.snapshot.current();
+        let target = ActTarget {
+            kind: "bundle",
+            id: act.digest,
+            issuer: act.server.resource(),
+            tenant: act.server.tenant().map(|tenant| &**tenant),
+            expires: None,
+            revoked_at: None,
+            note: act.revision,
+        };
+        let position = self.submit(|out| {
+            AdminRecord {
+                record_id,
+                time: now,
+                act: act.act,
+                author: "gate",
+                target: Some(target),
+                outcome: act.outcome,
+                reason: act.detail,
+                config_digest: snapshot.config_digest(),
+                gate: node(self),
+            }
+            .write_json(out);
+        })?;
+        Ok((record_id, position))
+    }
+
     /// Hands over the record of an act about a tool. Not durable yet: see [`Gate::durable`].
     ///
     /// # Errors

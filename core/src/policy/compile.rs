@@ -67,6 +67,19 @@ pub(super) struct Basis {
     pub(super) reads: Reads,
 }
 
+impl Basis {
+    /// Of a policy that is not there: nothing is read, and nothing remembered.
+    pub(super) fn unknown() -> Self {
+        Self {
+            key: Err(Finding {
+                message: "there is no policy yet".to_owned(),
+                ..start_of("policy")
+            }),
+            reads: Reads::default(),
+        }
+    }
+}
+
 /// Builtins that may answer differently to the same arguments. Those that can be loaded are refused as well, and stand
 /// here so that no change of that makes the memo wrong.
 const IMPURE: [&str; 8] = [

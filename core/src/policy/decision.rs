@@ -77,6 +77,9 @@ pub enum Action {
 /// Why there is no decision. Says nothing of the input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PolicyFailure {
+    /// The server has no policy yet.
+    #[error("the server has no policy yet: none of its bundle has come")]
+    Absent,
     /// The evaluation took longer than allowed.
     #[error("the policy took longer than its deadline")]
     Deadline,
@@ -113,6 +116,7 @@ impl PolicyFailure {
     /// The same as its display, for a [`crate::denial::Denial`].
     pub const fn operator(self) -> &'static str {
         match self {
+            Self::Absent => "the server has no policy yet: none of its bundle has come",
             Self::Deadline => "the policy took longer than its deadline",
             Self::Evaluation => "the policy could not be evaluated",
             Self::Input => "the input of the policy could not be read",

@@ -7,6 +7,8 @@ mod heap;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod swaps;
+#[cfg(test)]
 mod threads;
 #[cfg(test)]
 mod wycheproof;

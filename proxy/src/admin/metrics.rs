@@ -16,6 +16,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::background::policy::BundleStatuses;
 use crate::background::revocation::RevocationStore;
 use crate::upstream::endpoint::{EndpointState, Health};
 
@@ -30,7 +31,7 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// The metrics of this gate and of the process.
-    pub(super) fn new(store: Arc<RevocationStore>) -> Self {
+    pub(super) fn new(store: Arc<RevocationStore>, bundles: Arc<BundleStatuses>) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Stages(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Tokens(Arc::clone(store.gate()))));
@@ -38,6 +39,7 @@ impl Metrics {
         registry.register_collector(Box::new(Memos(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Endpoints(Arc::clone(store.gate()))));
         registry.register_collector(Box::new(Revocations(store)));
+        registry.register_collector(Box::new(Bundles(bundles)));
         registry.register_collector(Box::new(Process));
         Self { registry }
     }
@@ -71,6 +73,41 @@ impl Collector for Stages {
             metric
                 .encode_family(&[("stage", stage.as_str())])?
                 .encode_histogram::<NoLabelSet>(seconds(histogram.sum_ns()), histogram.count(), &buckets, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// How the policy bundles fare.
+#[derive(Debug)]
+struct Bundles(Arc<BundleStatuses>);
+
+impl Collector for Bundles {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let fares = self.0.fares();
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_bundle_failing",
+            "Whether the latest attempt to fetch or to activate a policy bundle failed",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (server, fare) in &fares {
+            metric
+                .encode_family(&[("server", &**server)])?
+                .encode_gauge(&u64::from(fare.failing))?;
+        }
+        let mut metric = encoder.encode_descriptor(
+            "portcullis_bundle_activated_time",
+            "When a policy bundle was activated last, since 1970",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        for (server, fare) in &fares {
+            if let Some(activated_s) = fare.activated_s {
+                metric
+                    .encode_family(&[("server", &**server)])?
+                    .encode_gauge(&activated_s)?;
+            }
         }
         Ok(())
     }

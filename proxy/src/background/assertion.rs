@@ -92,7 +92,8 @@ impl AssertionKey {
         Ok(Self { key, key_id })
     }
 
-    fn algorithm(&self) -> &'static str {
+    /// The `alg` value of its signatures.
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self.key {
             Key::Ecdsa(_) => "ES256",
             Key::Ed25519(_) => "EdDSA",
@@ -123,7 +124,11 @@ impl AssertionKey {
         Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
 
-    fn sign(&self, message: &[u8], random: &SystemRandom) -> Result<Vec<u8>, SignError> {
+    /// The signature over `message`, in the form of a JWS (RFC 7515).
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub(crate) fn sign(&self, message: &[u8], random: &SystemRandom) -> Result<Vec<u8>, SignError> {
         match &self.key {
             Key::Ecdsa(pair) => match pair.sign(random, message) {
                 Ok(signature) => Ok(signature.as_ref().to_vec()),

@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use portcullis_core::gate::{Gate, Snapshot};
 use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::issuers::Issuers;
 use super::jwks::StartError;
 use super::keys::{self, GateKeysError, KeysInUse};
+use super::policy::{BundleService, NewPolicy};
 use super::revocation::RevocationStore;
 use super::tools::ToolService;
+use super::watch::Watched;
 use crate::clock;
 use crate::config::{self, BuildError, Config, Diagnostic, Diagnostics, Names, RulingPolicies};
 use crate::trust::TrustStore;
@@ -33,6 +36,9 @@ pub(crate) struct Reload {
     /// Who wakes the open streams.
     revocations: Arc<RevocationStore>,
     tools: Arc<ToolService>,
+    bundles: BundleService,
+    /// The policies that bundles bring.
+    policies: mpsc::Receiver<NewPolicy>,
     /// What the listeners and hops of the running gate trust.
     trust: Vec<Arc<TrustStore>>,
 }
@@ -70,6 +76,7 @@ impl Reload {
         keys: KeysInUse,
         revocations: Arc<RevocationStore>,
         tools: Arc<ToolService>,
+        (bundles, policies): (BundleService, mpsc::Receiver<NewPolicy>),
     ) -> Self {
         let trust = config.trust_stores();
         for store in &trust {
@@ -84,6 +91,8 @@ impl Reload {
             keys,
             revocations,
             tools,
+            bundles,
+            policies,
             trust,
         }
     }
@@ -93,16 +102,27 @@ impl Reload {
         &self.gate
     }
 
-    /// Serves `hangups`, and looks upstreams up again in between, for as long as the process lives.
-    pub(crate) async fn run(mut self, mut hangups: Signal) {
+    /// Serves `hangups`, takes what bundles bring, and looks upstreams and watched files up again in between, for as long
+    /// as the process lives.
+    pub(crate) async fn run(mut self, mut hangups: Option<Signal>) {
+        self.bundles.start(self.config.bundle_plans());
+        let (mut looks, mut watched) = self.watch();
         let mut ticks = tokio::time::interval(RESOLVE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
             tokio::select! {
-                hangup = hangups.recv() => match hangup {
-                    Some(()) => self.on_hangup().await,
+                hangup = next(&mut hangups) => match hangup {
+                    Some(()) => {
+                        self.on_hangup().await;
+                        (looks, watched) = self.watch();
+                    }
                     None => return,
+                },
+                Some(new) = self.policies.recv() => self.on_policy(new),
+                _ = looks.tick() => if watched.has_changed() {
+                    tracing::info!("a watched file has changed");
+                    self.on_hangup().await;
                 },
                 _ = ticks.tick() => {
                     for store in &self.trust {
@@ -111,6 +131,30 @@ impl Reload {
                     self.resolve().await;
                 }
             }
+        }
+    }
+
+    /// The watched files of the configuration in force, and when to look at them.
+    fn watch(&self) -> (tokio::time::Interval, Watched) {
+        let (interval, files) = self.config.watched().unwrap_or((RESOLVE_INTERVAL, Vec::new()));
+        let mut looks = tokio::time::interval(interval);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        (looks, Watched::new(files))
+    }
+
+    /// Publishes the policy of a bundle, unless it is for another configuration than the one in force.
+    fn on_policy(&mut self, new: NewPolicy) {
+        let mut plans = self.config.servers.iter_mut();
+        let plan = plans.find(|plan| plan.name() == &*new.server);
+        if !plan.is_some_and(|plan| plan.take_policy(&new)) {
+            return;
+        }
+        match snapshot(&self.config) {
+            Ok(snapshot) => {
+                self.gate.publish(snapshot);
+                let _ = new.published.send(());
+            }
+            Err(error) => tracing::error!(%error, "the policy of a bundle cannot be published"),
         }
     }
 
@@ -165,6 +209,7 @@ impl Reload {
         self.keys.renew(&self.gate, &store, &sessions, clock::now());
         self.issuers.signer().renew(&store);
         self.config = config;
+        self.bundles.start(self.config.bundle_plans());
         Ok(())
     }
 
@@ -198,6 +243,14 @@ impl Reload {
             }
             Err(error) => tracing::error!(%error, "an upstream's new address cannot be used"),
         }
+    }
+}
+
+/// The next signal; never, when signals are not ours.
+async fn next(hangups: &mut Option<Signal>) -> Option<()> {
+    match hangups {
+        Some(hangups) => hangups.recv().await,
+        None => std::future::pending().await,
     }
 }
 

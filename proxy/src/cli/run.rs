@@ -24,6 +24,7 @@ use crate::background::endpoints;
 use crate::background::issuers::Issuers;
 use crate::background::jwks::{Publish, StartError};
 use crate::background::keys::KeysInUse;
+use crate::background::policy::BundleService;
 use crate::background::reload::{Reload, snapshot};
 use crate::background::revocation::RevocationStore;
 use crate::background::revocation::watched::WatchedFile;
@@ -132,7 +133,9 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
     let hangups = background.take_hangups(options.signals)?;
     let tools = background.list_tools(&gate, &config, &signer);
     let evidence: Arc<dyn IssuerEvidence> = Arc::<Issuers>::clone(&issuers);
+    let (bundles, policies) = BundleService::new(background.runtime.handle().clone(), Arc::clone(&gate));
     let serve_options = ServeOptions {
+        bundles: bundles.statuses(),
         gate: Arc::clone(&gate),
         listeners: config.listeners.clone(),
         admin: operators.pages,
@@ -161,6 +164,7 @@ pub(super) fn serve(options: RunOptions) -> anyhow::Result<Exit> {
         keys_in_use,
         revocations,
         Arc::clone(&tools),
+        (bundles, policies),
     );
     background.care_for(reload, hangups);
     let served = listen::serve(serve_options);
@@ -341,9 +345,7 @@ impl Background {
     fn care_for(&self, reload: Reload, hangups: Option<Signal>) {
         let _entered = self.runtime.enter();
         let gate = Arc::clone(reload.gate());
-        if let Some(hangups) = hangups {
-            self.runtime.spawn(reload.run(hangups));
-        }
+        self.runtime.spawn(reload.run(hangups));
         self.runtime.spawn(async move {
             let mut ticks = tokio::time::interval(REFUSALS_INTERVAL);
             loop {

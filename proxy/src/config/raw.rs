@@ -11,6 +11,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
+pub(crate) use bundle::RawBundle;
 pub(crate) use issuer::{
     RawForm, RawIdentity, RawIntrospectedTokens, RawIntrospection, RawIssuer, RawMachineMark, RawRevocation,
     RawRolesFrom, RawScopeForm,
@@ -27,6 +28,7 @@ pub(crate) use server::{
 };
 pub(crate) use tables::{RawPrompts, RawResources, RawScopeRow, RawTools};
 
+mod bundle;
 mod issuer;
 mod limits;
 mod listen;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,9 @@ use super::lower::Lowering;
 use super::raw::{At, Place, RawConfig, RawOnChange, RawPolicy, RawServer};
 use super::tables::Tables;
 use super::upstream::{self, Resolved};
-use super::{IssuerPlan, credentials, deny, machines, sender, shared_secret};
+use super::{IssuerPlan, bundle, credentials, deny, machines, sender, shared_secret};
 use crate::background::exchange::ExchangePlan;
+use crate::background::policy::{BundlePlan, NewPolicy};
 use crate::background::tools::ToolPlan;
 
 /// A server, checked, with what it takes to build it again when its upstream moves.
@@ -44,6 +45,8 @@ pub(crate) struct ServerPlan {
     issuers: Vec<Arc<Issuer>>,
     tables: Tables,
     policy: Arc<Policy>,
+    bundle: Option<BundlePlan>,
+    watched: Option<(Duration, Vec<PathBuf>)>,
     upstream: Upstream,
     /// Where its upstream stands.
     upstream_place: Place,
@@ -107,6 +110,28 @@ impl ServerPlan {
     /// Questions to its policy about calls whose answers are not remembered, with the reason.
     pub(crate) fn unmemoised(&self) -> impl Iterator<Item = &Finding> {
         self.policy.unmemoised()
+    }
+
+    /// Where its policy comes from, when it is a bundle.
+    pub(crate) const fn bundle(&self) -> Option<&BundlePlan> {
+        self.bundle.as_ref()
+    }
+
+    /// The files of its policy that are looked at for changes, and how often.
+    pub(crate) const fn watched(&self) -> Option<&(Duration, Vec<PathBuf>)> {
+        self.watched.as_ref()
+    }
+
+    /// Takes the policy of a bundle, if it was compiled for this plan.
+    pub(crate) fn take_policy(&mut self, new: &NewPolicy) -> bool {
+        match &mut self.bundle {
+            Some(bundle) if Arc::ptr_eq(&bundle.tables, &new.tables) => {
+                bundle.loaded = Some(new.ruling.clone());
+                self.policy = Arc::clone(&new.policy);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// How its tools are listed.
@@ -194,7 +219,8 @@ pub(super) fn lower(
     }
     let audiences = issuer::audiences(lowering, raw);
     let tables = Tables::lower(lowering, at);
-    let policy = policy(lowering, at, tables.as_ref());
+    let (policy, bundle) = policy(lowering, at, config, tables.as_ref()).unzip();
+    let watched = watched(lowering, raw);
     let around = credentials::Surroundings {
         raw: config,
         server: raw,
@@ -222,6 +248,8 @@ pub(super) fn lower(
         issuers: accepted?,
         tables: tables?,
         policy: policy?,
+        bundle: bundle?,
+        watched,
         upstream,
         upstream_place: raw.upstream.written().next().map_or(at.place, |url| url.place),
         exchanges,
@@ -302,16 +330,31 @@ fn accepted_issuers(
     whole.then_some(accepted)
 }
 
-/// The compiled policy; `None` after a fault, or when the tools that it reads have one.
-fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Tables>) -> Option<Arc<Policy>> {
-    let Some(raw) = at.value.policy.as_ref().filter(|raw| !raw.value.files.is_empty()) else {
+/// The compiled policy, and its bundle when it is one; `None` after a fault, or when the tools that it reads have one.
+fn policy(
+    lowering: &mut Lowering<'_>,
+    at: &At<RawServer>,
+    config: &RawConfig,
+    tables: Option<&Tables>,
+) -> Option<(Arc<Policy>, Option<BundlePlan>)> {
+    let name = &at.value.name.value;
+    let raw = at.value.policy.as_ref();
+    if let Some((policy, written)) = raw.and_then(|raw| Some((raw, raw.value.bundle.as_ref()?))) {
+        if !policy.value.files.is_empty() || !policy.value.data.is_empty() || policy.value.watch.is_some() {
+            let message =
+                "a bundle takes the place of `files` and `data`, and is not watched but fetched: write one of them";
+            lowering.fault(Code::InvalidValue, written.place, message);
+            return None;
+        }
+        let memo_entries = memo_entries(lowering, &policy.value)?;
+        let (policy, plan) = bundle::lower(lowering, written, name, config, tables, memo_entries)?;
+        return Some((policy, Some(plan)));
+    }
+    let Some(raw) = raw.filter(|raw| !raw.value.files.is_empty()) else {
         lowering.fault_with(
             Code::ServerPolicyMissing,
             at.value.policy.as_ref().map_or(at.place, |raw| raw.place),
-            format!(
-                "server `{}` has no policy: nothing could be decided",
-                at.value.name.value
-            ),
+            format!("server `{name}` has no policy: nothing could be decided"),
             Some("write `policy: {files: [policy.rego]}`"),
         );
         return None;
@@ -319,7 +362,7 @@ fn policy(lowering: &mut Lowering<'_>, at: &At<RawServer>, tables: Option<&Table
     let source = policy_source(lowering, &raw.value, tables)?;
     let memo_entries = memo_entries(lowering, &raw.value)?;
     match lowering.ruling.renewed(&at.value.name.value, &source, lowering.workers) {
-        Ok(policy) => Some(Arc::new(policy.with_memo_entries(memo_entries))),
+        Ok(policy) => Some((Arc::new(policy.with_memo_entries(memo_entries)), None)),
         Err(PolicyError(finding)) => {
             let place = Place {
                 line: u64::from(finding.line),
@@ -374,6 +417,18 @@ fn memo_entries(lowering: &mut Lowering<'_>, raw: &RawPolicy) -> Option<usize> {
     usize::try_from(entries.value).ok()
 }
 
+/// The files that are looked at for changes, and how often; `None` for never, or after a fault.
+fn watched(lowering: &mut Lowering<'_>, raw: &RawServer) -> Option<(Duration, Vec<PathBuf>)> {
+    let policy = &raw.policy.as_ref()?.value;
+    let written = policy.watch.as_ref()?;
+    let interval = bundle::span(lowering, Some(written), "watch", WATCH, "500ms to 1h", Duration::ZERO)?;
+    let files = policy.files.iter().chain(&policy.data);
+    Some((interval, files.map(|file| lowering.files.path(&file.value)).collect()))
+}
+
+/// How often files are looked at.
+const WATCH: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(3_600);
+
 /// How the upstream's tools are listed and held against what was accepted.
 fn tool_plan(lowering: &mut Lowering<'_>, raw: &RawServer) -> ToolPlan {
     let refresh = match &raw.tools_refresh {
@@ -395,9 +450,9 @@ fn tool_plan(lowering: &mut Lowering<'_>, raw: &RawServer) -> ToolPlan {
     }
 }
 
-/// How often tools are listed.
 /// So many answers that memory, not time, is what a memo costs.
 const MEMO_ENTRIES_MAX: u32 = 1_000_000;
+/// How often tools are listed.
 const TOOLS_REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
 const TOOLS_REFRESH_DEFAULT: Duration = Duration::from_secs(300);
 

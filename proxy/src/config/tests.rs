@@ -5,6 +5,7 @@ use std::fs;
 use super::*;
 
 mod admin;
+mod bundles;
 mod credentials;
 mod dangers;
 mod deny;

@@ -8,6 +8,8 @@ mod attacks;
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod challenges;
 #[cfg(test)]
 mod conformance;

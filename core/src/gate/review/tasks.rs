@@ -3,6 +3,8 @@
 //! Owns the reading of a task's state: the task that a call has started, the state that its caller asks for, the list, and
 //! the notifications. A task that cannot be bound to its caller is not handed out, and nobody hears of another's.
 
+use std::sync::Arc;
+
 use super::super::authentication;
 use super::super::case::{CallFacts, Case};
 use super::super::records::PartFacts;
@@ -261,7 +263,7 @@ pub(super) fn filter(
 /// A message about a task of the caller's, and what the policy says to who asks for that task now.
 pub(super) struct Heard {
     facts: TaskFacts,
-    decision: Decision,
+    decision: Arc<Decision>,
 }
 
 impl Heard {
@@ -271,7 +273,7 @@ impl Heard {
     }
 
     /// The policy's word on asking for the task.
-    pub(super) const fn decision(&self) -> &Decision {
+    pub(super) fn decision(&self) -> &Decision {
         &self.decision
     }
 

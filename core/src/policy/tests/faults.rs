@@ -134,7 +134,10 @@ fn b6_whatever_is_not_an_explicit_true_denies() {
         format!("{} if input.tenant == \"umbrella\"", decision("true")),
     ] {
         let outcome = decide(&source(&rules), r#"{"s": "true"}"#);
-        assert!(!outcome.as_ref().is_ok_and(Decision::allows), "{rules}: {outcome:?}");
+        assert!(
+            !outcome.as_ref().is_ok_and(|decision| decision.allows()),
+            "{rules}: {outcome:?}"
+        );
     }
     assert!(decide(&source(&decision("true")), "{}").is_ok_and(|decision| decision.allows()));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use super::{At, RawPrompts, RawResources, RawTools, Span};
+use super::{At, RawBundle, RawPrompts, RawResources, RawTools, Span};
 
 /// One protected MCP server.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -341,6 +341,11 @@ pub(crate) struct RawAssertion {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawPolicy {
+    /// A bundle in OPA's format, in place of `files` and `data`. Until there is one, every call is refused with 503.
+    pub bundle: Option<At<RawBundle>>,
+    /// How often `files` and `data` are looked at, from 500ms to 1h: once one has changed and rests, everything is read
+    /// again as on SIGHUP. Default: never.
+    pub watch: Option<At<Span>>,
     /// The Rego files; together they define `data.portcullis.request.decision` and `data.portcullis.response.decision`.
     #[serde(default)]
     pub files: Vec<At<String>>,
