@@ -191,7 +191,7 @@ pub enum ServerError {
     /// The scope table is empty.
     #[error("server `{0}` has no tools: every call would be refused")]
     ToolsMissing(Arc<str>),
-    /// The upstream has no endpoint, or one of them no address.
+    /// The upstream has no endpoint, or none of them an address.
     #[error("the upstream of server `{0}` has no address")]
     UpstreamAddress(Arc<str>),
     /// Two endpoints have one id: which of them opened a session would be a guess.
@@ -428,7 +428,7 @@ fn origin_of(uri: &str) -> Option<(&str, &str)> {
 /// Checks that calls have somewhere to go, and sessions one place to go back to.
 fn check_endpoints(parts: &ServerParts) -> Result<(), ServerError> {
     let endpoints = &parts.upstream.endpoints;
-    if endpoints.is_empty() || endpoints.iter().any(|endpoint| endpoint.addresses.is_empty()) {
+    if endpoints.iter().all(|endpoint| endpoint.addresses.is_empty()) {
         return Err(ServerError::UpstreamAddress(Arc::clone(&parts.name)));
     }
     let ids: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.id).collect();

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis_core::Rate;
 use portcullis_core::audit::{AuditLog, AuditSettings, FileStorage, WriterThread};
-use portcullis_core::catalog::Catalog;
+use portcullis_core::catalog::{Catalog, OnChange};
 use portcullis_core::config::{Endpoint, Limits, Server, ServerParts, Upstream};
 use portcullis_core::gate::{Answer, Gate, GateKeys, GateParts, Inspector, Scratch, Snapshot, Step};
 use portcullis_core::head::RequestHead;
@@ -400,6 +400,7 @@ fn server(issuer: &Arc<Issuer>) -> Server {
         policy,
         upstream,
     );
+    parts.tools_on_change = OnChange::Report;
     parts.rate = Rate {
         per_second: 1_000_000,
         burst: 1_000_000,

@@ -224,7 +224,10 @@ impl Judged {
 
     /// What a record says was decided: a decision, its outcome alone, or whether something was visible.
     fn recorded(told: &Value) -> Option<Self> {
-        if let Ok(decision) = Decision::from_json(&told.to_string()) {
+        // Without the member nobody knows what was obliged.
+        if told.get("obligations").is_some()
+            && let Ok(decision) = Decision::from_json(&told.to_string())
+        {
             return Some(Self::of(Ok(decision)));
         }
         let outcome = match told {
