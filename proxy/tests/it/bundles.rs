@@ -87,13 +87,11 @@ impl BundleServer {
 fn start(server: &BundleServer, further: &str) -> Gate {
     let address = server.address;
     Gate::start_changed(|_, text| {
-        let at = text.find("      files: [").unwrap();
-        let end = text.find("      data: [data.json]\n").unwrap() + "      data: [data.json]\n".len();
+        let (before, rest) = text.split_once("      files: [").unwrap();
+        let (_, after) = rest.split_once("      data: [data.json]\n").unwrap();
         format!(
-            "admin:\n  address: 127.0.0.1:0\n{}      bundle:\n        url: http://{address}/crm.tar.gz\n        poll_min: 1s\n        \
-             poll_max: 1s\n{further}{}",
-            &text[..at],
-            &text[end..]
+            "admin:\n  address: 127.0.0.1:0\n{before}      bundle:\n        url: http://{address}/crm.tar.gz\n        poll_min: 1s\n        \
+             poll_max: 1s\n{further}{after}"
         )
     })
 }

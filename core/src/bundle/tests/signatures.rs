@@ -76,6 +76,9 @@ fn forged(change: impl FnOnce(&mut Value, &mut Value)) -> Vec<u8> {
     archive::pack(&files).unwrap()
 }
 
+/// What is done to a header and to claims before they are signed.
+type Change = fn(&mut Value, &mut Value);
+
 #[test]
 fn each_algorithm_signs_and_verifies() {
     let unsigned = packed(&sample());
@@ -221,7 +224,7 @@ fn a_forged_header_or_list_is_refused_though_the_key_signed_it() {
     ] {
         assert_eq!(taken(&forged(change), &es256), Ok(digest));
     }
-    let cases: [(fn(&mut Value, &mut Value), &str); 14] = [
+    let cases: [(Change, &str); 14] = [
         (|header, _| header["alg"] = json!("none"), "algorithm is not supported"),
         (|header, _| header["alg"] = json!("HS256"), "algorithm is not supported"),
         (|header, _| header["alg"] = json!("es256"), "algorithm is not supported"),
