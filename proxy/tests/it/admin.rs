@@ -31,10 +31,13 @@ fn start() -> (Gate, SocketAddr) {
 }
 
 fn get(address: SocketAddr, target: &str) -> Response {
+    get_by(address, "localhost", target)
+}
+
+/// The same by this name of the host.
+fn get_by(address: SocketAddr, host: &str, target: &str) -> Response {
     let mut connection = Connection::open(address).unwrap();
-    connection
-        .exchange(&request("GET", "localhost", target, [], b""))
-        .unwrap()
+    connection.exchange(&request("GET", host, target, [], b"")).unwrap()
 }
 
 /// The number of the sample of that name, with its labels.
@@ -124,8 +127,13 @@ fn every_judged_request_counts_once_in_each_stage_that_it_reached() {
     check_counts(admin, [8., 8., 7., 6., 6., 7., 5., 4.]);
 
     // Pages that need no token are no requests; the call after them shows that they had time to be counted.
-    for target in ["/livez", "/readyz", "/.well-known/oauth-protected-resource/crm/mcp"] {
-        assert_eq!(get(gate.address(), target).status, 200, "{target}");
+    // Metadata is told by the server's own name alone.
+    for (host, target) in [
+        ("localhost", "/livez"),
+        ("localhost", "/readyz"),
+        (HOST, "/.well-known/oauth-protected-resource/crm/mcp"),
+    ] {
+        assert_eq!(get_by(gate.address(), host, target).status, 200, "{target}");
     }
     assert_eq!(gate.call(&of_alice(&alice)).status, 200);
     check_counts(admin, [9., 9., 8., 7., 7., 8., 6., 5.]);
