@@ -18,7 +18,9 @@ fn the_same_call_is_decided_from_memory_and_counted() {
     let admin = gate.admin();
     let questions = |memo: &str| -> u64 {
         let mut connection = Connection::open(admin).unwrap();
-        let answer = connection.exchange(&request("GET", "localhost", "/metrics", [], b"")).unwrap();
+        let answer = connection
+            .exchange(&request("GET", "localhost", "/metrics", [], b""))
+            .unwrap();
         let text = answer.text();
         let name = format!("portcullis_policy_questions_total{{server=\"crm\",memo=\"{memo}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(name.as_str()));
