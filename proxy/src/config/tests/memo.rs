@@ -24,9 +24,9 @@ fn a_memo_has_a_bound_and_may_be_off() {
         &with("{entries: 1000001}"),
         r#"
 error[E0105 invalid_value]: `memo.entries` is at most 1000000
-  --> gate.yaml:20:23
+  --> gate.yaml:21:23
     |
- 20 |       memo: {entries: 1000001}
+ 21 |       memo: {entries: 1000001}
     |                       ^
 "#,
     );

@@ -63,7 +63,7 @@ fn lists_may_have_a_credential_of_their_own() {
         own("assertion", "assertion")
     );
     for (written, fault) in [
-        ("{}", "a credential needs either `value_file` or `value_env`"),
+        ("{}", "a secret needs the `header` that carries it"),
         (
             "{tools: [crm.read], none: true}",
             "`listing_credential` serves the gate's own listings",

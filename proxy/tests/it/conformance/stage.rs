@@ -140,7 +140,11 @@ impl Stage {
 /// that it does not know is what is compared.
 fn table(kind: &str, names: &[String]) -> Value {
     let row = |name: &String| (name.clone(), json!({ "scopes": [SCOPE], "class": "read" }));
-    let rows: Map<String, Value> = names.iter().map(row).collect();
+    let mut rows: Map<String, Value> = names.iter().map(row).collect();
+    if rows.is_empty() {
+        // A table without a row is refused: a server whose every call is denied is a mistake.
+        rows.extend([row(&"none".to_owned())]);
+    }
     json!({ "rows": rows, format!("danger_unmapped_{kind}"): true })
 }
 

@@ -298,7 +298,6 @@ fn a_reload_takes_up_new_trust() {
     assert_eq!(upstream.calls(), 2);
 }
 
-/// Two servers behind one address: a connection of the one never carries a call of the other, unless all is the same.
 /// The authorities of all upstreams are read again as well.
 #[test]
 fn a_reload_takes_up_new_authorities_of_all_upstreams() {
@@ -309,7 +308,13 @@ fn a_reload_takes_up_new_authorities_of_all_upstreams() {
     let gate = Gate::start_changed_in(folder(&[("ca.pem", wrong.0.pem())]), |_, text| {
         with_upstream(&text, &url).replacen("\naudit:\n", "\nupstream_ca: ca.pem\naudit:\n", 1)
     });
-    assert_eq!(ask_for_list(&gate).status, 502);
+    // Whether a call arrives there; what is answered is another matter.
+    let reaches = || {
+        let before = upstream.calls();
+        ask_for_list(&gate);
+        before < upstream.calls()
+    };
+    assert!(!reaches());
     let reload = |text: Option<&str>, message: &str| {
         let before = gate.logged(message).len();
         match text {
@@ -323,20 +328,21 @@ fn a_reload_takes_up_new_authorities_of_all_upstreams() {
         until(|| before < gate.logged(message).len());
     };
     reload(Some(&right.0.pem()), "configuration reloaded");
-    assert_eq!(ask_for_list(&gate).status, 200);
+    assert!(reaches());
     reload(Some("no pem"), "reload refused, the old configuration stays in force");
-    assert_eq!(ask_for_list(&gate).status, 200);
+    assert!(reaches());
     // The connection of before is still open, and is of another trust.
     reload(Some(&wrong.0.pem()), "configuration reloaded");
-    assert_eq!(ask_for_list(&gate).status, 502);
+    assert!(!reaches());
     reload(Some(&right.0.pem()), "configuration reloaded");
-    assert_eq!(ask_for_list(&gate).status, 200);
+    assert!(reaches());
     // Without the key the system's authorities hold, which do not know it.
     reload(None, "configuration reloaded");
-    assert_eq!(ask_for_list(&gate).status, 502);
+    assert!(!reaches());
     assert_eq!(upstream.calls(), 3);
 }
 
+/// Two servers behind one address: a connection of the one never carries a call of the other, unless all is the same.
 #[test]
 fn connections_of_one_server_are_another_servers_only_when_trust_and_certificate_are_the_same() {
     let (servers, clients) = (Authority::new(), Authority::new());
