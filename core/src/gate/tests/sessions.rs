@@ -444,6 +444,21 @@ fn endpoints_are_told_apart_and_have_addresses() {
         refused(&|endpoints| endpoints[0].addresses.clear()),
         Some(ServerError::UpstreamAddress(Arc::clone(&named)))
     );
+    // Others answer while one of several is nowhere, but not when all are.
+    let with_second = |endpoints: &mut Vec<Endpoint>| {
+        let mut second = endpoints[0].clone();
+        second.id = EndpointId([3; 8]);
+        second.addresses.clear();
+        endpoints.push(second);
+    };
+    assert_eq!(refused(&with_second), None);
+    assert_eq!(
+        refused(&|endpoints| {
+            endpoints[0].addresses.clear();
+            with_second(endpoints);
+        }),
+        Some(ServerError::UpstreamAddress(Arc::clone(&named)))
+    );
     assert_eq!(
         refused(&|endpoints| endpoints.push(endpoints[0].clone())),
         Some(ServerError::UpstreamRepeated(named))

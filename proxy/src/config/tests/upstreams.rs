@@ -65,6 +65,10 @@ fn lists_may_have_a_credential_of_their_own() {
     for (written, fault) in [
         ("{}", "a secret needs the `header` that carries it"),
         (
+            "{header: x-key}",
+            "a credential needs either `value_file` or `value_env`",
+        ),
+        (
             "{tools: [crm.read], none: true}",
             "`listing_credential` serves the gate's own listings",
         ),

@@ -139,10 +139,11 @@ impl Stage {
         heads.filter_map(session).collect()
     }
 
-    /// Requests that server-everything got.
+    /// Requests of clients that server-everything got; the gate lists whenever that says that its tools have changed.
     pub(super) fn arrived(&self) -> usize {
-        let text = fs::read_to_string(self.folder.path().join("everything.ndjson"));
-        text.map_or(0, |text| text.lines().count())
+        let text = fs::read_to_string(self.folder.path().join("everything.ndjson")).unwrap_or_default();
+        let of_clients = |line: &&str| !line.contains("portcullis-tools/");
+        text.lines().filter(of_clients).count()
     }
 
     /// Gives all replicas the keys that lie in their folder now, after `portcullis keys rotate session` with these options.
