@@ -170,7 +170,7 @@ fn a_bundle_rules_once_it_came_and_a_broken_or_old_one_never_does() {
     gate.restart();
     let admin = gate.admin();
     assert_eq!(called(&gate), 403, "what was kept rules without the server");
-    assert_eq!(status(admin)["active_revision"], "r2");
+    until(|| status(admin)["active_revision"] == "r2");
     server.serve("1", &first);
     until(|| {
         status(admin)["message"]
