@@ -64,6 +64,11 @@ fn each_case_of_opa_holds_or_is_refused_or_is_listed() {
     if let Some((from, outcomes)) = child.as_deref().and_then(|child| child.split_once(' ')) {
         return run(&cases, from.parse().unwrap(), Path::new(outcomes));
     }
+    if environment("PORTCULLIS_TEST_RUNNER").is_some() {
+        return say(
+            "opa: left out under emulation, where a test starts no child of its own and the cases say the same",
+        );
+    }
     let outcomes = run_in_children(cases.len());
     let mut counts = Counts::default();
     for (case, outcome) in cases.iter().zip(outcomes) {
